@@ -1,0 +1,85 @@
+// Communicator: moves bytes between ranks. It never adds, but for reduce_scatter (see there).
+//
+// One thread at a time may call a communicator, and with MPI always the same one. Operations that
+// return a Transfer are asynchronous; they make progress in poll() only.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace gentrain::comm {
+
+struct Bytes {
+  void* data = nullptr;
+  std::size_t size = 0;
+};
+struct ConstBytes {
+  const void* data = nullptr;
+  std::size_t size = 0;
+};
+
+/// An operation under way. Its buffers must live and stay untouched until poll() gives true.
+class Transfer {
+ public:
+  virtual ~Transfer() = default;
+  /// Drives the operation; true once it has ended (and ever after). Throws CommError on failure.
+  virtual bool poll() = 0;
+};
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  [[nodiscard]] virtual int rank() const = 0;
+  [[nodiscard]] virtual int size() const = 0;
+  /// "host:pid" of this rank.
+  [[nodiscard]] virtual std::string where() const = 0;
+  /// Number of ranks on this rank's host, this one included.
+  [[nodiscard]] virtual int ranks_on_host() const = 0;
+
+  /// Sends `send[r]` (any number of pieces) to rank r and fills `receive[r]` from rank r; the pieces
+  /// of a pair must agree in number and size on both sides. Pieces to oneself are not moved and must
+  /// be empty. Operations under way at the same time are told apart by `tag`, 0 <= tag < 32,000.
+  virtual std::unique_ptr<Transfer> all_to_all(std::span<const std::vector<ConstBytes>> send,
+                                               std::span<const std::vector<Bytes>> receive,
+                                               int tag) = 0;
+  /// Fills parts[r] of every rank with parts[r] of rank r; parts[rank()] is the one sent.
+  virtual std::unique_ptr<Transfer> all_gather(std::span<const Bytes> parts, int tag) = 0;
+  /// Library sum of floats: parts[rank()] becomes the sum over ranks of their parts[rank()]; the other
+  /// parts are only read. Order and rounding are the library's: not part of the promise.
+  virtual std::unique_ptr<Transfer> reduce_scatter(std::span<const std::span<float>> parts,
+                                                   int tag) = 0;
+
+  /// Collective, blocking. All ranks give the same size.
+  virtual void broadcast(Bytes data, int root) = 0;
+  /// Every rank's text on every rank, by rank; texts may differ in length. Collective, blocking.
+  virtual std::vector<std::string> all_gather_text(const std::string& text) = 0;
+  virtual void barrier() = 0;
+  /// Ends every rank of the job with this exit code, whatever they are doing. May be called by any
+  /// thread; does not return.
+  [[noreturn]] virtual void abort(int exit_code) noexcept = 0;
+};
+
+/// One rank, no launcher: nothing is initialised, nothing moves.
+std::unique_ptr<Communicator> make_single();
+
+/// The ranks that a launcher (mpirun, srun) started. Initialises MPI; the calling thread must be the
+/// one that uses the communicator. Throws CommError if MPI cannot be initialised.
+std::unique_ptr<Communicator> make_mpi();
+
+/// What the environment says of a launcher before anything is initialised.
+struct Launcher {
+  bool present = false;   // started by mpirun, or by srun with PMI
+  int promised_size = 1;  // ranks that the launcher says there are; 1 without one
+  std::string name;       // "mpirun", "srun", ""
+};
+Launcher detect_launcher();
+
+/// make_mpi() under a launcher, make_single() without.
+/// Throws CommError if the launcher promised another number of ranks than MPI finds.
+std::unique_ptr<Communicator> make_communicator();
+
+}  // namespace gentrain::comm

@@ -1,0 +1,92 @@
+// The exchange of one update: sums the gradients of all shards over the tree and hands out the new
+// weights, bucket by bucket, while later buckets are still being computed.
+//
+// Per bucket: finished shards of this rank merge like a binary counter; when all of the rank's shards
+// are in, its partial sums (tree nodes) of each segment go to the segment's owner; the owner adds in
+// tree order and updates its segment of the weights; the new weights are gathered by all.
+// Bucket 0 is the end of the arena: gradients become complete from the last layer to the first.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "comm/shards.h"
+#include "core/parameters.h"
+#include "core/tensor.h"
+
+namespace gentrain::comm {
+
+enum class ExchangeMode : std::uint8_t { kCanonical, kLibrary };
+
+struct ExchangeOptions {
+  ExchangeMode mode = ExchangeMode::kCanonical;
+  std::int64_t shards = 16;
+  std::int64_t bucket_elements = 1 << 18;  // a multiple of kReduceBlock
+  /// Floats behind the gradients that are summed over the tree with them (losses, metrics).
+  std::int64_t statistics = 0;
+  /// Whether the update of every segment needs the global gradient norm first (clipping).
+  bool needs_norm = false;
+};
+
+/// One shard's gradients on their way into the sum: an arena-shaped tensor, statistics behind it.
+class ShardGradients;
+
+class Exchange {
+ public:
+  /// Updates elements [first, last) of the weight arena in place from the summed gradient; `norm` is
+  /// the global norm of the gradient (0 unless needs_norm). Called by the thread that polls.
+  using UpdateSegment =
+      std::function<void(Range elements, const Tensor& gradient, double norm)>;
+
+  /// `parameters` must outlive the exchange and be allocated.
+  Exchange(Communicator& communicator, Device& device, ParameterSet& parameters,
+           const ExchangeOptions& options);
+  ~Exchange();
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  /// Shards that this rank owns.
+  [[nodiscard]] Range owned_shards() const;
+  /// Arena elements whose optimizer state this rank owns, ascending, one range per bucket at most.
+  [[nodiscard]] std::vector<Range> owned_segments() const;
+  /// Bytes that this rank sends in one step.
+  [[nodiscard]] std::int64_t bytes_sent_per_step() const;
+
+  /// Begins a step. The queue is that of the thread that polls. Frozen parameters (trainable[i] ==
+  /// false; empty means all are trainable) count as complete from the start and have gradient 0.
+  void begin(Queue& queue, UpdateSegment update, const std::vector<bool>& trainable = {});
+
+  /// For workers, thread-safe. The gradients object of one owned shard: implements
+  /// ParameterGradients; fill `statistics()`, then call `finish()`.
+  std::unique_ptr<ShardGradients> shard(std::int64_t shard, Queue& queue);
+
+  /// Drives the exchange; for the thread that owns the communicator. True when the step's new weights
+  /// are complete on this rank.
+  bool poll();
+  /// After poll() gave true: the tree sums of the statistics.
+  [[nodiscard]] std::vector<float> statistics() const;
+  /// The gradient norm of the last step (0 unless needs_norm).
+  [[nodiscard]] double norm() const;
+  /// Gradient arenas made so far: at most workers + log2(shards) + 1.
+  [[nodiscard]] int live_copies() const;
+
+ private:
+  class Implementation;
+  std::unique_ptr<Implementation> impl_;
+};
+
+/// One shard's gradients: where its tape delivers, and the way into the sum.
+class ShardGradients : public ParameterGradients {
+ public:
+  /// The statistics of this shard, zero until written.
+  [[nodiscard]] virtual std::span<float> statistics() = 0;
+  /// Says that backward has ended: what was not completed (frozen, or not reached by the loss) counts
+  /// as zero, everything goes into the sum.
+  virtual void finish() = 0;
+};
+
+}  // namespace gentrain::comm

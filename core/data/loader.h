@@ -1,0 +1,42 @@
+// Loader: the samples of a step's shards, ready when a worker asks for them. Data sets in memory are
+// copied by the asking thread; others are read ahead by a thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/data/dataset.h"
+
+namespace gentrain::data {
+
+/// The samples of one shard in order: pixels [size, sample_shape()], labels [size].
+struct ShardBatch {
+  std::vector<std::uint8_t> pixels;
+  std::vector<std::int32_t> labels;
+};
+
+/// Which samples: positions [first, last) of an epoch's order.
+struct BatchRequest {
+  std::int64_t epoch = 0;
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+};
+
+class Loader {
+ public:
+  virtual ~Loader() = default;
+  /// Fills `batch` with the samples at these positions of the epoch's order. Thread-safe; vectors are
+  /// reused. Throws what Dataset::read throws.
+  virtual void load(const BatchRequest& request, ShardBatch& batch) = 0;
+  /// Says what will be asked for next, in this order; it may be read ahead.
+  virtual void announce(const std::vector<BatchRequest>& requests) = 0;
+  /// Seconds that load() waited for data, over all threads.
+  [[nodiscard]] virtual double waited() const = 0;
+};
+
+/// `shuffle` false takes samples in stored order (evaluation).
+std::unique_ptr<Loader> make_loader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed,
+                                    bool shuffle);
+
+}  // namespace gentrain::data

@@ -1,0 +1,33 @@
+// SHA-256, by OpenSSL's libcrypto.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace gentrain::io {
+
+/// A hash under way.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  Sha256(const Sha256&) = delete;
+  Sha256& operator=(const Sha256&) = delete;
+  void update(std::span<const std::byte> bytes);
+  void update(const void* data, std::size_t size) {
+    update({static_cast<const std::byte*>(data), size});
+  }
+  /// Lower-case hex; the object is used up.
+  std::string finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Of one piece of memory.
+std::string sha256(std::span<const std::byte> bytes);
+
+}  // namespace gentrain::io

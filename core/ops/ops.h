@@ -1,0 +1,106 @@
+// The differentiable operations. Each is one free function: checks, forward, then the backward closure
+// right under it. Images are NHWC. Every op works on every device; f32, or f64 where the device has it.
+#pragma once
+
+#include <cstdint>
+
+#include "core/context.h"
+#include "core/tensor.h"
+#include "kernels/activation.h"
+
+namespace gentrain::ops {
+
+struct Stride {
+  std::int64_t h = 1;
+  std::int64_t w = 1;
+};
+struct Padding {
+  std::int64_t top = 0;
+  std::int64_t bottom = 0;
+  std::int64_t left = 0;
+  std::int64_t right = 0;
+};
+struct Window {
+  std::int64_t h = 2;
+  std::int64_t w = 2;
+};
+
+/// Two-dimensional cross-correlation with zero padding, bias and activation.
+///
+/// x       [n, h, w, c]
+/// weights [oc, kh, kw, c]
+/// bias    [oc], or undefined for none
+/// result  [n, oh, ow, oc], oh = floor((h + top + bottom - kh) / stride.h) + 1, ow likewise
+///
+/// Throws ShapeError if ranks or channel counts differ or a result extent would be below 1.
+/// Source: Dumoulin and Visin 2016, arXiv:1603.07285.
+Tensor conv2d(Context& context, const Tensor& x, const Tensor& weights, const Tensor& bias,
+              Stride stride = {}, Padding padding = {}, Activation activation = Activation::kNone);
+
+/// activation(max_pool(conv2d(x, weights) + bias)) with a 2x2 window and stride 2, extents rounded down.
+/// Where the device has a kernel for the whole, the convolution's result is never stored.
+///
+/// result [n, oh / 2, ow / 2, oc]
+///
+/// Throws ShapeError as conv2d, and if a result extent would be below 1.
+Tensor conv2d_max_pool(Context& context, const Tensor& x, const Tensor& weights, const Tensor& bias,
+                       Stride stride = {}, Padding padding = {},
+                       Activation activation = Activation::kNone);
+
+/// The largest (max) or mean value (average) of each window; padding is left out of both.
+///
+/// x      [n, h, w, c]
+/// result [n, oh, ow, c]
+///
+/// Throws ShapeError if x is not an image or a result extent would be below 1.
+Tensor max_pool2d(Context& context, const Tensor& x, Window window, Stride stride,
+                  Padding padding = {});
+Tensor average_pool2d(Context& context, const Tensor& x, Window window, Stride stride,
+                      Padding padding = {});
+
+/// A dense layer: activation(x weights^T + bias).
+///
+/// x       [n, k]
+/// weights [m, k]
+/// bias    [m], or undefined for none
+/// result  [n, m]
+///
+/// Throws ShapeError if the extents do not fit.
+Tensor linear(Context& context, const Tensor& x, const Tensor& weights, const Tensor& bias,
+              Activation activation = Activation::kNone);
+
+/// Pointwise functions; the result has the shape of x.
+Tensor activate(Context& context, const Tensor& x, Activation activation);
+/// a + b and a * b, element by element. Throws ShapeError if the shapes differ.
+Tensor add(Context& context, const Tensor& a, const Tensor& b);
+Tensor multiply(Context& context, const Tensor& a, const Tensor& b);
+/// factor * x
+Tensor scale(Context& context, const Tensor& x, double factor);
+/// The sum of all elements, shape [].
+Tensor sum(Context& context, const Tensor& x);
+/// The same elements under another shape. Throws ShapeError if their number differs.
+Tensor reshape(Context& context, const Tensor& x, const Shape& shape);
+
+/// In training, zero with probability `rate` and x / (1 - rate) otherwise; else x itself.
+/// 0 <= rate < 1. `op` distinguishes the dropouts of a network: the mask depends on the context's
+/// key and on it only.
+///
+/// Source: Srivastava et al. 2014, "Dropout".
+Tensor dropout(Context& context, const Tensor& x, double rate, std::uint64_t op);
+
+/// Softmax and cross entropy of a batch of rows.
+struct CrossEntropy {
+  Tensor loss;           // []: scale * sum over rows of -log p(label); has the history
+  Tensor sums;           // [2]: that sum unscaled; rows whose first largest logit is the label
+  Tensor probabilities;  // [n, k]
+};
+
+/// logits [n, k]
+/// labels [n], i32, 0 <= label < k (not checked here: data sets check when they load)
+/// scale  usually 1 / (images of the global batch)
+///
+/// Throws ShapeError if the extents do not fit or n is 0.
+CrossEntropy softmax_cross_entropy(Context& context, const Tensor& logits, const Tensor& labels,
+                                   double scale);
+
+}  // namespace gentrain::ops

@@ -1,0 +1,108 @@
+// ParameterSet: registration, the arena and initial values.
+#include "core/parameters.h"
+
+#include <atomic>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "kernels/elementwise.h"
+#include "kernels/error.h"
+#include "kernels/random.h"
+
+namespace gentrain {
+
+namespace {
+
+constexpr std::int64_t kAlignElements = 16;
+
+std::uint64_t next_id() {
+  static std::atomic<std::uint64_t> last{0};
+  return last.fetch_add(1) + 1;
+}
+
+}  // namespace
+
+ParameterSet::ParameterSet() : id_(next_id()) {}
+
+int ParameterSet::add(std::string name, const Shape& shape, Initializer initializer,
+                      std::int64_t fan_in, std::int64_t fan_out) {
+  if (arena_.defined()) {
+    throw Error(fmt::format("parameter {} is registered after the arena was made", name));
+  }
+  if (find(name) >= 0) {
+    throw ShapeError(fmt::format("two parameters are named {}", name));
+  }
+  infos_.push_back({std::move(name), shape, initializer, fan_in, fan_out, arena_elements_});
+  arena_elements_ += (shape.elements() + kAlignElements - 1) / kAlignElements * kAlignElements;
+  return size() - 1;
+}
+
+void ParameterSet::allocate(Device& device, Queue& queue, DType dtype) {
+  arena_ = Tensor::empty(device, {arena_elements_}, dtype);
+  if (arena_elements_ > 0) {
+    device.elementwise().fill(queue, 0.0, arena_.view());
+  }
+  mark_changed();
+  tensors_.clear();
+  for (int i = 0; i < size(); ++i) {
+    Tensor tensor = arena_.slice(info(i).offset, info(i).shape);
+    tensor.set_grad_ref({GradRef::Kind::kParameter, i, id_});
+    tensors_.push_back(tensor);
+  }
+}
+
+void ParameterSet::initialize(Device& device, Queue& queue, RngKey key) {
+  using Kind = Initializer::Kind;
+  for (int i = 0; i < size(); ++i) {
+    const ParameterInfo& p = info(i);
+    const View values = tensors_[static_cast<std::size_t>(i)].view();
+    const RngKey stream = key.fold(static_cast<std::uint64_t>(i));
+    const auto fan_in = static_cast<double>(p.fan_in);
+    const auto fan_out = static_cast<double>(p.fan_out);
+    switch (p.initializer.kind) {
+      case Kind::kZeros:
+        device.elementwise().fill(queue, 0.0, values);
+        break;
+      case Kind::kOnes:
+        device.elementwise().fill(queue, 1.0, values);
+        break;
+      case Kind::kUniformFanIn: {
+        const double bound = 1.0 / std::sqrt(fan_in);
+        device.random().uniform(queue, stream, -bound, bound, values);
+        break;
+      }
+      case Kind::kXavierUniform: {
+        const double bound = std::sqrt(6.0 / (fan_in + fan_out));
+        device.random().uniform(queue, stream, -bound, bound, values);
+        break;
+      }
+      case Kind::kKaimingNormal:
+        device.random().normal(queue, stream, 0.0, std::sqrt(2.0 / fan_in), values);
+        break;
+      case Kind::kNormal:
+        device.random().normal(queue, stream, 0.0, p.initializer.stddev, values);
+        break;
+    }
+  }
+  mark_changed();
+}
+
+int ParameterSet::find(const std::string& name) const {
+  for (int i = 0; i < size(); ++i) {
+    if (info(i).name == name) {
+      return i;
+    }
+  }
+  return -1;
+}
+
+std::int64_t ParameterSet::count() const {
+  std::int64_t total = 0;
+  for (const ParameterInfo& p : infos_) {
+    total += p.shape.elements();
+  }
+  return total;
+}
+
+}  // namespace gentrain

@@ -1,0 +1,83 @@
+// The parameters of a model: named tensors in order of registration, all of them views into one arena.
+//
+// The arena is what optimizers, buckets, hashes and checkpoints work on; a gradient arena has the same
+// layout. Parameters start on 64-byte boundaries, the gaps hold zeros.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/tensor.h"
+#include "kernels/philox.h"
+
+namespace gentrain {
+
+/// Initial values of a parameter. fan_in and fan_out are given at registration.
+struct Initializer {
+  enum class Kind : std::uint8_t {
+    kZeros,
+    kOnes,
+    kUniformFanIn,    // uniform in +-1/sqrt(fan_in)
+    kXavierUniform,   // uniform in +-sqrt(6 / (fan_in + fan_out)); Glorot and Bengio 2010
+    kKaimingNormal,   // normal, stddev sqrt(2 / fan_in); He et al. 2015, arXiv:1502.01852
+    kNormal,          // normal, stddev `stddev`
+  };
+  Kind kind = Kind::kZeros;
+  double stddev = 0;
+};
+
+struct ParameterInfo {
+  std::string name;  // "conv1/weight"
+  Shape shape;
+  Initializer initializer;
+  std::int64_t fan_in = 0;
+  std::int64_t fan_out = 0;
+  std::int64_t offset = 0;  // elements, in the arena
+};
+
+class ParameterSet {
+ public:
+  ParameterSet();
+  ParameterSet(const ParameterSet&) = delete;
+  ParameterSet& operator=(const ParameterSet&) = delete;
+
+  /// Registers a parameter and returns its index. Throws ShapeError if the name is taken, and Error
+  /// after allocate().
+  int add(std::string name, const Shape& shape, Initializer initializer, std::int64_t fan_in,
+          std::int64_t fan_out);
+  /// Makes the arena on a device; the values are zero.
+  void allocate(Device& device, Queue& queue, DType dtype = DType::kF32);
+  /// Initial values: a pure function of the key and each parameter's index.
+  void initialize(Device& device, Queue& queue, RngKey key);
+
+  [[nodiscard]] std::uint64_t id() const { return id_; }
+  [[nodiscard]] int size() const { return static_cast<int>(infos_.size()); }
+  [[nodiscard]] const ParameterInfo& info(int index) const {
+    return infos_[static_cast<std::size_t>(index)];
+  }
+  /// The parameter's tensor: a view into the arena whose gradient belongs to this set.
+  [[nodiscard]] const Tensor& operator[](int index) const {
+    return tensors_[static_cast<std::size_t>(index)];
+  }
+  /// Index of a name, or -1.
+  [[nodiscard]] int find(const std::string& name) const;
+  /// The whole arena [arena_elements()].
+  [[nodiscard]] const Tensor& arena() const { return arena_; }
+  [[nodiscard]] std::int64_t arena_elements() const { return arena_elements_; }
+  /// Number of trainable values, gaps not counted.
+  [[nodiscard]] std::int64_t count() const;
+  /// Must be called after the arena's values changed.
+  void mark_changed() { arena_.buffer().mark_changed(); }
+
+ private:
+  std::uint64_t id_;
+  std::vector<ParameterInfo> infos_;
+  std::vector<Tensor> tensors_;
+  Tensor arena_;
+  std::int64_t arena_elements_ = 0;
+};
+
+}  // namespace gentrain

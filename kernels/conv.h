@@ -1,0 +1,73 @@
+// The contract for convolutions: two-dimensional cross-correlation over NHWC images.
+//
+// Determinism, for every routine here: the result is a function of the arguments' values and shapes,
+// the device kind and its instruction set; never of the queue, the thread or earlier calls.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/activation.h"
+#include "kernels/view.h"
+
+namespace gentrain {
+
+class Queue;
+
+/// Extents of a convolution. Result extents: oh() = floor((h + top + bottom - kh) / stride_h) + 1,
+/// ow() likewise.
+struct ConvGeometry {
+  std::int64_t n = 0, h = 0, w = 0, c = 0;  // images
+  std::int64_t oc = 0, kh = 0, kw = 0;      // weights [oc, kh, kw, c]
+  std::int64_t stride_h = 1, stride_w = 1;
+  std::int64_t top = 0, bottom = 0, left = 0, right = 0;  // zero padding, pixels
+
+  [[nodiscard]] std::int64_t oh() const { return (h + top + bottom - kh) / stride_h + 1; }
+  [[nodiscard]] std::int64_t ow() const { return (w + left + right - kw) / stride_w + 1; }
+  [[nodiscard]] Shape x_shape() const { return {n, h, w, c}; }
+  [[nodiscard]] Shape w_shape() const { return {oc, kh, kw, c}; }
+  [[nodiscard]] Shape y_shape() const { return {n, oh(), ow(), oc}; }
+  friend bool operator==(const ConvGeometry&, const ConvGeometry&) = default;
+};
+
+/// Throws ShapeError if an extent, a stride or a result extent is below 1 or a padding below 0.
+void check(const ConvGeometry& geometry);
+
+/// f32 on every backend, f64 on the reference backend.
+///
+/// Source: Dumoulin and Visin 2016, arXiv:1603.07285.
+class ConvKernels {
+ public:
+  virtual ~ConvKernels() = default;
+
+  /// y [n, oh, ow, oc] = activation(x [n, h, w, c] * w [oc, kh, kw, c] + bias [oc]); bias may be absent.
+  virtual void forward(Queue& queue, const ConvGeometry& geometry, ConstView x, const Weights& w,
+                       ConstView bias, Activation activation, View y) = 0;
+
+  /// dx [n, h, w, c] from dy [n, oh, ow, oc]: the transposed convolution.
+  virtual void backward_data(Queue& queue, const ConvGeometry& geometry, ConstView dy,
+                             const Weights& w, View dx) = 0;
+
+  /// dw [oc, kh, kw, c] and, where present, dbias [oc]: sums over n, oh, ow in a fixed order.
+  virtual void backward_weights(Queue& queue, const ConvGeometry& geometry, ConstView x,
+                                ConstView dy, View dw, View dbias) = 0;
+
+  /// Whether the three routines below take this geometry. They fuse a convolution with the 2x2,
+  /// stride 2 max pooling behind it, so that the convolution's own result is never stored.
+  [[nodiscard]] virtual bool fuses_max_pool(const ConvGeometry& geometry) const = 0;
+
+  /// y [n, oh/2, ow/2, oc] = activation(maxpool2x2(x * w + bias)), extents rounded down;
+  /// argmax, u8, same shape: 2 * row + column of the first largest value in its window.
+  virtual void pool_forward(Queue& queue, const ConvGeometry& geometry, ConstView x,
+                            const Weights& w, ConstView bias, Activation activation, View y,
+                            View argmax) = 0;
+
+  /// dx from dp [n, oh/2, ow/2, oc], the gradient at the pooled values (before the activation).
+  virtual void pool_backward_data(Queue& queue, const ConvGeometry& geometry, ConstView dp,
+                                  ConstView argmax, const Weights& w, View dx) = 0;
+
+  /// dw and, where present, dbias from dp and argmax; sums over n, then positions, in a fixed order.
+  virtual void pool_backward_weights(Queue& queue, const ConvGeometry& geometry, ConstView x,
+                                     ConstView dp, ConstView argmax, View dw, View dbias) = 0;
+};
+
+}  // namespace gentrain

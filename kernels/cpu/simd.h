@@ -1,0 +1,32 @@
+// The table of own vectorised kernels, compiled for x86-64-v3 and x86-64-v4, one of them chosen at run
+// time. Only pointers and counts cross this border.
+#pragma once
+
+#include "kernels/cpu/simd/conv_pool.h"
+#include "kernels/cpu/simd/elementwise.h"
+#include "kernels/cpu/simd/loss.h"
+#include "kernels/cpu/simd/pool.h"
+#include "kernels/cpu/simd/random.h"
+#include "kernels/cpu/simd/reduce.h"
+#include "kernels/cpu/simd/update.h"
+
+namespace gentrain::simd {
+
+struct Kernels {
+  ConvPoolTable conv_pool;
+  ElementwiseTable elementwise;
+  LossTable loss;
+  PoolTable pool;
+  RandomTable random;
+  ReduceTable reduce;
+  UpdateTable update;
+};
+
+namespace v3 {
+const Kernels& kernels();
+}
+namespace v4 {
+const Kernels& kernels();
+}
+
+}  // namespace gentrain::simd

@@ -1,0 +1,35 @@
+// The contract for pointwise routines. All views of a call have the same number of elements; a
+// destination may be one of the sources. Determinism: as in conv.h; each element depends on its own
+// index only.
+#pragma once
+
+#include "kernels/activation.h"
+#include "kernels/view.h"
+
+namespace gentrain {
+
+class Queue;
+
+/// f32 on every backend, f64 on the reference backend.
+class ElementwiseKernels {
+ public:
+  virtual ~ElementwiseKernels() = default;
+
+  /// y = activation(x). tanh and sigmoid: relative error below 4e-7.
+  virtual void activate(Queue& queue, Activation activation, ConstView x, View y) = 0;
+  /// dx = dy * activation'(x), from the result y: tanh 1 - y^2, relu y > 0, sigmoid y (1 - y).
+  virtual void activate_backward(Queue& queue, Activation activation, ConstView y, ConstView dy,
+                                 View dx) = 0;
+  /// y = a + b
+  virtual void add(Queue& queue, ConstView a, ConstView b, View y) = 0;
+  /// y = a * b
+  virtual void multiply(Queue& queue, ConstView a, ConstView b, View y) = 0;
+  /// y = factor * x
+  virtual void scale(Queue& queue, double factor, ConstView x, View y) = 0;
+  /// y = value
+  virtual void fill(Queue& queue, double value, View y) = 0;
+  /// y (floating point) = x (u8) * factor + shift, one rounding (a fused multiply-add).
+  virtual void cast_u8(Queue& queue, ConstView x, double factor, double shift, View y) = 0;
+};
+
+}  // namespace gentrain

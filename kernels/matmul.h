@@ -1,0 +1,26 @@
+// The contract for dense layers: matrix products with bias and activation. Determinism: as in conv.h.
+#pragma once
+
+#include "kernels/activation.h"
+#include "kernels/view.h"
+
+namespace gentrain {
+
+class Queue;
+
+/// f32 on every backend, f64 on the reference backend. n rows, k inputs, m outputs.
+class MatmulKernels {
+ public:
+  virtual ~MatmulKernels() = default;
+
+  /// y [n, m] = activation(x [n, k] w^T + bias [m]), w [m, k]; bias may be absent.
+  virtual void linear_forward(Queue& queue, ConstView x, const Weights& w, ConstView bias,
+                              Activation activation, View y) = 0;
+  /// dx [n, k] = dy [n, m] w
+  virtual void linear_backward_data(Queue& queue, ConstView dy, const Weights& w, View dx) = 0;
+  /// dw [m, k] = dy^T x and, where present, dbias [m] = sum of dy over its rows, both in a fixed order.
+  virtual void linear_backward_weights(Queue& queue, ConstView x, ConstView dy, View dw,
+                                       View dbias) = 0;
+};
+
+}  // namespace gentrain
