@@ -27,7 +27,8 @@ bool GradSink::wants(int input) const {
 Tensor GradSink::make(int input) {
   const auto& node = tape_.nodes_[static_cast<std::size_t>(node_)];
   const auto& target = node.inputs[static_cast<std::size_t>(input)];
-  if (target.ref.kind == GradRef::Kind::kParameter && !tape_.state_of(target.ref).written) {
+  if (target.ref.kind == GradRef::Kind::kParameter && tape_.wants(target.ref) &&
+      !tape_.state_of(target.ref).written) {
     auto* set = tape_.sets_[static_cast<std::size_t>(tape_.set_of(target.ref))];
     return set->slot(target.ref.index).reshaped(target.shape);
   }
@@ -134,8 +135,9 @@ void Tape::put(const Input& input, const char* op, const Tensor& gradient) {
     return;
   }
   auto& state = state_of(input.ref);
-  const Tensor slot =
-      sets_[static_cast<std::size_t>(set_of(input.ref))]->slot(input.ref.index).reshaped(input.shape);
+  const Tensor slot = sets_[static_cast<std::size_t>(set_of(input.ref))]
+                          ->slot(input.ref.index)
+                          .reshaped(input.shape);
   if (state.written) {
     device_.elementwise().add(queue_, slot.cview(), gradient.cview(), slot.view());
   } else if (slot.data() != gradient.data()) {

@@ -70,7 +70,8 @@ class Tape {
   /// Runs the closures that lead to `loss` (one element), seeded with 1, freeing each when used.
   /// Throws Error if the loss has no history here or the graph was used already.
   void backward(const Tensor& loss);
-  /// The gradient of a watched tensor after backward(); undefined if the loss does not depend on it.
+  /// The gradient of a watched tensor after backward(); undefined if the loss does not depend on
+  /// it.
   [[nodiscard]] Tensor gradient(const Tensor& watched) const;
   /// Number of recorded ops that have not been used or freed.
   [[nodiscard]] std::size_t size() const { return nodes_.size(); }

@@ -1,7 +1,8 @@
-// The parameters of a model: named tensors in order of registration, all of them views into one arena.
+// The parameters of a model: named tensors in order of registration, all of them views into one
+// arena.
 //
-// The arena is what optimizers, buckets, hashes and checkpoints work on; a gradient arena has the same
-// layout. Parameters start on 64-byte boundaries, the gaps hold zeros.
+// The arena is what optimizers, buckets, hashes and checkpoints work on; a gradient arena has the
+// same layout. Parameters start on 64-byte boundaries, the gaps hold zeros.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +21,10 @@ struct Initializer {
   enum class Kind : std::uint8_t {
     kZeros,
     kOnes,
-    kUniformFanIn,    // uniform in +-1/sqrt(fan_in)
-    kXavierUniform,   // uniform in +-sqrt(6 / (fan_in + fan_out)); Glorot and Bengio 2010
-    kKaimingNormal,   // normal, stddev sqrt(2 / fan_in); He et al. 2015, arXiv:1502.01852
-    kNormal,          // normal, stddev `stddev`
+    kUniformFanIn,   // uniform in +-1/sqrt(fan_in)
+    kXavierUniform,  // uniform in +-sqrt(6 / (fan_in + fan_out)); Glorot and Bengio 2010
+    kKaimingNormal,  // normal, stddev sqrt(2 / fan_in); He et al. 2015, arXiv:1502.01852
+    kNormal,         // normal, stddev `stddev`
   };
   Kind kind = Kind::kZeros;
   double stddev = 0;

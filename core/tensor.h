@@ -17,8 +17,8 @@ namespace gentrain {
 struct GradRef {
   enum class Kind : std::uint8_t { kNone, kParameter, kNode };
   Kind kind = Kind::kNone;
-  std::int32_t index = -1;    // of the parameter in its set, of the node on its tape
-  std::uint64_t owner = 0;    // id of the parameter set; serial number of the tape's recording
+  std::int32_t index = -1;  // of the parameter in its set, of the node on its tape
+  std::uint64_t owner = 0;  // id of the parameter set; serial number of the tape's recording
 };
 
 class Tensor {
@@ -47,9 +47,7 @@ class Tensor {
   [[nodiscard]] View view() const { return {data(), dtype_, shape_}; }
   /// This tensor as weights: with the version of its buffer.
   [[nodiscard]] Weights weights() const { return {cview(), buffer_->version()}; }
-  [[nodiscard]] void* data() const {
-    return static_cast<std::byte*>(buffer_->data()) + offset_;
-  }
+  [[nodiscard]] void* data() const { return static_cast<std::byte*>(buffer_->data()) + offset_; }
   [[nodiscard]] Buffer& buffer() const { return *buffer_; }
 
   [[nodiscard]] const GradRef& grad_ref() const { return grad_; }

@@ -13,17 +13,18 @@ namespace gentrain {
 
 /// What an allocator has done so far. Bytes are rounded to the allocator's size classes.
 struct MemoryStats {
-  std::uint64_t system_calls = 0;   // requests that went to the system, since the start
-  std::uint64_t system_bytes = 0;   // bytes held from the system
-  std::uint64_t live_bytes = 0;     // bytes handed out now
-  std::uint64_t peak_bytes = 0;     // largest live_bytes since the start or reset_peak()
+  std::uint64_t system_calls = 0;  // requests that went to the system, since the start
+  std::uint64_t system_bytes = 0;  // bytes held from the system
+  std::uint64_t live_bytes = 0;    // bytes handed out now
+  std::uint64_t peak_bytes = 0;    // largest live_bytes since the start or reset_peak()
 };
 
 /// Where a device's memory comes from: the operating system, a driver.
 class SystemMemory {
  public:
   virtual ~SystemMemory() = default;
-  /// `bytes` (a multiple of 4 KiB), aligned to 64 bytes at least. Throws DeviceError when exhausted.
+  /// `bytes` (a multiple of 4 KiB), aligned to 64 bytes at least. Throws DeviceError when
+  /// exhausted.
   virtual void* acquire(std::size_t bytes) = 0;
   virtual void give_back(void* block, std::size_t bytes) noexcept = 0;
 };

@@ -1,7 +1,7 @@
 // The contract for convolutions: two-dimensional cross-correlation over NHWC images.
 //
-// Determinism, for every routine here: the result is a function of the arguments' values and shapes,
-// the device kind and its instruction set; never of the queue, the thread or earlier calls.
+// Determinism, for every routine here: the result is a function of the arguments' values and
+// shapes, the device kind and its instruction set; never of the queue, the thread or earlier calls.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,8 @@ class ConvKernels {
  public:
   virtual ~ConvKernels() = default;
 
-  /// y [n, oh, ow, oc] = activation(x [n, h, w, c] * w [oc, kh, kw, c] + bias [oc]); bias may be absent.
+  /// y [n, oh, ow, oc] = activation(x [n, h, w, c] * w [oc, kh, kw, c] + bias [oc]); bias may be
+  /// absent.
   virtual void forward(Queue& queue, const ConvGeometry& geometry, ConstView x, const Weights& w,
                        ConstView bias, Activation activation, View y) = 0;
 
@@ -65,7 +66,8 @@ class ConvKernels {
   virtual void pool_backward_data(Queue& queue, const ConvGeometry& geometry, ConstView dp,
                                   ConstView argmax, const Weights& w, View dx) = 0;
 
-  /// dw and, where present, dbias from dp and argmax; sums over n, then positions, in a fixed order.
+  /// dw and, where present, dbias from dp and argmax; sums over n, then positions, in a fixed
+  /// order.
   virtual void pool_backward_weights(Queue& queue, const ConvGeometry& geometry, ConstView x,
                                      ConstView dp, ConstView argmax, View dw, View dbias) = 0;
 };

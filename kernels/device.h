@@ -19,8 +19,8 @@ class LossKernels;
 class RandomKernels;
 class UpdateKernels;
 
-/// An order of execution on a device. Kernels given to one queue run one after the other; a CPU queue
-/// runs them at once on the calling thread. One thread at a time uses a queue.
+/// An order of execution on a device. Kernels given to one queue run one after the other; a CPU
+/// queue runs them at once on the calling thread. One thread at a time uses a queue.
 class Queue {
  public:
   virtual ~Queue() = default;

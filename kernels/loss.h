@@ -17,7 +17,8 @@ class LossKernels {
   /// logits        [n, k]
   /// labels        [n], i32, 0 <= label < k (the caller has checked)
   /// probabilities [n, k] = softmax(logits)
-  /// sums          [2]: sum over rows of -log p(label), in a fixed order; number of rows whose first
+  /// sums          [2]: sum over rows of -log p(label), in a fixed order; number of rows whose
+  /// first
   ///               largest logit is the label
   virtual void softmax_cross_entropy(Queue& queue, ConstView logits, ConstView labels,
                                      View probabilities, View sums) = 0;

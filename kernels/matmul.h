@@ -1,4 +1,5 @@
-// The contract for dense layers: matrix products with bias and activation. Determinism: as in conv.h.
+// The contract for dense layers: matrix products with bias and activation. Determinism: as in
+// conv.h.
 #pragma once
 
 #include "kernels/activation.h"
@@ -18,7 +19,8 @@ class MatmulKernels {
                               Activation activation, View y) = 0;
   /// dx [n, k] = dy [n, m] w
   virtual void linear_backward_data(Queue& queue, ConstView dy, const Weights& w, View dx) = 0;
-  /// dw [m, k] = dy^T x and, where present, dbias [m] = sum of dy over its rows, both in a fixed order.
+  /// dw [m, k] = dy^T x and, where present, dbias [m] = sum of dy over its rows, both in a fixed
+  /// order.
   virtual void linear_backward_weights(Queue& queue, ConstView x, ConstView dy, View dw,
                                        View dbias) = 0;
 };

@@ -15,10 +15,9 @@ constexpr PhiloxBlock philox(std::array<std::uint32_t, 2> key, PhiloxBlock count
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t a = std::uint64_t{0xD2511F53U} * counter[0];
     const std::uint64_t b = std::uint64_t{0xCD9E8D57U} * counter[2];
-    counter = {static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0],
-               static_cast<std::uint32_t>(b),
-               static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key[1],
-               static_cast<std::uint32_t>(a)};
+    counter = {
+        static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
+        static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(a)};
     key[0] += 0x9E3779B9U;
     key[1] += 0xBB67AE85U;
   }
@@ -48,10 +47,10 @@ class RngKey {
 
   /// Block `index` of this stream: four independent 32-bit words.
   [[nodiscard]] constexpr PhiloxBlock block(std::uint64_t index) const {
-    return philox({static_cast<std::uint32_t>(low_), static_cast<std::uint32_t>(low_ >> 32)},
-                  {static_cast<std::uint32_t>(index),
-                   static_cast<std::uint32_t>(index >> 32) ^ 0x80000000U,
-                   static_cast<std::uint32_t>(high_), static_cast<std::uint32_t>(high_ >> 32)});
+    return philox(
+        {static_cast<std::uint32_t>(low_), static_cast<std::uint32_t>(low_ >> 32)},
+        {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32) ^ 0x80000000U,
+         static_cast<std::uint32_t>(high_), static_cast<std::uint32_t>(high_ >> 32)});
   }
 
   friend constexpr bool operator==(const RngKey&, const RngKey&) = default;

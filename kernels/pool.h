@@ -9,8 +9,8 @@ namespace gentrain {
 
 class Queue;
 
-/// Extents of a pooling. Result extents as for a convolution; windows are cut at the border, padding
-/// never counts.
+/// Extents of a pooling. Result extents as for a convolution; windows are cut at the border,
+/// padding never counts.
 struct PoolGeometry {
   std::int64_t n = 0, h = 0, w = 0, c = 0;
   std::int64_t kh = 0, kw = 0;

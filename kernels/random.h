@@ -1,4 +1,5 @@
-// The contract for random tensors. Element i depends on (key, i) only: word i % 4 of key.block(i / 4).
+// The contract for random tensors. Element i depends on (key, i) only: word i % 4 of key.block(i /
+// 4).
 #pragma once
 
 #include "kernels/philox.h"

@@ -1,5 +1,5 @@
-// The contract for reductions inside one tensor: fixed blocks of kReduceBlock elements, each summed in
-// a fixed order, block sums added from first to last. Determinism: as in conv.h.
+// The contract for reductions inside one tensor: fixed blocks of kReduceBlock elements, each summed
+// in a fixed order, block sums added from first to last. Determinism: as in conv.h.
 #pragma once
 
 #include <cstdint>

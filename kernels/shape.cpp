@@ -35,6 +35,8 @@ std::int64_t Shape::elements() const {
   return product;
 }
 
-std::string Shape::str() const { return fmt::format("[{}]", fmt::join(extents(), ", ")); }
+std::string Shape::str() const {
+  return fmt::format("[{}]", fmt::join(extents(), ", "));
+}
 
 }  // namespace gentrain

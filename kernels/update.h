@@ -1,5 +1,5 @@
-// The contract for optimizer updates: one fused pass over a range of the arena. Each element depends
-// on its own values only. Determinism: as in conv.h.
+// The contract for optimizer updates: one fused pass over a range of the arena. Each element
+// depends on its own values only. Determinism: as in conv.h.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,151 @@
+// Convolution, alone and fused with the max pooling behind it.
+#include "kernels/conv.h"
+
+#include <fmt/format.h>
+
+#include "core/ops/ops.h"
+#include "kernels/elementwise.h"
+#include "kernels/error.h"
+#include "kernels/pool.h"
+
+namespace gentrain::ops {
+
+namespace {
+
+ConvGeometry geometry_of(const char* op, const Tensor& x, const Tensor& weights, const Tensor& bias,
+                         Stride stride, Padding padding) {
+  if (x.shape().rank() != 4 || weights.shape().rank() != 4) {
+    throw ShapeError(fmt::format(
+        "{}: x must be [n, h, w, c] and weights [oc, kh, kw, c], but they are {} and {}", op,
+        x.shape().str(), weights.shape().str()));
+  }
+  const Shape& xs = x.shape();
+  const Shape& ws = weights.shape();
+  if (ws[3] != xs[3]) {
+    throw ShapeError(
+        fmt::format("{}: weights have {} input channels but x has {}", op, ws[3], xs[3]));
+  }
+  if (bias.defined() && bias.shape() != Shape{ws[0]}) {
+    throw ShapeError(
+        fmt::format("{}: bias must have shape [{}] but has {}", op, ws[0], bias.shape().str()));
+  }
+  const ConvGeometry geometry{.n = xs[0],
+                              .h = xs[1],
+                              .w = xs[2],
+                              .c = xs[3],
+                              .oc = ws[0],
+                              .kh = ws[1],
+                              .kw = ws[2],
+                              .stride_h = stride.h,
+                              .stride_w = stride.w,
+                              .top = padding.top,
+                              .bottom = padding.bottom,
+                              .left = padding.left,
+                              .right = padding.right};
+  check(geometry);
+  return geometry;
+}
+
+ConstView optional(const Tensor& tensor) {
+  return tensor.defined() ? tensor.cview() : ConstView{};
+}
+
+/// dy times the activation's derivative at y; dy itself without an activation.
+Tensor before_activation(Device& device, Queue& queue, Activation activation, const Tensor& y,
+                         const Tensor& dy) {
+  if (activation == Activation::kNone) {
+    return dy;
+  }
+  Tensor dz = Tensor::empty(device, y.shape(), y.dtype());
+  device.elementwise().activate_backward(queue, activation, y.cview(), dy.cview(), dz.view());
+  return dz;
+}
+
+}  // namespace
+
+Tensor conv2d(Context& context, const Tensor& x, const Tensor& weights, const Tensor& bias,
+              Stride stride, Padding padding, Activation activation) {
+  const ConvGeometry geometry = geometry_of("conv2d", x, weights, bias, stride, padding);
+  Device& device = context.device;
+  Queue& queue = context.queue;
+  Tensor y = Tensor::empty(device, geometry.y_shape(), x.dtype());
+  device.conv().forward(queue, geometry, x.cview(), weights.weights(), optional(bias), activation,
+                        y.view());
+  if (context.tape == nullptr) {
+    return y;
+  }
+  context.tape->record(
+      "conv2d", y, {x, weights, bias},
+      [&device, &queue, geometry, activation, x, weights,
+       y = activation == Activation::kNone ? Tensor{} : y](const Tensor& dy, GradSink& sink) {
+        const Tensor dz = before_activation(device, queue, activation, y, dy);
+        if (sink.wants(1) || sink.wants(2)) {
+          const Tensor dw = sink.make(1);
+          const Tensor db = sink.wants(2) ? sink.make(2) : Tensor{};
+          device.conv().backward_weights(queue, geometry, x.cview(), dz.cview(), dw.view(),
+                                         db.defined() ? db.view() : View{});
+          sink.put(1, dw);
+          if (db.defined()) {
+            sink.put(2, db);
+          }
+        }
+        if (sink.wants(0)) {
+          const Tensor dx = sink.make(0);
+          device.conv().backward_data(queue, geometry, dz.cview(), weights.weights(), dx.view());
+          sink.put(0, dx);
+        }
+      });
+  return y;
+}
+
+Tensor conv2d_max_pool(Context& context, const Tensor& x, const Tensor& weights, const Tensor& bias,
+                       Stride stride, Padding padding, Activation activation) {
+  const ConvGeometry geometry = geometry_of("conv2d_max_pool", x, weights, bias, stride, padding);
+  Device& device = context.device;
+  Queue& queue = context.queue;
+  if (!device.conv().fuses_max_pool(geometry)) {
+    // The activations known here never fall, so pooling first gives the same values.
+    const Tensor z = conv2d(context, x, weights, bias, stride, padding);
+    const Tensor p = max_pool2d(context, z, {2, 2}, {2, 2});
+    return activation == Activation::kNone ? p : activate(context, p, activation);
+  }
+  const Shape pooled{geometry.n, geometry.oh() / 2, geometry.ow() / 2, geometry.oc};
+  if (geometry.oh() < 2 || geometry.ow() < 2) {
+    throw ShapeError(
+        fmt::format("conv2d_max_pool: a 2x2 window does not fit into the convolution's result {}",
+                    geometry.y_shape().str()));
+  }
+  Tensor y = Tensor::empty(device, pooled, x.dtype());
+  const Tensor argmax = Tensor::empty(device, pooled, DType::kU8);
+  device.conv().pool_forward(queue, geometry, x.cview(), weights.weights(), optional(bias),
+                             activation, y.view(), argmax.view());
+  if (context.tape == nullptr) {
+    return y;
+  }
+  context.tape->record(
+      "conv2d_max_pool", y, {x, weights, bias},
+      [&device, &queue, geometry, activation, x, weights, argmax,
+       y = activation == Activation::kNone ? Tensor{} : y](const Tensor& dy, GradSink& sink) {
+        const Tensor dp = before_activation(device, queue, activation, y, dy);
+        if (sink.wants(1) || sink.wants(2)) {
+          const Tensor dw = sink.make(1);
+          const Tensor db = sink.wants(2) ? sink.make(2) : Tensor{};
+          device.conv().pool_backward_weights(queue, geometry, x.cview(), dp.cview(),
+                                              argmax.cview(), dw.view(),
+                                              db.defined() ? db.view() : View{});
+          sink.put(1, dw);
+          if (db.defined()) {
+            sink.put(2, db);
+          }
+        }
+        if (sink.wants(0)) {
+          const Tensor dx = sink.make(0);
+          device.conv().pool_backward_data(queue, geometry, dp.cview(), argmax.cview(),
+                                           weights.weights(), dx.view());
+          sink.put(0, dx);
+        }
+      });
+  return y;
+}
+
+}  // namespace gentrain::ops

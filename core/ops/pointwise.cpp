@@ -1,0 +1,129 @@
+// Pointwise operations, sums and reshapes.
+#include <fmt/format.h>
+
+#include "core/ops/ops.h"
+#include "kernels/elementwise.h"
+#include "kernels/error.h"
+#include "kernels/reduce.h"
+
+namespace gentrain::ops {
+
+namespace {
+
+void check_same(const char* op, const Tensor& a, const Tensor& b) {
+  if (a.shape() != b.shape()) {
+    throw ShapeError(
+        fmt::format("{}: shapes {} and {} differ", op, a.shape().str(), b.shape().str()));
+  }
+}
+
+}  // namespace
+
+Tensor activate(Context& context, const Tensor& x, Activation activation) {
+  if (activation == Activation::kNone) {
+    return x;
+  }
+  Device& device = context.device;
+  Queue& queue = context.queue;
+  Tensor y = Tensor::empty(device, x.shape(), x.dtype());
+  device.elementwise().activate(queue, activation, x.cview(), y.view());
+  if (context.tape != nullptr) {
+    context.tape->record("activate", y, {x},
+                         [&device, &queue, activation, y](const Tensor& dy, GradSink& sink) {
+                           const Tensor dx = sink.make(0);
+                           device.elementwise().activate_backward(queue, activation, y.cview(),
+                                                                  dy.cview(), dx.view());
+                           sink.put(0, dx);
+                         });
+  }
+  return y;
+}
+
+Tensor add(Context& context, const Tensor& a, const Tensor& b) {
+  check_same("add", a, b);
+  Tensor y = Tensor::empty(context.device, a.shape(), a.dtype());
+  context.device.elementwise().add(context.queue, a.cview(), b.cview(), y.view());
+  if (context.tape != nullptr) {
+    context.tape->record("add", y, {a, b}, [](const Tensor& dy, GradSink& sink) {
+      for (const int input : {0, 1}) {
+        if (sink.wants(input)) {
+          sink.put(input, dy);
+        }
+      }
+    });
+  }
+  return y;
+}
+
+Tensor multiply(Context& context, const Tensor& a, const Tensor& b) {
+  check_same("multiply", a, b);
+  Device& device = context.device;
+  Queue& queue = context.queue;
+  Tensor y = Tensor::empty(device, a.shape(), a.dtype());
+  device.elementwise().multiply(queue, a.cview(), b.cview(), y.view());
+  if (context.tape != nullptr) {
+    context.tape->record("multiply", y, {a, b},
+                         [&device, &queue, a, b](const Tensor& dy, GradSink& sink) {
+                           if (sink.wants(0)) {
+                             const Tensor da = sink.make(0);
+                             device.elementwise().multiply(queue, dy.cview(), b.cview(), da.view());
+                             sink.put(0, da);
+                           }
+                           if (sink.wants(1)) {
+                             const Tensor db = sink.make(1);
+                             device.elementwise().multiply(queue, dy.cview(), a.cview(), db.view());
+                             sink.put(1, db);
+                           }
+                         });
+  }
+  return y;
+}
+
+Tensor scale(Context& context, const Tensor& x, double factor) {
+  Device& device = context.device;
+  Queue& queue = context.queue;
+  Tensor y = Tensor::empty(device, x.shape(), x.dtype());
+  device.elementwise().scale(queue, factor, x.cview(), y.view());
+  if (context.tape != nullptr) {
+    context.tape->record("scale", y, {x},
+                         [&device, &queue, factor](const Tensor& dy, GradSink& sink) {
+                           const Tensor dx = sink.make(0);
+                           device.elementwise().scale(queue, factor, dy.cview(), dx.view());
+                           sink.put(0, dx);
+                         });
+  }
+  return y;
+}
+
+Tensor sum(Context& context, const Tensor& x) {
+  Device& device = context.device;
+  Queue& queue = context.queue;
+  Tensor y = Tensor::empty(device, {}, x.dtype());
+  device.reduce().sum(queue, x.cview(), y.view());
+  if (context.tape != nullptr) {
+    context.tape->record("sum", y, {x}, [&device, &queue, x](const Tensor& dy, GradSink& sink) {
+      const Tensor dx = sink.make(0);
+      double seed = 0;
+      if (dy.dtype() == DType::kF64) {
+        seed = copy_to_host<double>(device, queue, dy)[0];
+      } else {
+        seed = static_cast<double>(copy_to_host<float>(device, queue, dy)[0]);
+      }
+      device.elementwise().fill(queue, seed, dx.view());
+      sink.put(0, dx);
+    });
+  }
+  return y;
+}
+
+Tensor reshape(Context& context, const Tensor& x, const Shape& shape) {
+  Tensor y = x.reshaped(shape);
+  if (context.tape != nullptr) {
+    context.tape->record("reshape", y, {x}, [from = x.shape()](const Tensor& dy, GradSink& sink) {
+      sink.put(0, dy.reshaped(from));
+    });
+  }
+  return y;
+}
+
+}  // namespace gentrain::ops
