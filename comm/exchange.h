@@ -15,6 +15,7 @@
 
 #include "comm/communicator.h"
 #include "comm/shards.h"
+#include "core/autograd.h"
 #include "core/parameters.h"
 #include "core/tensor.h"
 

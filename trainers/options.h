@@ -1,0 +1,162 @@
+// Everything that trainers are told, without a word of YAML: the options of a training run with
+// their defaults. jobs/cli reads them from a job file; tests fill them by hand.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comm/exchange.h"
+#include "core/data/dataset.h"
+#include "core/optim/options.h"
+#include "core/parameters.h"
+#include "trainers/models/layer_spec.h"
+
+namespace gentrain::trainers {
+
+enum class DeviceChoice : std::uint8_t { kAuto, kCpu, kCuda };
+enum class IsaChoice : std::uint8_t { kAuto, kV3, kV4 };
+enum class Precision : std::uint8_t { kF32, kBf16, kTf32 };
+/// What early stop and the best model go by: a number of the evaluation.
+enum class Metric : std::uint8_t { kNone, kTop1, kLoss };
+/// Which way is better: of a loss less, of an accuracy more (kAuto).
+enum class MetricMode : std::uint8_t { kAuto, kMin, kMax };
+
+/// The global batch and its cut into shards, the unit of work and of randomness.
+struct BatchOptions {
+  std::int64_t global = 64;  // images of one step, over all ranks; >= shards
+  std::int64_t shards = 16;
+  friend bool operator==(const BatchOptions&, const BatchOptions&) = default;
+};
+
+/// Whichever comes first ends a stage; at least one is set. steps == 0 skips the stage.
+struct StopOptions {
+  std::optional<std::int64_t> epochs;
+  std::optional<std::int64_t> steps;
+  friend bool operator==(const StopOptions&, const StopOptions&) = default;
+};
+
+/// Ends a stage when `metric` did not improve by more than min_delta in `patience` evaluations in a
+/// row.
+struct EarlyStopOptions {
+  Metric metric = Metric::kNone;  // kNone: off
+  std::int64_t patience = 3;
+  double min_delta = 0;
+  MetricMode mode = MetricMode::kAuto;
+  friend bool operator==(const EarlyStopOptions&, const EarlyStopOptions&) = default;
+};
+
+/// Which weights become the trained model: those of the best evaluation, or the last ones (kNone).
+struct BestOptions {
+  Metric metric = Metric::kNone;
+  MetricMode mode = MetricMode::kAuto;
+  friend bool operator==(const BestOptions&, const BestOptions&) = default;
+};
+
+/// Constants that replace the data set's own. Only `train` given: it holds for the test set too.
+struct NormalizeOptions {
+  std::optional<data::Normalization> train;
+  std::optional<data::Normalization> test;
+};
+inline bool operator==(const NormalizeOptions& a, const NormalizeOptions& b) {
+  const auto equal = [](const auto& x, const auto& y) {
+    return x.has_value() == y.has_value() && (!x || (x->mean == y->mean && x->stddev == y->stddev));
+  };
+  return equal(a.train, b.train) && equal(a.test, b.test);
+}
+
+struct DataOptions {
+  /// kAuto: MNIST if it is found, else the built-in digits, and the log says so.
+  enum class Source : std::uint8_t { kAuto, kMnist, kDigits, kHdf5 };
+  Source source = Source::kAuto;
+  /// mnist, auto: the folder of the idx files. Empty: searched for in $GENTRAIN_DATA/mnist, then in
+  /// data/mnist.
+  std::string folder;
+  std::string train_file;  // hdf5
+  std::string test_file;   // hdf5; may be empty if `validation` is not 0
+  double validation = 0;   // fraction of the training set that is set aside, 0 <= x < 1; 0: none
+  std::uint64_t seed = 1;  // digits: which digits are drawn; not the job's seed, so that data stay
+  std::int64_t train_count = 60000;  // digits
+  std::int64_t test_count = 10000;   // digits
+  NormalizeOptions normalize;
+  friend bool operator==(const DataOptions&, const DataOptions&) = default;
+};
+
+/// Names of the built-in models.
+inline constexpr std::array<std::string_view, 1> kModelNames = {"lenet"};
+
+/// Exactly one is set.
+struct ModelOptions {
+  std::string name;               // one of kModelNames
+  std::vector<LayerSpec> layers;  // a sequential network
+  friend bool operator==(const ModelOptions&, const ModelOptions&) = default;
+};
+
+struct EvaluateOptions {
+  std::int64_t every = 1;  // epochs; the last step of a run is always followed by an evaluation
+  std::int64_t batch = 0;  // images at a time over all ranks; 0: as batch.global
+  friend bool operator==(const EvaluateOptions&, const EvaluateOptions&) = default;
+};
+
+struct LogOptions {
+  std::int64_t every = 10;  // steps
+  friend bool operator==(const LogOptions&, const LogOptions&) = default;
+};
+
+struct CheckpointOptions {
+  /// kEnd: the trained model is written at the end, nothing before. kNever: not even that.
+  enum class Every : std::uint8_t { kEnd, kNever };
+  Every every = Every::kEnd;
+  friend bool operator==(const CheckpointOptions&, const CheckpointOptions&) = default;
+};
+
+/// A pattern over parameter names: * stands for any characters, ? for one.
+struct Pattern {
+  std::string text = "*";
+  std::string where;  // "jobs/x.yaml:12:5", for the error that it matches nothing
+  friend bool operator==(const Pattern& a, const Pattern& b) { return a.text == b.text; }
+};
+
+/// Part of a job with its own stop, optimizer and trainable parameters.
+struct StageOptions {
+  std::string name = "train";
+  StopOptions stop;
+  OptimizerOptions optimizer;
+  ScheduleOptions schedule;
+  double clip_norm = 0;  // gradients are scaled down to this norm; 0: off
+  std::vector<Pattern> trainable = {Pattern{}};
+  friend bool operator==(const StageOptions&, const StageOptions&) = default;
+};
+
+struct InitOptions {
+  Initializer::Kind name = Initializer::Kind::kUniformFanIn;
+  double stddev = 0;  // kNormal
+  friend bool operator==(const InitOptions&, const InitOptions&) = default;
+};
+
+/// A training run.
+struct TrainOptions {
+  std::uint64_t seed = 1;
+  DeviceChoice device = DeviceChoice::kAuto;
+  IsaChoice isa = IsaChoice::kAuto;
+  Precision precision = Precision::kF32;
+  std::int64_t threads = 0;     // of a rank; 0: max(1, allowed cores / ranks on this host)
+  std::int64_t op_threads = 1;  // fixed parts that an operation is cut into
+  comm::ExchangeMode exchange = comm::ExchangeMode::kCanonical;
+  BatchOptions batch;
+  DataOptions data;
+  ModelOptions model;
+  InitOptions init;
+  std::vector<StageOptions> stages;  // at least one, names differ
+  EarlyStopOptions early_stop;
+  BestOptions best;
+  EvaluateOptions evaluate;
+  LogOptions log;
+  CheckpointOptions checkpoint;
+  friend bool operator==(const TrainOptions&, const TrainOptions&) = default;
+};
+
+}  // namespace gentrain::trainers
