@@ -1,9 +1,10 @@
-// The table of own vectorised kernels, compiled for x86-64-v3 and x86-64-v4, one of them chosen at run
-// time. Only pointers and counts cross this border.
+// The table of own vectorised kernels, compiled for x86-64-v3 and x86-64-v4, one of them chosen at
+// run time. Only pointers and counts cross this border.
 #pragma once
 
 #include "kernels/cpu/simd/conv_pool.h"
 #include "kernels/cpu/simd/elementwise.h"
+#include "kernels/cpu/simd/gemm.h"
 #include "kernels/cpu/simd/loss.h"
 #include "kernels/cpu/simd/pool.h"
 #include "kernels/cpu/simd/random.h"
@@ -15,6 +16,7 @@ namespace gentrain::simd {
 struct Kernels {
   ConvPoolTable conv_pool;
   ElementwiseTable elementwise;
+  GemmTable gemm;
   LossTable loss;
   PoolTable pool;
   RandomTable random;

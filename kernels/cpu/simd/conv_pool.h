@@ -1,4 +1,5 @@
-// Convolution with few channels, fused with 2x2 max pooling: the routines behind ConvKernels::pool_*.
+// Convolution with few channels, fused with 2x2 max pooling: the routines behind
+// ConvKernels::pool_*.
 #pragma once
 
 #include <cstdint>

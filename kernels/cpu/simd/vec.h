@@ -1,15 +1,15 @@
 // Vectors of the instruction set that a file is compiled for: Vec holds kLanes floats.
 //
-// Every file of this folder is compiled once per instruction set (GENTRAIN_SIMD_NS is v3 or v4) and must
-// define nothing outside its namespace: no standard containers, no inline function of another header,
-// for the linker could pick a v4 copy of it for a v3 machine (a test looks for such symbols).
-// GENTRAIN_SIMD_LANES may be given apart from the instruction set, so that tests run the 16-lane logic
-// on a machine without AVX-512.
+// Every file of this folder is compiled once per instruction set (GENTRAIN_SIMD_NS is v3 or v4) and
+// must define nothing outside its namespace: no standard containers, no inline function of another
+// header, for the linker could pick a v4 copy of it for a v3 machine (a test looks for such
+// symbols). GENTRAIN_SIMD_LANES may be given apart from the instruction set, so that tests run the
+// 16-lane logic on a machine without AVX-512.
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstdint>
+
+#include <immintrin.h>
 
 #ifndef GENTRAIN_SIMD_LANES
 #ifdef __AVX512F__
@@ -23,15 +23,25 @@ namespace gentrain::simd::GENTRAIN_SIMD_NS {
 
 inline constexpr int kLanes = GENTRAIN_SIMD_LANES;
 
-// Vec may stand at any address, Mask and IntVec hold one 32-bit integer per lane (comparisons give 0 or -1).
-typedef float Vec __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES), aligned(4), may_alias));  // NOLINT
-typedef std::int32_t IntVec                                                                     // NOLINT
+// Vec may stand at any address, Mask and IntVec hold one 32-bit integer per lane (comparisons give
+// 0 or -1).
+typedef float Vec
+    __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES), aligned(4), may_alias));  // NOLINT
+typedef std::int32_t IntVec                                                        // NOLINT
     __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES), aligned(4), may_alias));
 
-static inline Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
-static inline void store(float* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
-static inline Vec broadcast(float x) { return x - Vec{}; }
-static inline IntVec broadcast(std::int32_t x) { return x - IntVec{}; }
+static inline Vec load(const float* p) {
+  return *reinterpret_cast<const Vec*>(p);
+}
+static inline void store(float* p, Vec v) {
+  *reinterpret_cast<Vec*>(p) = v;
+}
+static inline Vec broadcast(float x) {
+  return x - Vec{};
+}
+static inline IntVec broadcast(std::int32_t x) {
+  return x - IntVec{};
+}
 
 /// a * b + c, rounded once.
 static inline Vec fma(Vec a, Vec b, Vec c) {
@@ -58,12 +68,41 @@ static inline void store_n(float* p, Vec v, int n) {
   __builtin_memcpy(p, &v, 4U * static_cast<unsigned>(n));
 }
 
+/// The same bits as the other type; to_float converts the values.
+static inline IntVec as_int(Vec v) {
+  return (IntVec)v;
+}
+static inline Vec as_float(IntVec v) {
+  return (Vec)v;
+}
+static inline Vec to_float(IntVec v) {
+  return __builtin_convertvector(v, Vec);
+}
+
 /// Lane by lane: mask ? a : b.
 static inline Vec select(IntVec mask, Vec a, Vec b) {
   return (Vec)((mask & (IntVec)a) | (~mask & (IntVec)b));
 }
-static inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
-static inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
+
+/// a > b ? a : b and a < b ? a : b, lane by lane: where either is NaN the result is b.
+static inline Vec max(Vec a, Vec b) {
+#if GENTRAIN_SIMD_LANES == 16 && defined(__AVX512F__)
+  return (Vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif GENTRAIN_SIMD_LANES == 8
+  return (Vec)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+static inline Vec min(Vec a, Vec b) {
+#if GENTRAIN_SIMD_LANES == 16 && defined(__AVX512F__)
+  return (Vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif GENTRAIN_SIMD_LANES == 8
+  return (Vec)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+  return a < b ? a : b;
+#endif
+}
 
 /// Sum of the lanes in a fixed order: halves are added until one lane is left.
 static inline float sum(Vec v) {

@@ -1,0 +1,31 @@
+// Matrix products of dense layers: a register-blocked kernel for matrices that fit the caches.
+#pragma once
+
+#include <cstdint>
+
+namespace gentrain::simd {
+
+/// c [rows, columns] = activation(a b + bias). Every element is one chain of fused multiply-adds in
+/// the order of the depth, beginning at 0: its bits do not depend on rows, columns or neighbours.
+struct GemmCall {
+  std::int64_t rows, columns, depth;
+  const float* a;  // element (i, p) at a[i * a_row + p * a_step]
+  std::int64_t a_row, a_step;
+  const float* b;       // element (p, j) at b[p * b_step + j]
+  std::int64_t b_step;  // 0: b was written by pack_transposed
+  const float* bias;    // [columns] or null
+  int activation;       // the value of enum Activation
+  float* c;
+};
+
+struct GemmTable {
+  /// Floats that pack_transposed writes.
+  std::int64_t (*packed_floats)(std::int64_t columns, std::int64_t depth);
+  /// w [columns, depth] as the right factor b of a product, in the order in which it is read.
+  void (*pack_transposed)(const float* w, std::int64_t columns, std::int64_t depth, float* packed);
+  void (*multiply)(const GemmCall& call);
+  /// y [columns] = sum of x [rows, columns] over its rows, from first to last.
+  void (*sum_rows)(const float* x, std::int64_t rows, std::int64_t columns, float* y);
+};
+
+}  // namespace gentrain::simd

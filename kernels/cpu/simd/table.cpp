@@ -1,0 +1,13 @@
+// The table of one instruction set, put together from the files of this folder.
+#include "kernels/cpu/simd/tables.h"
+
+namespace gentrain::simd::GENTRAIN_SIMD_NS {
+
+const Kernels& kernels() {
+  static const Kernels table = {
+      make_conv_pool_table(), make_elementwise_table(), make_gemm_table(),   make_loss_table(),
+      make_pool_table(),      make_random_table(),      make_reduce_table(), make_update_table()};
+  return table;
+}
+
+}  // namespace gentrain::simd::GENTRAIN_SIMD_NS

@@ -1,0 +1,18 @@
+// What each source file of this folder gives to table.cpp: the table of its routines, compiled for
+// GENTRAIN_SIMD_NS.
+#pragma once
+
+#include "kernels/cpu/simd.h"
+
+namespace gentrain::simd::GENTRAIN_SIMD_NS {
+
+ConvPoolTable make_conv_pool_table();
+ElementwiseTable make_elementwise_table();
+GemmTable make_gemm_table();
+LossTable make_loss_table();
+PoolTable make_pool_table();
+RandomTable make_random_table();
+ReduceTable make_reduce_table();
+UpdateTable make_update_table();
+
+}  // namespace gentrain::simd::GENTRAIN_SIMD_NS
