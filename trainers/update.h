@@ -1,0 +1,62 @@
+// Update: parameters, optimizer and exchange that belong to one loss.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/exchange.h"
+#include "core/optim/optimizer.h"
+#include "core/parameters.h"
+#include "trainers/options.h"
+
+namespace gentrain::trainers {
+
+/// What every update of a run shares.
+struct UpdateSetting {
+  comm::Communicator& communicator;
+  Device& device;
+  comm::ExchangeMode mode = comm::ExchangeMode::kCanonical;
+  std::int64_t shards = 16;
+};
+
+class Update {
+ public:
+  /// `parameters` must outlive the update and be allocated. Throws JobError for a pattern of
+  /// stage.trainable that matches no parameter, naming where it stands and what there is.
+  Update(const UpdateSetting& setting, Queue& queue, ParameterSet& parameters,
+         const StageOptions& stage, std::int64_t statistics);
+
+  /// Begins step `step` (from 0) of the stage: shards may deliver gradients.
+  void begin(Queue& queue, std::int64_t step);
+  [[nodiscard]] comm::Exchange& exchange() { return *exchange_; }
+  [[nodiscard]] ParameterSet& parameters() { return parameters_; }
+  /// Learning rate of the step begun last.
+  [[nodiscard]] double learning_rate() const { return lr_; }
+  /// Parameters that the stage trains, by index.
+  [[nodiscard]] const std::vector<bool>& trainable() const { return trainable_; }
+  [[nodiscard]] const optim::Optimizer& optimizer() const { return *optimizer_; }
+
+  /// The optimizer's state over all ranks, arena-shaped, one vector per state name. Collective.
+  [[nodiscard]] std::vector<std::vector<float>> gather_state(Queue& queue) const;
+
+ private:
+  void apply(Queue& queue, const comm::Range& elements, const Tensor& gradient, double norm);
+
+  comm::Communicator& communicator_;
+  Device& device_;
+  ParameterSet& parameters_;
+  StageOptions stage_;
+  std::vector<bool> trainable_;
+  std::vector<comm::Range> trained_;  // arena ranges that are trained, ascending
+  std::unique_ptr<comm::Exchange> exchange_;
+  std::unique_ptr<optim::Optimizer> optimizer_;
+  std::int64_t step_ = 0;
+  double lr_ = 0;
+};
+
+/// Whether `text` matches a pattern in which * stands for any characters and ? for one.
+bool matches(const std::string& pattern, const std::string& text);
+
+}  // namespace gentrain::trainers

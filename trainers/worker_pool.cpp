@@ -1,0 +1,92 @@
+// WorkerPool: rounds announced by a counter. Waiting threads spin for a few microseconds, since a
+// step of a small network is short, and sleep in the kernel after that.
+#include "trainers/worker_pool.h"
+
+#include <immintrin.h>
+
+namespace gentrain::trainers {
+
+namespace {
+
+constexpr int kSpins = 1000;
+
+template <class T>
+void wait_while(const std::atomic<T>& value, T old) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) {
+      return;
+    }
+    _mm_pause();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+WorkerPool::WorkerPool(int workers, bool caller_works)
+    : workers_(workers), caller_works_(caller_works) {
+  for (int worker = caller_works ? 1 : 0; worker < workers; ++worker) {
+    threads_.emplace_back([this, worker] { thread_main(worker); });
+  }
+}
+
+WorkerPool::~WorkerPool() {
+  quit_.store(true, std::memory_order_release);
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
+  for (auto& thread : threads_) {
+    thread.join();
+  }
+}
+
+void WorkerPool::start(const std::function<void(int)>& work) {
+  work_ = &work;
+  failed_.store(false, std::memory_order_relaxed);
+  error_ = nullptr;
+  running_.store(workers_, std::memory_order_release);
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
+  if (caller_works_) {
+    run_one(0);
+  }
+}
+
+void WorkerPool::run_one(int worker) {
+  try {
+    (*work_)(worker);
+  } catch (...) {
+    const std::lock_guard lock(error_mutex_);
+    if (!error_) {
+      error_ = std::current_exception();
+    }
+    failed_.store(true, std::memory_order_release);
+  }
+  if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    running_.notify_all();
+  }
+}
+
+void WorkerPool::thread_main(int worker) {
+  std::uint32_t seen = 0;
+  while (true) {
+    wait_while(round_, seen);
+    seen = round_.load(std::memory_order_acquire);
+    if (quit_.load(std::memory_order_acquire)) {
+      return;
+    }
+    run_one(worker);
+  }
+}
+
+void WorkerPool::finish() {
+  int left = running_.load(std::memory_order_acquire);
+  while (left != 0) {
+    wait_while(running_, left);
+    left = running_.load(std::memory_order_acquire);
+  }
+  if (error_) {
+    std::rethrow_exception(error_);
+  }
+}
+
+}  // namespace gentrain::trainers
