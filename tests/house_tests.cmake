@@ -1,0 +1,37 @@
+# Checks of the house: the include rule, sizes, documents, scripts, installation. And what a sanitizer
+# build needs in every program.
+if(Python3_FOUND)
+  foreach(check includes sizes docs)
+    add_test(NAME house.${check}
+             COMMAND ${Python3_EXECUTABLE} tests/tools/check_${check}.py
+             WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  endforeach()
+  add_test(NAME house.checks_can_fail
+           COMMAND ${Python3_EXECUTABLE} tests/tools/house_test.py
+           WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(house.includes house.sizes house.docs house.checks_can_fail
+                       PROPERTIES LABELS unit TIMEOUT 60)
+endif()
+
+find_program(SHELLCHECK shellcheck)
+if(SHELLCHECK)
+  file(GLOB_RECURSE scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/deploy/*.sh
+       ${CMAKE_SOURCE_DIR}/tests/*.sh)
+  add_test(NAME house.shellcheck COMMAND ${SHELLCHECK} ${scripts} ${CMAKE_SOURCE_DIR}/.ci/run)
+  set_tests_properties(house.shellcheck PROPERTIES LABELS unit TIMEOUT 60)
+endif()
+
+add_test(NAME house.install
+         COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/tools/install_test.sh ${CMAKE_COMMAND}
+                 ${CMAKE_BINARY_DIR})
+set_tests_properties(house.install PROPERTIES LABELS unit TIMEOUT 60)
+
+if(GENTRAIN_SANITIZE)
+  get_property(programs DIRECTORY PROPERTY BUILDSYSTEM_TARGETS)
+  foreach(program gentrain ${programs})
+    get_target_property(type ${program} TYPE)
+    if(type STREQUAL EXECUTABLE)
+      target_sources(${program} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/sanitizers/nodlclose.cpp)
+    endif()
+  endforeach()
+endif()
