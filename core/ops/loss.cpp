@@ -46,4 +46,14 @@ CrossEntropy softmax_cross_entropy(Context& context, const Tensor& logits, const
   return result;
 }
 
+Tensor softmax(Context& context, const Tensor& logits) {
+  if (logits.shape().rank() != 2) {
+    throw ShapeError(
+        fmt::format("softmax: logits must be [n, k] but are {}", logits.shape().str()));
+  }
+  Tensor probabilities = Tensor::empty(context.device, logits.shape(), logits.dtype());
+  context.device.loss().softmax(context.queue, logits.cview(), probabilities.view());
+  return probabilities;
+}
+
 }  // namespace gentrain::ops

@@ -1,5 +1,6 @@
-// The differentiable operations. Each is one free function: checks, forward, then the backward closure
-// right under it. Images are NHWC. Every op works on every device; f32, or f64 where the device has it.
+// The differentiable operations. Each is one free function: checks, forward, then the backward
+// closure right under it. Images are NHWC. Every op works on every device; f32, or f64 where the
+// device has it.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +38,8 @@ struct Window {
 Tensor conv2d(Context& context, const Tensor& x, const Tensor& weights, const Tensor& bias,
               Stride stride = {}, Padding padding = {}, Activation activation = Activation::kNone);
 
-/// activation(max_pool(conv2d(x, weights) + bias)) with a 2x2 window and stride 2, extents rounded down.
-/// Where the device has a kernel for the whole, the convolution's result is never stored.
+/// activation(max_pool(conv2d(x, weights) + bias)) with a 2x2 window and stride 2, extents rounded
+/// down. Where the device has a kernel for the whole, the convolution's result is never stored.
 ///
 /// result [n, oh / 2, ow / 2, oc]
 ///
@@ -80,6 +81,13 @@ Tensor scale(Context& context, const Tensor& x, double factor);
 Tensor sum(Context& context, const Tensor& x);
 /// The same elements under another shape. Throws ShapeError if their number differs.
 Tensor reshape(Context& context, const Tensor& x, const Shape& shape);
+
+/// Bytes as floats: x (u8) * factor + shift, f32. Has no gradient.
+Tensor from_bytes(Context& context, const Tensor& x, double factor, double shift);
+/// softmax of the rows of logits [n, k]. Has no gradient: train with softmax_cross_entropy.
+Tensor softmax(Context& context, const Tensor& logits);
+/// Whether no element is NaN or infinite.
+bool all_finite(Context& context, const Tensor& x);
 
 /// In training, zero with probability `rate` and x / (1 - rate) otherwise; else x itself.
 /// 0 <= rate < 1. `op` distinguishes the dropouts of a network: the mask depends on the context's

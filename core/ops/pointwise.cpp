@@ -126,4 +126,14 @@ Tensor reshape(Context& context, const Tensor& x, const Shape& shape) {
   return y;
 }
 
+Tensor from_bytes(Context& context, const Tensor& x, double factor, double shift) {
+  Tensor y = Tensor::empty(context.device, x.shape());
+  context.device.elementwise().cast_u8(context.queue, x.cview(), factor, shift, y.view());
+  return y;
+}
+
+bool all_finite(Context& context, const Tensor& x) {
+  return context.device.reduce().all_finite(context.queue, x.cview());
+}
+
 }  // namespace gentrain::ops

@@ -1,0 +1,109 @@
+// Building networks by name, their JSON form, and their arithmetic.
+#include "trainers/models/network.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "kernels/error.h"
+#include "trainers/models/layer_names.h"
+
+namespace gentrain::trainers {
+
+std::unique_ptr<Network> build_network(const ModelOptions& model, const InitOptions& init,
+                                       const Shape& image, std::int64_t outputs,
+                                       ParameterSet& parameters) {
+  if (!model.layers.empty()) {
+    return make_sequential(model.layers, init, image, outputs, parameters);
+  }
+  if (model.name == "lenet") {
+    return make_lenet(init, image, outputs, parameters);
+  }
+  throw JobError(
+      fmt::format("model: there is no '{}' (known: {})", model.name, fmt::join(kModelNames, ", ")));
+}
+
+nlohmann::json to_json(const ModelOptions& model) {
+  nlohmann::json json;
+  if (model.layers.empty()) {
+    json["name"] = model.name;
+    return json;
+  }
+  json["layers"] = nlohmann::json::array();
+  for (const LayerSpec& layer : model.layers) {
+    json["layers"].push_back({{"kind", name_of(layer.kind)},
+                              {"out", layer.out},
+                              {"kernel", {layer.kernel_h, layer.kernel_w}},
+                              {"stride", {layer.stride_h, layer.stride_w}},
+                              {"padding", {layer.pad_h, layer.pad_w}},
+                              {"same", layer.same},
+                              {"bias", layer.bias},
+                              {"rate", layer.rate}});
+  }
+  return json;
+}
+
+namespace {
+
+LayerSpec layer_from_json(const nlohmann::json& json) {
+  LayerSpec layer;
+  const auto kind = json.at("kind").get<std::string>();
+  bool known = false;
+  for (const auto& [value, name] : kLayerNames) {
+    if (name == kind) {
+      layer.kind = value;
+      known = true;
+    }
+  }
+  if (!known) {
+    throw JobError(fmt::format("the model has a layer '{}' that this version does not know", kind));
+  }
+  layer.out = json.at("out").get<std::int64_t>();
+  layer.kernel_h = json.at("kernel").at(0).get<std::int64_t>();
+  layer.kernel_w = json.at("kernel").at(1).get<std::int64_t>();
+  layer.stride_h = json.at("stride").at(0).get<std::int64_t>();
+  layer.stride_w = json.at("stride").at(1).get<std::int64_t>();
+  layer.pad_h = json.at("padding").at(0).get<std::int64_t>();
+  layer.pad_w = json.at("padding").at(1).get<std::int64_t>();
+  layer.same = json.at("same").get<bool>();
+  layer.bias = json.at("bias").get<bool>();
+  layer.rate = json.at("rate").get<double>();
+  return layer;
+}
+
+}  // namespace
+
+ModelOptions model_from_json(const nlohmann::json& json) {
+  ModelOptions model;
+  try {
+    if (json.contains("layers")) {
+      for (const auto& layer : json.at("layers")) {
+        model.layers.push_back(layer_from_json(layer));
+      }
+    } else {
+      model.name = json.at("name").get<std::string>();
+    }
+  } catch (const nlohmann::json::exception& error) {
+    throw JobError(fmt::format("the model's description cannot be read: {}", error.what()));
+  }
+  return model;
+}
+
+double forward_flops_per_image(const Network& network) {
+  double flops = 0;
+  for (const LayerInfo& layer : network.layers()) {
+    flops += 2.0 * static_cast<double>(layer.products);
+  }
+  return flops;
+}
+
+double training_flops_per_image(const Network& network) {
+  double flops = 3.0 * forward_flops_per_image(network);
+  for (const LayerInfo& layer : network.layers()) {
+    if (layer.products > 0) {
+      return flops - 2.0 * static_cast<double>(layer.products);  // no gradient of the images
+    }
+  }
+  return flops;
+}
+
+}  // namespace gentrain::trainers
