@@ -11,6 +11,15 @@ if(Python3_FOUND)
            WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(house.includes house.sizes house.docs house.checks_can_fail
                        PROPERTIES LABELS unit TIMEOUT 60)
+  if(NOT GENTRAIN_SANITIZE)
+    foreach(isa v3 v4)
+      add_test(NAME house.simd_symbols_${isa}
+               COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/check_simd_symbols.py
+                       ${isa} $<TARGET_OBJECTS:gentrain_simd_${isa}>
+               COMMAND_EXPAND_LISTS)
+      set_tests_properties(house.simd_symbols_${isa} PROPERTIES LABELS unit TIMEOUT 60)
+    endforeach()
+  endif()
 endif()
 
 find_program(SHELLCHECK shellcheck)

@@ -7,6 +7,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import check_simd_symbols
+
 TOOLS = Path(__file__).parent
 
 
@@ -155,6 +157,16 @@ class Documents(unittest.TestCase):
                            ("in `core/*.cu`", "core/*.cu"), ("in `docs/README.md`", "docs/README.md")):
             code, output = run("check_docs.py", self.TREE | {"README.md": f"\n{text}\n"})
             self.assertEqual((code, output.strip()), (1, f"README.md:2: '{name}' does not exist"))
+
+
+class SimdSymbols(unittest.TestCase):
+    def test_shared_symbols(self):
+        text = ("a.cpp.o:\n0000 T gentrain::simd::v4::kernels()\n0000 t sum(float)\n"
+                "0000 W std::vector<int>::push_back(int)\n0000 T gentrain::simd::v3::kernels()\n")
+        self.assertEqual(list(check_simd_symbols.violations("v4", text)), [
+            "a.cpp.o: std::vector<int>::push_back(int) is weak: it comes from an inline function of a "
+            "shared header",
+            "a.cpp.o: gentrain::simd::v3::kernels() lies outside gentrain::simd::v4"])
 
 
 if __name__ == "__main__":
