@@ -1,0 +1,103 @@
+// Softmax and cross entropy. The largest logit of a row is subtracted first: nothing overflows.
+#include "kernels/loss.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "kernels/error.h"
+#include "tests/reference/families.h"
+#include "tests/reference/values.h"
+
+namespace gentrain::reference {
+
+namespace {
+
+void check_rows(const char* routine, const Shape& shape) {
+  if (shape.rank() != 2 || shape.elements() == 0) {
+    throw ShapeError(fmt::format("{}: rows [n, k] needed that are not empty, but they are {}",
+                                 routine, shape.str()));
+  }
+}
+
+std::int64_t first_largest(const Values& rows, std::int64_t row) {
+  std::int64_t best = 0;
+  for (std::int64_t k = 1; k < rows.shape()[1]; ++k) {
+    best = rows(row, k) > rows(row, best) ? k : best;
+  }
+  return best;
+}
+
+/// log(softmax(logits)), row by row.
+Values log_softmax(const Values& logits) {
+  Values result(logits.shape());
+  for (std::int64_t n = 0; n < logits.shape()[0]; ++n) {
+    const double largest = logits(n, first_largest(logits, n));
+    double sum = 0;
+    for (std::int64_t k = 0; k < logits.shape()[1]; ++k) {
+      sum += std::exp(logits(n, k) - largest);
+    }
+    for (std::int64_t k = 0; k < logits.shape()[1]; ++k) {
+      result(n, k) = logits(n, k) - largest - std::log(sum);
+    }
+  }
+  return result;
+}
+
+Values exponential(Values x) {
+  for (std::int64_t i = 0; i < x.elements(); ++i) {
+    x[i] = std::exp(x[i]);
+  }
+  return x;
+}
+
+class Loss final : public LossKernels {
+ public:
+  void softmax_cross_entropy(Queue& /*queue*/, ConstView logits, ConstView labels,
+                             View probabilities, View sums) override {
+    check_rows("softmax_cross_entropy", logits.shape);
+    const Call call("softmax_cross_entropy", probabilities.dtype);
+    const Values rows = call.load("logits", logits, logits.shape);
+    const Values classes = call.load_integers("labels", labels, {logits.shape[0]}, DType::kI32);
+    const Values log_p = log_softmax(rows);
+    Values result({2});
+    for (std::int64_t n = 0; n < logits.shape[0]; ++n) {
+      const auto label = static_cast<std::int64_t>(classes(n));
+      result[0] -= log_p(n, label);
+      result[1] += first_largest(rows, n) == label ? 1 : 0;
+    }
+    call.store("sums", result, sums);
+    call.store("probabilities", exponential(log_p), probabilities);
+  }
+
+  void softmax_cross_entropy_backward(Queue& /*queue*/, ConstView probabilities, ConstView labels,
+                                      double scale, View dlogits) override {
+    check_rows("softmax_cross_entropy_backward", dlogits.shape);
+    const Call call("softmax_cross_entropy_backward", dlogits.dtype);
+    Values result = call.load("probabilities", probabilities, dlogits.shape);
+    const Values classes = call.load_integers("labels", labels, {dlogits.shape[0]}, DType::kI32);
+    for (std::int64_t n = 0; n < dlogits.shape[0]; ++n) {
+      for (std::int64_t k = 0; k < dlogits.shape[1]; ++k) {
+        const double target = classes(n) == static_cast<double>(k) ? 1 : 0;
+        result(n, k) = scale * (result(n, k) - target);
+      }
+    }
+    call.store("dlogits", result, dlogits);
+  }
+
+  void softmax(Queue& /*queue*/, ConstView logits, View probabilities) override {
+    check_rows("softmax", logits.shape);
+    const Call call("softmax", probabilities.dtype);
+    const Values rows = call.load("logits", logits, logits.shape);
+    call.store("probabilities", exponential(log_softmax(rows)), probabilities);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<LossKernels> make_loss() {
+  return std::make_unique<Loss>();
+}
+
+}  // namespace gentrain::reference

@@ -1,0 +1,99 @@
+// Dense layers: y = activation(x w^T + bias) and its gradients.
+#include "kernels/matmul.h"
+
+#include <fmt/format.h>
+
+#include "kernels/error.h"
+#include "tests/reference/activation.h"
+#include "tests/reference/families.h"
+#include "tests/reference/values.h"
+
+namespace gentrain::reference {
+
+namespace {
+
+/// n rows, k inputs, m outputs.
+struct Extents {
+  std::int64_t n, k, m;
+};
+
+/// Extents from two matrices: rows [n, ...] and weights [m, k].
+Extents extents_of(const char* routine, const Shape& rows, const Shape& w) {
+  if (rows.rank() != 2 || w.rank() != 2 || rows.elements() == 0 || w.elements() == 0) {
+    throw ShapeError(fmt::format("{}: matrices needed that are not empty, but they are {} and {}",
+                                 routine, rows.str(), w.str()));
+  }
+  return {rows[0], w[1], w[0]};
+}
+
+/// visit(n, m, k) for every product.
+template <class Visit>
+void for_each_product(const Extents& e, Visit visit) {
+  for (std::int64_t n = 0; n < e.n; ++n) {
+    for (std::int64_t m = 0; m < e.m; ++m) {
+      for (std::int64_t k = 0; k < e.k; ++k) {
+        visit(n, m, k);
+      }
+    }
+  }
+}
+
+class Matmul final : public MatmulKernels {
+ public:
+  void linear_forward(Queue& /*queue*/, ConstView x, const Weights& w, ConstView bias,
+                      Activation activation, View y) override {
+    const Extents e = extents_of("linear forward", x.shape, w.values.shape);
+    const Call call("linear forward", y.dtype);
+    const Values rows = call.load("x", x, {e.n, e.k});
+    const Values weights = call.load("w", w.values, {e.m, e.k});
+    const Values shift = bias.present() ? call.load("bias", bias, {e.m}) : Values({e.m});
+    Values result({e.n, e.m});
+    for_each_product(e, [&](std::int64_t n, std::int64_t m, std::int64_t k) {
+      result(n, m) += rows(n, k) * weights(m, k);
+    });
+    for (std::int64_t i = 0; i < result.elements(); ++i) {
+      result[i] = apply(activation, result[i] + shift[i % e.m]);
+    }
+    call.store("y", result, y);
+  }
+
+  void linear_backward_data(Queue& /*queue*/, ConstView dy, const Weights& w, View dx) override {
+    const Extents e = extents_of("linear backward_data", dy.shape, w.values.shape);
+    const Call call("linear backward_data", dx.dtype);
+    const Values gradient = call.load("dy", dy, {e.n, e.m});
+    const Values weights = call.load("w", w.values, {e.m, e.k});
+    Values result({e.n, e.k});
+    for_each_product(e, [&](std::int64_t n, std::int64_t m, std::int64_t k) {
+      result(n, k) += gradient(n, m) * weights(m, k);
+    });
+    call.store("dx", result, dx);
+  }
+
+  void linear_backward_weights(Queue& /*queue*/, ConstView x, ConstView dy, View dw,
+                               View dbias) override {
+    const Extents e = extents_of("linear backward_weights", dy.shape, dw.shape);
+    const Call call("linear backward_weights", dw.dtype);
+    const Values rows = call.load("x", x, {e.n, e.k});
+    const Values gradient = call.load("dy", dy, {e.n, e.m});
+    Values result({e.m, e.k});
+    for_each_product(e, [&](std::int64_t n, std::int64_t m, std::int64_t k) {
+      result(m, k) += gradient(n, m) * rows(n, k);
+    });
+    call.store("dw", result, dw);
+    if (dbias.present()) {
+      Values sums({e.m});
+      for (std::int64_t i = 0; i < gradient.elements(); ++i) {
+        sums[i % e.m] += gradient[i];
+      }
+      call.store("dbias", sums, dbias);
+    }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<MatmulKernels> make_matmul() {
+  return std::make_unique<Matmul>();
+}
+
+}  // namespace gentrain::reference

@@ -1,0 +1,204 @@
+// One counting family per interface of kernels/*.h.
+#include "tests/support/counting_device.h"
+
+#include "kernels/conv.h"
+#include "kernels/elementwise.h"
+#include "kernels/loss.h"
+#include "kernels/matmul.h"
+#include "kernels/pool.h"
+#include "kernels/random.h"
+#include "kernels/reduce.h"
+#include "kernels/update.h"
+
+namespace gentrain::test {
+
+namespace {
+
+/// What every family holds: the one it stands for, and the counter.
+template <class Family>
+class Counting : public Family {
+ public:
+  Counting(Family& inner, Calls& calls) : inner_(inner), calls_(calls) {}
+
+ protected:
+  Family& counted(const char* name) {
+    ++calls_[name];
+    return inner_;
+  }
+  [[nodiscard]] Family& inner() const { return inner_; }
+
+ private:
+  Family& inner_;
+  Calls& calls_;
+};
+
+class CountingConv final : public Counting<ConvKernels> {
+ public:
+  using Counting::Counting;
+  void forward(Queue& queue, const ConvGeometry& g, ConstView x, const Weights& w, ConstView bias,
+               Activation activation, View y) override {
+    counted("conv.forward").forward(queue, g, x, w, bias, activation, y);
+  }
+  void backward_data(Queue& queue, const ConvGeometry& g, ConstView dy, const Weights& w,
+                     View dx) override {
+    counted("conv.backward_data").backward_data(queue, g, dy, w, dx);
+  }
+  void backward_weights(Queue& queue, const ConvGeometry& g, ConstView x, ConstView dy, View dw,
+                        View dbias) override {
+    counted("conv.backward_weights").backward_weights(queue, g, x, dy, dw, dbias);
+  }
+  [[nodiscard]] bool fuses_max_pool(const ConvGeometry& g) const override {
+    return inner().fuses_max_pool(g);
+  }
+  void pool_forward(Queue& queue, const ConvGeometry& g, ConstView x, const Weights& w,
+                    ConstView bias, Activation activation, View y, View argmax) override {
+    counted("conv.pool_forward").pool_forward(queue, g, x, w, bias, activation, y, argmax);
+  }
+  void pool_backward_data(Queue& queue, const ConvGeometry& g, ConstView dp, ConstView argmax,
+                          const Weights& w, View dx) override {
+    counted("conv.pool_backward_data").pool_backward_data(queue, g, dp, argmax, w, dx);
+  }
+  void pool_backward_weights(Queue& queue, const ConvGeometry& g, ConstView x, ConstView dp,
+                             ConstView argmax, View dw, View dbias) override {
+    counted("conv.pool_backward_weights").pool_backward_weights(queue, g, x, dp, argmax, dw, dbias);
+  }
+};
+
+class CountingPool final : public Counting<PoolKernels> {
+ public:
+  using Counting::Counting;
+  void max_forward(Queue& queue, const PoolGeometry& g, ConstView x, View y, View argmax) override {
+    counted("pool.max_forward").max_forward(queue, g, x, y, argmax);
+  }
+  void max_backward(Queue& queue, const PoolGeometry& g, ConstView dy, ConstView argmax,
+                    View dx) override {
+    counted("pool.max_backward").max_backward(queue, g, dy, argmax, dx);
+  }
+  void average_forward(Queue& queue, const PoolGeometry& g, ConstView x, View y) override {
+    counted("pool.average_forward").average_forward(queue, g, x, y);
+  }
+  void average_backward(Queue& queue, const PoolGeometry& g, ConstView dy, View dx) override {
+    counted("pool.average_backward").average_backward(queue, g, dy, dx);
+  }
+};
+
+class CountingMatmul final : public Counting<MatmulKernels> {
+ public:
+  using Counting::Counting;
+  void linear_forward(Queue& queue, ConstView x, const Weights& w, ConstView bias,
+                      Activation activation, View y) override {
+    counted("matmul.linear_forward").linear_forward(queue, x, w, bias, activation, y);
+  }
+  void linear_backward_data(Queue& queue, ConstView dy, const Weights& w, View dx) override {
+    counted("matmul.linear_backward_data").linear_backward_data(queue, dy, w, dx);
+  }
+  void linear_backward_weights(Queue& queue, ConstView x, ConstView dy, View dw,
+                               View dbias) override {
+    counted("matmul.linear_backward_weights").linear_backward_weights(queue, x, dy, dw, dbias);
+  }
+};
+
+class CountingElementwise final : public Counting<ElementwiseKernels> {
+ public:
+  using Counting::Counting;
+  void activate(Queue& queue, Activation activation, ConstView x, View y) override {
+    counted("elementwise.activate").activate(queue, activation, x, y);
+  }
+  void activate_backward(Queue& queue, Activation activation, ConstView y, ConstView dy,
+                         View dx) override {
+    counted("elementwise.activate_backward").activate_backward(queue, activation, y, dy, dx);
+  }
+  void add(Queue& queue, ConstView a, ConstView b, View y) override {
+    counted("elementwise.add").add(queue, a, b, y);
+  }
+  void multiply(Queue& queue, ConstView a, ConstView b, View y) override {
+    counted("elementwise.multiply").multiply(queue, a, b, y);
+  }
+  void scale(Queue& queue, double factor, ConstView x, View y) override {
+    counted("elementwise.scale").scale(queue, factor, x, y);
+  }
+  void fill(Queue& queue, double value, View y) override {
+    counted("elementwise.fill").fill(queue, value, y);
+  }
+  void cast_u8(Queue& queue, ConstView x, double factor, double shift, View y) override {
+    counted("elementwise.cast_u8").cast_u8(queue, x, factor, shift, y);
+  }
+};
+
+class CountingReduce final : public Counting<ReduceKernels> {
+ public:
+  using Counting::Counting;
+  void sum(Queue& queue, ConstView x, View y) override { counted("reduce.sum").sum(queue, x, y); }
+  void square_sums(Queue& queue, ConstView x, View blocks) override {
+    counted("reduce.square_sums").square_sums(queue, x, blocks);
+  }
+  bool all_finite(Queue& queue, ConstView x) override {
+    return counted("reduce.all_finite").all_finite(queue, x);
+  }
+};
+
+class CountingLoss final : public Counting<LossKernels> {
+ public:
+  using Counting::Counting;
+  void softmax_cross_entropy(Queue& queue, ConstView logits, ConstView labels, View probabilities,
+                             View sums) override {
+    counted("loss.softmax_cross_entropy")
+        .softmax_cross_entropy(queue, logits, labels, probabilities, sums);
+  }
+  void softmax_cross_entropy_backward(Queue& queue, ConstView probabilities, ConstView labels,
+                                      double scale, View dlogits) override {
+    counted("loss.softmax_cross_entropy_backward")
+        .softmax_cross_entropy_backward(queue, probabilities, labels, scale, dlogits);
+  }
+  void softmax(Queue& queue, ConstView logits, View probabilities) override {
+    counted("loss.softmax").softmax(queue, logits, probabilities);
+  }
+};
+
+class CountingRandom final : public Counting<RandomKernels> {
+ public:
+  using Counting::Counting;
+  void uniform(Queue& queue, RngKey key, double low, double high, View y) override {
+    counted("random.uniform").uniform(queue, key, low, high, y);
+  }
+  void normal(Queue& queue, RngKey key, double mean, double stddev, View y) override {
+    counted("random.normal").normal(queue, key, mean, stddev, y);
+  }
+  void dropout(Queue& queue, RngKey key, double keep, ConstView x, View y) override {
+    counted("random.dropout").dropout(queue, key, keep, x, y);
+  }
+};
+
+class CountingUpdate final : public Counting<UpdateKernels> {
+ public:
+  using Counting::Counting;
+  void sgd(Queue& queue, const SgdStep& step, ConstView gradient, View velocity, View w) override {
+    counted("update.sgd").sgd(queue, step, gradient, velocity, w);
+  }
+  void adam(Queue& queue, const AdamStep& step, ConstView gradient, View first_moment,
+            View second_moment, View w) override {
+    counted("update.adam").adam(queue, step, gradient, first_moment, second_moment, w);
+  }
+};
+
+}  // namespace
+
+CountingDevice::CountingDevice(Device& device)
+    : device_(device),
+      conv_(std::make_unique<CountingConv>(device.conv(), calls_)),
+      pool_(std::make_unique<CountingPool>(device.pool(), calls_)),
+      matmul_(std::make_unique<CountingMatmul>(device.matmul(), calls_)),
+      elementwise_(std::make_unique<CountingElementwise>(device.elementwise(), calls_)),
+      reduce_(std::make_unique<CountingReduce>(device.reduce(), calls_)),
+      loss_(std::make_unique<CountingLoss>(device.loss(), calls_)),
+      random_(std::make_unique<CountingRandom>(device.random(), calls_)),
+      update_(std::make_unique<CountingUpdate>(device.update(), calls_)) {}
+
+CountingDevice::~CountingDevice() = default;
+
+int CountingDevice::calls(const std::string& name) const {
+  const auto found = calls_.find(name);
+  return found == calls_.end() ? 0 : found->second;
+}
+
+}  // namespace gentrain::test

@@ -1,0 +1,58 @@
+// A device that passes everything on to another one and counts the kernels it is asked for.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "kernels/device.h"
+
+namespace gentrain::test {
+
+/// Calls by name: "conv.forward", "elementwise.add".
+using Calls = std::map<std::string, int>;
+
+class CountingDevice final : public Device {
+ public:
+  /// `device` must outlive this one. Memory and queues are its own.
+  explicit CountingDevice(Device& device);
+  ~CountingDevice() override;
+
+  /// What was called since the start or the last clear().
+  [[nodiscard]] const Calls& calls() const { return calls_; }
+  [[nodiscard]] int calls(const std::string& name) const;
+  void clear() { calls_.clear(); }
+
+  [[nodiscard]] const DeviceIdentity& identity() const override { return device_.identity(); }
+  CachingAllocator& memory() override { return device_.memory(); }
+  std::unique_ptr<Queue> make_queue() override { return device_.make_queue(); }
+  void to_device(Queue& queue, const void* host, void* device, std::size_t bytes) override {
+    device_.to_device(queue, host, device, bytes);
+  }
+  void to_host(Queue& queue, const void* device, void* host, std::size_t bytes) override {
+    device_.to_host(queue, device, host, bytes);
+  }
+
+  ConvKernels& conv() override { return *conv_; }
+  PoolKernels& pool() override { return *pool_; }
+  MatmulKernels& matmul() override { return *matmul_; }
+  ElementwiseKernels& elementwise() override { return *elementwise_; }
+  ReduceKernels& reduce() override { return *reduce_; }
+  LossKernels& loss() override { return *loss_; }
+  RandomKernels& random() override { return *random_; }
+  UpdateKernels& update() override { return *update_; }
+
+ private:
+  Device& device_;
+  Calls calls_;
+  std::unique_ptr<ConvKernels> conv_;
+  std::unique_ptr<PoolKernels> pool_;
+  std::unique_ptr<MatmulKernels> matmul_;
+  std::unique_ptr<ElementwiseKernels> elementwise_;
+  std::unique_ptr<ReduceKernels> reduce_;
+  std::unique_ptr<LossKernels> loss_;
+  std::unique_ptr<RandomKernels> random_;
+  std::unique_ptr<UpdateKernels> update_;
+};
+
+}  // namespace gentrain::test
