@@ -89,6 +89,10 @@ Tensor softmax(Context& context, const Tensor& logits);
 /// Whether no element is NaN or infinite.
 bool all_finite(Context& context, const Tensor& x);
 
+/// Copies the elements of `source` into the memory of `target`. No gradient. Throws ShapeError if
+/// the shapes differ.
+void copy(Context& context, const Tensor& source, const Tensor& target);
+
 /// In training, zero with probability `rate` and x / (1 - rate) otherwise; else x itself.
 /// 0 <= rate < 1. `op` distinguishes the dropouts of a network: the mask depends on the context's
 /// key and on it only.

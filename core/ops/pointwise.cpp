@@ -136,4 +136,9 @@ bool all_finite(Context& context, const Tensor& x) {
   return context.device.reduce().all_finite(context.queue, x.cview());
 }
 
+void copy(Context& context, const Tensor& source, const Tensor& target) {
+  check_same("copy", source, target);
+  context.device.elementwise().scale(context.queue, 1.0, source.cview(), target.view());
+}
+
 }  // namespace gentrain::ops

@@ -1,0 +1,118 @@
+// Contract and preflight.
+#include "trainers/contract.h"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <spdlog/spdlog.h>
+
+#include "comm/shards.h"
+#include "core/io/sha256.h"
+#include "kernels/error.h"
+
+namespace gentrain::trainers {
+
+namespace {
+
+int allowed_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+/// SHA-256 of this program's file.
+std::string program_hash() {
+  std::ifstream file("/proc/self/exe", std::ios::binary);
+  io::Sha256 hash;
+  std::vector<char> block(std::size_t{1} << 20);
+  while (file) {
+    file.read(block.data(), static_cast<std::streamsize>(block.size()));
+    hash.update(block.data(), static_cast<std::size_t>(file.gcount()));
+  }
+  return hash.finish();
+}
+
+}  // namespace
+
+std::string contract_text(const TrainOptions& options, const DeviceIdentity& device) {
+  return fmt::format("{} shards, op_threads {}, {} {}, {}, f32, {} exchange", options.batch.shards,
+                     options.op_threads, device.kind, device.isa, device.libraries,
+                     options.exchange == comm::ExchangeMode::kCanonical ? "canonical" : "library");
+}
+
+void check_same_on_all_ranks(comm::Communicator& communicator, const std::string& contract,
+                             const std::string& job) {
+  if (communicator.size() == 1) {
+    return;
+  }
+  const std::string mine =
+      fmt::format("{}\n{}\n{}\n{}", contract, program_hash(),
+                  io::sha256(std::as_bytes(std::span(job))), communicator.where());
+  const std::vector<std::string> all = communicator.all_gather_text(mine);
+  const auto line = [](const std::string& text, int number) {
+    std::size_t first = 0;
+    for (int i = 0; i < number; ++i) {
+      first = text.find('\n', first) + 1;
+    }
+    return text.substr(first, text.find('\n', first) - first);
+  };
+  constexpr const char* kParts[] = {"contract", "gentrain program", "job"};
+  for (std::size_t rank = 1; rank < all.size(); ++rank) {
+    for (int part = 0; part < 3; ++part) {
+      const std::string here = line(all[rank], part);
+      const std::string there = line(all[0], part);
+      if (here != there) {
+        throw CommError(
+            fmt::format("rank {} ({}) runs with another {} than rank 0 ({}): {} against {}", rank,
+                        line(all[rank], 3), kParts[part], line(all[0], 3), here, there));
+      }
+    }
+  }
+}
+
+void check_supported(const TrainOptions& options, int ranks) {
+  if (options.device == DeviceChoice::kCuda) {
+    throw DeviceError("device: cuda: this build has no CUDA backend; use device: cpu");
+  }
+  if (options.precision != Precision::kF32) {
+    throw JobError("precision: only f32 is there on this device");
+  }
+  if (options.op_threads != 1) {
+    throw JobError(fmt::format(
+        "op_threads: {}: no operation of this version is cut into parts; only 1 is there",
+        options.op_threads));
+  }
+  if (ranks > options.batch.shards) {
+    throw JobError(
+        fmt::format("{} ranks but only {} shards, and a shard is computed by one rank: start at "
+                    "most {} ranks, or "
+                    "set batch.shards to {} or more (another number of shards gives other bytes)",
+                    ranks, options.batch.shards, options.batch.shards, ranks));
+  }
+}
+
+int worker_count(const TrainOptions& options, const comm::Communicator& communicator) {
+  const std::int64_t owned =
+      comm::part_of(options.batch.shards, communicator.size(), communicator.rank()).size();
+  const std::int64_t wanted = options.threads > 0
+                                  ? options.threads
+                                  : std::max(1, allowed_cores() / communicator.ranks_on_host());
+  return static_cast<int>(std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(owned, 1)));
+}
+
+std::unique_ptr<Device> make_device(const TrainOptions& options) {
+  switch (options.isa) {
+    case IsaChoice::kV3:
+      return make_cpu_device(Isa::kV3);
+    case IsaChoice::kV4:
+      return make_cpu_device(Isa::kV4);
+    case IsaChoice::kAuto:
+      break;
+  }
+  return make_cpu_device(Isa::kAuto);
+}
+
+}  // namespace gentrain::trainers

@@ -1,0 +1,33 @@
+// The contract: all that the bytes of a run depend on beside the job, in words. Printed, stored
+// with the model, compared across ranks before the start.
+#pragma once
+
+#include <string>
+
+#include "comm/communicator.h"
+#include "kernels/device.h"
+#include "trainers/options.h"
+
+namespace gentrain::trainers {
+
+/// "16 shards, op_threads 1, cpu v3, oneDNN 2.6.3, f32, canonical exchange"
+std::string contract_text(const TrainOptions& options, const DeviceIdentity& device);
+
+/// Checks that all ranks run the same program on the same job under the same contract. `job` is a
+/// text that is equal for equal jobs. Collective; throws CommError naming the rank that differs and
+/// in what.
+void check_same_on_all_ranks(comm::Communicator& communicator, const std::string& contract,
+                             const std::string& job);
+
+/// Throws JobError for what this version cannot do (another device or precision, op_threads above
+/// 1) and for more ranks than shards, naming the fix.
+void check_supported(const TrainOptions& options, int ranks);
+
+/// Worker threads of a rank: `threads` of the job, or else max(1, allowed cores / ranks on this
+/// host), at most the shards that the rank owns.
+int worker_count(const TrainOptions& options, const comm::Communicator& communicator);
+
+/// The device that the job names. Throws DeviceError.
+std::unique_ptr<Device> make_device(const TrainOptions& options);
+
+}  // namespace gentrain::trainers

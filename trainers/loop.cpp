@@ -1,0 +1,98 @@
+// The loop.
+#include "trainers/loop.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+namespace gentrain::trainers {
+
+namespace {
+
+/// Samples of step `step` of an epoch; the last one may be short.
+comm::Range batch_at(const LoopOptions& options, std::int64_t step_in_epoch) {
+  const std::int64_t first = step_in_epoch * options.batch_images;
+  return {first, std::min(first + options.batch_images, options.samples)};
+}
+
+std::int64_t steps_per_epoch(const LoopOptions& options) {
+  return (options.samples + options.batch_images - 1) / options.batch_images;
+}
+
+void announce(data::Loader* loader, const StepPosition& position, const StepRunner& runner) {
+  if (loader == nullptr) {
+    return;
+  }
+  std::vector<data::BatchRequest> requests;
+  for (std::int64_t shard = runner.owned().first; shard < runner.owned().last; ++shard) {
+    const comm::Range samples = shard_samples(position.samples, runner.shards(), shard);
+    requests.push_back({position.epoch, samples.first, samples.last});
+  }
+  loader->announce(requests);
+}
+
+}  // namespace
+
+std::int64_t planned_steps(const StopOptions& stop, const LoopOptions& options) {
+  constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
+  const std::int64_t by_epochs = stop.epochs ? *stop.epochs * steps_per_epoch(options) : kForever;
+  return std::min(by_epochs, stop.steps.value_or(kForever));
+}
+
+void run_stages(std::vector<Stage>& stages, const LoopOptions& options, StepRunner& runner,
+                data::Loader* loader, const std::vector<Observer*>& observers) {
+  const std::int64_t per_epoch = steps_per_epoch(options);
+  StepReport report;
+  std::int64_t first_epoch = 0;
+  for (auto& stage : stages) {
+    const std::int64_t planned = planned_steps(stage.stop, options);
+    for (Observer* observer : observers) {
+      observer->begin_stage(stage, planned);
+    }
+    report.stage = &stage;
+    bool stop = planned == 0;
+    StepPosition position{options.seed, report.stage_index, 0, first_epoch, batch_at(options, 0)};
+    if (!stop) {
+      announce(loader, position, runner);
+    }
+    for (std::int64_t step = 0; !stop; ++step, ++report.step) {
+      const auto start = std::chrono::steady_clock::now();
+      StepPosition next = position;
+      next.stage_step = step + 1;
+      next.epoch = first_epoch + (step + 1) / per_epoch;
+      next.samples = batch_at(options, (step + 1) % per_epoch);
+      if (step + 1 < planned) {
+        announce(loader, next, runner);
+      }
+      std::int64_t index = 0;
+      for (Pass& pass : stage.passes) {
+        runner.run(pass, position, index++);
+      }
+      Update& update = *stage.passes.front().updates.front();
+      report.stage_step = step;
+      report.epoch = position.epoch;
+      report.images = position.samples.size();
+      report.learning_rate = update.learning_rate();
+      report.statistics = update.exchange().statistics();
+      report.gradient_norm = update.exchange().norm();
+      report.ends_epoch = (step + 1) % per_epoch == 0;
+      report.ends_stage = step + 1 == planned;
+      report.seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      for (Observer* observer : observers) {
+        observer->after_step(report);
+      }
+      stop = report.ends_stage;
+      for (const Observer* observer : observers) {
+        stop = stop || observer->wants_stop();
+      }
+      position = next;
+    }
+    if (planned > 0) {
+      first_epoch = report.epoch + 1;
+    }
+    ++report.stage_index;
+  }
+}
+
+}  // namespace gentrain::trainers

@@ -1,0 +1,118 @@
+// Model files of classifiers.
+#include "trainers/model_io.h"
+
+#include <fmt/format.h>
+
+#include "core/io/model_file.h"
+#include "core/io/sha256.h"
+#include "kernels/error.h"
+
+namespace gentrain::trainers {
+
+namespace {
+
+nlohmann::json to_json(const data::Normalization& normalization) {
+  return {{"mean", normalization.mean}, {"stddev", normalization.stddev}};
+}
+
+data::Normalization normalization_from(const nlohmann::json& json) {
+  return {json.at("mean").get<double>(), json.at("stddev").get<double>()};
+}
+
+ModelDescription describe(const std::filesystem::path& path, const nlohmann::json& header) {
+  ModelDescription d;
+  try {
+    d.model = model_from_json(header.at("model"));
+    d.image = Shape(header.at("image").get<std::vector<std::int64_t>>());
+    d.classes = header.at("classes").get<int>();
+    d.train_normalization = normalization_from(header.at("normalization").at("train"));
+    d.test_normalization = normalization_from(header.at("normalization").at("test"));
+    d.record = header.at("record");
+  } catch (const nlohmann::json::exception& error) {
+    throw IoError(
+        fmt::format("{}: the header is not that of a classifier: {}", path.string(), error.what()));
+  }
+  return d;
+}
+
+void check_array(const std::filesystem::path& path, const io::NamedArray& array,
+                 const ParameterInfo& info) {
+  if (array.name != info.name || array.shape != info.shape) {
+    throw IoError(fmt::format("{}: holds {} {} where the network has {} {}", path.string(),
+                              array.name, array.shape.str(), info.name, info.shape.str()));
+  }
+}
+
+}  // namespace
+
+void save_model(const std::filesystem::path& path, const ModelDescription& description,
+                Device& device, Queue& queue, const ParameterSet& parameters) {
+  io::ModelFile file;
+  file.header = {{"model", to_json(description.model)},
+                 {"image", std::vector<std::int64_t>(description.image.extents().begin(),
+                                                     description.image.extents().end())},
+                 {"classes", description.classes},
+                 {"normalization",
+                  {{"train", to_json(description.train_normalization)},
+                   {"test", to_json(description.test_normalization)}}},
+                 {"record", description.record}};
+  for (int i = 0; i < parameters.size(); ++i) {
+    file.arrays.push_back({parameters.info(i).name, parameters.info(i).shape,
+                           copy_to_host<float>(device, queue, parameters[i])});
+  }
+  io::write_model(path, file);
+}
+
+LoadedModel load_model(const std::filesystem::path& path, Device& device, Queue& queue) {
+  const io::ModelFile file = io::read_model(path);
+  LoadedModel loaded;
+  loaded.description = describe(path, file.header);
+  const ModelDescription& d = loaded.description;
+  loaded.parameters = std::make_unique<ParameterSet>();
+  loaded.network = build_network(d.model, {}, d.image, d.classes, *loaded.parameters);
+  if (static_cast<int>(file.arrays.size()) != loaded.parameters->size()) {
+    throw IoError(fmt::format("{}: holds {} arrays but the network has {}", path.string(),
+                              file.arrays.size(), loaded.parameters->size()));
+  }
+  loaded.parameters->allocate(device, queue);
+  for (int i = 0; i < loaded.parameters->size(); ++i) {
+    const io::NamedArray& array = file.arrays[static_cast<std::size_t>(i)];
+    check_array(path, array, loaded.parameters->info(i));
+    copy_from_host<float>(device, queue, array.values, (*loaded.parameters)[i]);
+  }
+  loaded.parameters->mark_changed();
+  return loaded;
+}
+
+namespace {
+
+void hash_weights(io::Sha256& hash, Device& device, Queue& queue, const ParameterSet& parameters) {
+  for (int i = 0; i < parameters.size(); ++i) {
+    const std::vector<float> values = copy_to_host<float>(device, queue, parameters[i]);
+    hash.update(values.data(), values.size() * sizeof(float));
+  }
+}
+
+}  // namespace
+
+std::string weights_sha256(Device& device, Queue& queue, const ParameterSet& parameters) {
+  io::Sha256 hash;
+  hash_weights(hash, device, queue, parameters);
+  return hash.finish();
+}
+
+std::string state_sha256(Device& device, Queue& queue, const ParameterSet& parameters,
+                         const std::vector<std::vector<float>>& state) {
+  io::Sha256 hash;
+  hash_weights(hash, device, queue, parameters);
+  for (const std::vector<float>& part : state) {
+    for (int i = 0; i < parameters.size(); ++i) {
+      const ParameterInfo& info = parameters.info(i);
+      hash.update(part.data() + info.offset,
+                  static_cast<std::size_t>(info.shape.elements()) * sizeof(float));
+    }
+  }
+  return hash.finish();
+}
+
+}  // namespace gentrain::trainers

@@ -1,0 +1,44 @@
+// A trained classifier as one file, and back: everything that eval and predict need.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "core/data/dataset.h"
+#include "core/parameters.h"
+#include "trainers/models/network.h"
+
+namespace gentrain::trainers {
+
+/// What a model file says beside the weights.
+struct ModelDescription {
+  ModelOptions model;
+  Shape image;  // [h, w, c] of one image
+  int classes = 0;
+  data::Normalization train_normalization;
+  data::Normalization test_normalization;
+  nlohmann::json record;  // of the training run: job, contract, steps, hashes, metrics
+};
+
+/// Throws IoError (see io::write_model).
+void save_model(const std::filesystem::path& path, const ModelDescription& description,
+                Device& device, Queue& queue, const ParameterSet& parameters);
+
+struct LoadedModel {
+  ModelDescription description;
+  std::unique_ptr<ParameterSet> parameters;
+  std::unique_ptr<Network> network;
+};
+/// Throws IoError (see io::read_model; or arrays that are not this network's, named), JobError.
+LoadedModel load_model(const std::filesystem::path& path, Device& device, Queue& queue);
+
+/// SHA-256 over the parameters' values alone, in order of registration.
+std::string weights_sha256(Device& device, Queue& queue, const ParameterSet& parameters);
+/// The same followed by the optimizer's state, each part arena-shaped (see Update::gather_state).
+std::string state_sha256(Device& device, Queue& queue, const ParameterSet& parameters,
+                         const std::vector<std::vector<float>>& state);
+
+}  // namespace gentrain::trainers

@@ -1,0 +1,242 @@
+// Observers of a classifier's run.
+#include "trainers/observers.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "core/ops/ops.h"
+#include "kernels/error.h"
+#include "trainers/classifier.h"
+
+namespace gentrain::trainers {
+
+namespace {
+
+double metric_of(const Evaluation& evaluation, Metric metric) {
+  return metric == Metric::kLoss ? evaluation.loss : evaluation.top1();
+}
+
+/// Whether `value` is better than `reference` by more than `delta`.
+bool better(double value, double reference, Metric metric, MetricMode mode, double delta) {
+  const bool less =
+      mode == MetricMode::kMin || (mode == MetricMode::kAuto && metric == Metric::kLoss);
+  return less ? value < reference - delta : value > reference + delta;
+}
+
+}  // namespace
+
+std::string with_commas(std::int64_t number) {
+  std::string digits = std::to_string(number);
+  const std::size_t sign = number < 0 ? 1 : 0;
+  for (std::size_t at = digits.size(); at > sign + 3; at -= 3) {
+    digits.insert(at - 3, ",");
+  }
+  return digits;
+}
+
+void FiniteCheck::after_step(const StepReport& report) {
+  const float loss = report.statistics[kLossMean];
+  if (std::isfinite(loss)) {
+    return;
+  }
+  Worker& worker = runner_.worker(0);
+  Context context{runner_.device(), *worker.queue, nullptr, false, {}};
+  std::string first = "none of the parameters, so the images or the layers' results";
+  for (int i = 0; i < parameters_.size(); ++i) {
+    if (!ops::all_finite(context, parameters_[i])) {
+      first = parameters_.info(i).name;
+      break;
+    }
+  }
+  throw NumericError(
+      fmt::format("the loss is {} at step {} (epoch {}); the first tensor that is not finite: {}. "
+                  "A lower learning "
+                  "rate or clip_norm may help",
+                  loss, report.step, report.epoch + 1, first));
+}
+
+void StepTimes::after_step(const StepReport& report) {
+  if (seconds_.empty()) {
+    startup_seconds_ =
+        std::chrono::duration<double>(std::chrono::system_clock::now() - process_start_).count();
+  }
+  seconds_.push_back(report.seconds);
+  images_.push_back(report.images);
+  losses_.push_back(report.statistics[kLossMean]);
+}
+
+double StepTimes::median_seconds() const {
+  if (seconds_.empty()) {
+    return 0;
+  }
+  std::vector<double> sorted(seconds_.begin() + (seconds_.size() > 1 ? 1 : 0), seconds_.end());
+  std::sort(sorted.begin(), sorted.end());
+  return sorted[sorted.size() / 2];
+}
+
+double StepTimes::images_per_second() const {
+  if (seconds_.empty()) {
+    return 0;
+  }
+  const auto skip = static_cast<std::ptrdiff_t>(seconds_.size() > 1 ? 1 : 0);
+  const double time = std::accumulate(seconds_.begin() + skip, seconds_.end(), 0.0);
+  const auto images = std::accumulate(images_.begin() + skip, images_.end(), std::int64_t{0});
+  return static_cast<double>(images) / time;
+}
+
+double StepTimes::mean_loss(std::size_t count) const {
+  const std::size_t taken = std::min(count, losses_.size());
+  if (taken == 0) {
+    return 0;
+  }
+  const double sum =
+      std::accumulate(losses_.end() - static_cast<std::ptrdiff_t>(taken), losses_.end(), 0.0);
+  return sum / static_cast<double>(taken);
+}
+
+StepLog::StepLog(RunFolder& folder, const LogOptions& options, bool terminal)
+    : folder_(folder), options_(options), terminal_(terminal) {}
+
+void StepLog::begin_stage(const Stage& stage, std::int64_t steps_planned) {
+  planned_ = steps_planned;
+  stage_start_ = std::chrono::steady_clock::now();
+  last_draw_ = {};
+  if (steps_planned == 0) {
+    spdlog::info("stage {}: skipped", stage.name);
+  } else {
+    spdlog::info("stage {}: {} steps", stage.name, with_commas(steps_planned));
+  }
+}
+
+std::string StepLog::line(const StepReport& report) const {
+  const double elapsed =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - stage_start_).count();
+  const double left = elapsed / static_cast<double>(report.stage_step + 1) *
+                      static_cast<double>(planned_ - report.stage_step - 1);
+  return fmt::format("epoch {:>3}  step {:>6} of {}  loss {:.4f}  {:>9} images/s  {:.0f} s left",
+                     report.epoch + 1, with_commas(report.stage_step + 1), with_commas(planned_),
+                     report.statistics[kLossMean],
+                     with_commas(static_cast<std::int64_t>(images_per_second_)), left);
+}
+
+void StepLog::draw(const StepReport& report) {
+  constexpr int kWidth = 24;
+  const auto filled = static_cast<std::size_t>((report.stage_step + 1) * kWidth / planned_);
+  const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
+  fmt::print("\r[{}] {}\033[K", bar, line(report));
+  if (report.ends_stage) {
+    fmt::print("\r\033[K");
+  }
+  std::fflush(stdout);
+}
+
+void StepLog::after_step(const StepReport& report) {
+  window_seconds_ += report.seconds;
+  window_images_ += report.images;
+  const bool due = (report.step + 1) % options_.every == 0 || report.ends_stage || report.step == 0;
+  if (due || report.ends_epoch) {
+    images_per_second_ = static_cast<double>(window_images_) / window_seconds_;
+    window_seconds_ = 0;
+    window_images_ = 0;
+  }
+  if (due) {
+    nlohmann::json json = {{"step", report.step + 1},
+                           {"stage", report.stage->name},
+                           {"epoch", report.epoch + 1},
+                           {"loss", report.statistics[kLossMean]},
+                           {"top1", static_cast<double>(report.statistics[kCorrect]) /
+                                        static_cast<double>(report.images)},
+                           {"lr", report.learning_rate},
+                           {"images_per_s", images_per_second_}};
+    if (report.gradient_norm > 0) {
+      json["gradient_norm"] = report.gradient_norm;
+    }
+    folder_.append_metrics(json);
+  }
+  if (terminal_) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_draw_ > std::chrono::milliseconds(100) || report.ends_stage) {
+      last_draw_ = now;
+      draw(report);
+    }
+  } else if (report.ends_epoch || report.ends_stage) {
+    spdlog::info("{}", line(report));
+  }
+}
+
+void EvaluationObserver::begin_stage(const Stage& /*stage*/, std::int64_t /*steps_planned*/) {
+  stop_ = false;
+  stop_reference_.reset();
+  without_progress_ = 0;
+}
+
+void EvaluationObserver::after_step(const StepReport& report) {
+  const bool due = report.ends_epoch && (report.epoch + 1) % setting_.evaluate.every == 0;
+  if (!due && !report.ends_stage) {
+    return;
+  }
+  const Evaluation evaluation = evaluate(setting_.communicator, setting_.runner, setting_.network,
+                                         setting_.dataset, setting_.normalization, setting_.chunk);
+  last_ = evaluation;
+  record(report, evaluation);
+  const BestOptions& keep = setting_.best;
+  if (keep.metric != Metric::kNone &&
+      (!best_ || better(metric_of(evaluation, keep.metric), metric_of(*best_, keep.metric),
+                        keep.metric, keep.mode, 0))) {
+    best_ = evaluation;
+    best_step_ = report.step + 1;
+    Device& device = setting_.runner.device();
+    if (!best_weights_.defined()) {
+      best_weights_ = Tensor::empty(device, setting_.parameters.arena().shape());
+    }
+    Context context{device, setting_.runner.queue(), nullptr, false, {}};
+    ops::copy(context, setting_.parameters.arena(), best_weights_);
+  }
+  const EarlyStopOptions& early = setting_.early_stop;
+  if (early.metric == Metric::kNone) {
+    return;
+  }
+  const double value = metric_of(evaluation, early.metric);
+  if (!stop_reference_ ||
+      better(value, *stop_reference_, early.metric, early.mode, early.min_delta)) {
+    stop_reference_ = value;
+    without_progress_ = 0;
+  } else if (++without_progress_ >= early.patience) {
+    stop_ = true;
+    if (setting_.folder != nullptr) {
+      spdlog::info("early stop: no progress in {} evaluations", without_progress_);
+    }
+  }
+}
+
+void EvaluationObserver::record(const StepReport& report, const Evaluation& evaluation) {
+  if (setting_.folder == nullptr) {
+    return;
+  }
+  spdlog::info("epoch {:>3}  evaluation: {} of {} right ({:.4f}), loss {:.4f}", report.epoch + 1,
+               with_commas(evaluation.correct), with_commas(evaluation.samples), evaluation.top1(),
+               evaluation.loss);
+  setting_.folder->append_metrics({{"step", report.step + 1},
+                                   {"stage", report.stage->name},
+                                   {"epoch", report.epoch + 1},
+                                   {"evaluation",
+                                    {{"top1", evaluation.top1()},
+                                     {"correct", evaluation.correct},
+                                     {"samples", evaluation.samples},
+                                     {"loss", evaluation.loss}}}});
+}
+
+void EvaluationObserver::restore_best() {
+  if (best_) {
+    Context context{setting_.runner.device(), setting_.runner.queue(), nullptr, false, {}};
+    ops::copy(context, best_weights_, setting_.parameters.arena());
+    setting_.parameters.mark_changed();
+  }
+}
+
+}  // namespace gentrain::trainers

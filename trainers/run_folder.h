@@ -1,0 +1,47 @@
+// The output folder of a run: who may write into it, and the files of a run's life.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+namespace gentrain::trainers {
+
+/// Used by rank 0 alone, but for path() and append_error().
+class RunFolder {
+ public:
+  /// A folder that need not exist yet; nothing is touched.
+  explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
+
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  [[nodiscard]] std::filesystem::path model() const { return path_ / "model.h5"; }
+  [[nodiscard]] std::filesystem::path log() const { return path_ / "log.txt"; }
+
+  /// Makes the folder ready for a new run: creates it, tries that it can be written to, and removes
+  /// the files of an earlier run if `overwrite`. Throws JobError if it holds a run otherwise (says
+  /// how to go on), and IoError with path and reason if it cannot be written to.
+  void prepare(bool overwrite) const;
+
+  /// job.yaml: the resolved job; environment.json: versions, host, contract.
+  void write_job(const std::string& resolved) const;
+  void write_environment(const nlohmann::json& environment) const;
+  /// status.json: what the run is doing: {"state": "running" | "finished" | "failed", "step",
+  /// "exit", "restarts"}.
+  void write_status(const std::string& state, std::int64_t step, int exit_code) const;
+  /// summary.json, once, at the end.
+  void write_summary(const nlohmann::json& summary) const;
+
+  /// Adds a line to metrics.jsonl.
+  void append_metrics(const nlohmann::json& line);
+  /// Adds an error of any rank to log.txt, if the folder is there.
+  void append_error(const std::string& line) const noexcept;
+
+ private:
+  std::filesystem::path path_;
+  std::ofstream metrics_;
+};
+
+}  // namespace gentrain::trainers

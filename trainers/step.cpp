@@ -1,0 +1,101 @@
+// StepRunner: workers take the rank's shards in order, the calling thread drives the exchange.
+#include "trainers/step.h"
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+namespace gentrain::trainers {
+
+namespace {
+
+/// Pauses of the thread that polls: short at first, so that a small step is not delayed, then long
+/// enough to leave the core to the workers.
+class Backoff {
+ public:
+  void pause() {
+    if (++count_ < kYields) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(count_ < kShort ? 20 : 100));
+    }
+  }
+
+ private:
+  static constexpr int kYields = 50;
+  static constexpr int kShort = 500;
+  int count_ = 0;
+};
+
+constexpr std::uint64_t kShardKey =
+    0x53485244;  // distinguishes these keys from those of other uses
+
+}  // namespace
+
+comm::Range shard_samples(const comm::Range& batch, std::int64_t shards, std::int64_t shard) {
+  const comm::Range part = comm::part_of(batch.size(), shards, shard);
+  return {batch.first + part.first, batch.first + part.last};
+}
+
+StepRunner::StepRunner(comm::Communicator& communicator, Device& device, int workers,
+                       std::int64_t shards)
+    : communicator_(communicator),
+      device_(device),
+      shards_(shards),
+      owned_(comm::part_of(shards, communicator.size(), communicator.rank())),
+      queue_(device.make_queue()),
+      pool_(workers, communicator.size() == 1) {
+  for (int i = 0; i < workers; ++i) {
+    workers_.push_back(std::make_unique<Worker>(device));
+  }
+}
+
+void StepRunner::compute(Pass& pass, const StepPosition& position, std::int64_t index,
+                         std::int64_t shard, Worker& worker) {
+  const RngKey key = RngKey(position.seed)
+                         .fold(kShardKey)
+                         .fold(static_cast<std::uint64_t>(position.stage))
+                         .fold(static_cast<std::uint64_t>(position.stage_step))
+                         .fold(static_cast<std::uint64_t>(index))
+                         .fold(static_cast<std::uint64_t>(shard));
+  ShardRun run{worker, {device_, *worker.queue, &worker.tape, true, key}, position,
+               shard,  shard_samples(position.samples, shards_, shard),   {}};
+  for (Update* update : pass.updates) {
+    run.gradients.push_back(update->exchange().shard(shard, *worker.queue));
+  }
+  pass.shard(run);
+  for (auto& gradients : run.gradients) {
+    gradients->finish();
+  }
+}
+
+void StepRunner::run(Pass& pass, const StepPosition& position, std::int64_t index) {
+  for (Update* update : pass.updates) {
+    update->begin(*queue_, position.stage_step);
+  }
+  std::atomic<std::int64_t> next{owned_.first};
+  const std::function<void(int)> work = [&](int worker) {
+    while (!pool_.failed()) {
+      const std::int64_t shard = next.fetch_add(1, std::memory_order_relaxed);
+      if (shard >= owned_.last) {
+        return;
+      }
+      compute(pass, position, index, shard, *workers_[static_cast<std::size_t>(worker)]);
+    }
+  };
+  pool_.start(work);
+  Backoff backoff;
+  while (!pool_.failed()) {
+    bool all = true;
+    for (Update* update : pass.updates) {
+      all = update->exchange().poll() && all;
+    }
+    if (all) {
+      break;
+    }
+    backoff.pause();
+  }
+  pool_.finish();
+}
+
+}  // namespace gentrain::trainers

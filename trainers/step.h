@@ -1,0 +1,90 @@
+// One step: every shard of a global batch is computed by some worker of its rank, the exchange of
+// each update runs beside it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "comm/shards.h"
+#include "core/autograd.h"
+#include "core/context.h"
+#include "core/data/loader.h"
+#include "trainers/update.h"
+#include "trainers/worker_pool.h"
+
+namespace gentrain::trainers {
+
+/// What a worker has for itself.
+struct Worker {
+  explicit Worker(Device& device) : queue(device.make_queue()), tape(device, *queue) {}
+  std::unique_ptr<Queue> queue;
+  Tape tape;
+  data::ShardBatch batch;
+};
+
+/// Where a step stands in a run. Everything random about it is a function of this.
+struct StepPosition {
+  std::uint64_t seed = 0;
+  std::int64_t stage = 0;
+  std::int64_t stage_step = 0;  // from 0
+  std::int64_t epoch = 0;       // over all stages, from 0
+  comm::Range samples;          // positions in the epoch's order: this step's global batch
+};
+
+/// One shard under way, on one worker.
+struct ShardRun {
+  Worker& worker;
+  Context context;  // its key belongs to (seed, stage, step, pass, shard)
+  const StepPosition& position;
+  std::int64_t shard = 0;
+  comm::Range samples;  // positions in the epoch's order; may be empty
+  std::vector<std::unique_ptr<comm::ShardGradients>> gradients;  // one per update of the pass
+
+  /// Images of the global batch: losses are divided by it.
+  [[nodiscard]] double batch_images() const { return static_cast<double>(position.samples.size()); }
+};
+
+/// One visit of every shard, for one or more updates, then one exchange.
+struct Pass {
+  std::vector<Update*> updates;
+  /// Forward and backward of one shard. Called by several workers at once.
+  std::function<void(ShardRun&)> shard;
+};
+
+/// Computes passes on the workers of this rank.
+class StepRunner {
+ public:
+  StepRunner(comm::Communicator& communicator, Device& device, int workers, std::int64_t shards);
+
+  /// Runs one pass to its end: on return the new weights stand on every rank. `index` is the pass's
+  /// number in its step. Rethrows the first error of a worker.
+  void run(Pass& pass, const StepPosition& position, std::int64_t index);
+
+  /// Shards of this rank.
+  [[nodiscard]] const comm::Range& owned() const { return owned_; }
+  [[nodiscard]] Device& device() { return device_; }
+  [[nodiscard]] WorkerPool& pool() { return pool_; }
+  [[nodiscard]] Worker& worker(int index) { return *workers_[static_cast<std::size_t>(index)]; }
+  /// The queue of the thread that drives the exchange.
+  [[nodiscard]] Queue& queue() { return *queue_; }
+  [[nodiscard]] std::int64_t shards() const { return shards_; }
+
+ private:
+  void compute(Pass& pass, const StepPosition& position, std::int64_t index, std::int64_t shard,
+               Worker& worker);
+
+  comm::Communicator& communicator_;
+  Device& device_;
+  std::int64_t shards_;
+  comm::Range owned_;
+  std::unique_ptr<Queue> queue_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  WorkerPool pool_;
+};
+
+/// Samples of shard `shard` of a batch: a fixed slice of its positions.
+comm::Range shard_samples(const comm::Range& batch, std::int64_t shards, std::int64_t shard);
+
+}  // namespace gentrain::trainers
