@@ -1,6 +1,7 @@
 // Tape: recording, and the walk back.
 #include "core/autograd.h"
 
+#include <algorithm>
 #include <atomic>
 
 #include <fmt/format.h>
@@ -193,6 +194,11 @@ void Tape::backward(const Tensor& loss) {
     finish_uses(node);
     node = Node{};
   }
+}
+
+std::size_t Tape::size() const {
+  return static_cast<std::size_t>(std::count_if(
+      nodes_.begin(), nodes_.end(), [](const Node& node) { return node.backward != nullptr; }));
 }
 
 Tensor Tape::gradient(const Tensor& watched) const {

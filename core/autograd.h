@@ -74,7 +74,7 @@ class Tape {
   /// it.
   [[nodiscard]] Tensor gradient(const Tensor& watched) const;
   /// Number of recorded ops that have not been used or freed.
-  [[nodiscard]] std::size_t size() const { return nodes_.size(); }
+  [[nodiscard]] std::size_t size() const;
 
  private:
   friend class GradSink;
