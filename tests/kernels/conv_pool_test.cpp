@@ -1,14 +1,14 @@
 // The fused convolution and max pooling of each instruction set against plain loops in double, over
 // odd shapes. Every buffer ends at an unreadable page, and so does the scratch.
-#include <gtest/gtest.h>
-#include <sys/mman.h>
-
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include "kernels/activation.h"
 #include "kernels/cpu/simd.h"
@@ -75,10 +75,18 @@ class Noise {
   std::uint32_t state_;
 };
 
-std::int64_t ph(const ConvPoolShape& s) { return (s.h - s.kh + 1) / 2; }
-std::int64_t pw(const ConvPoolShape& s) { return (s.w - s.kw + 1) / 2; }
-std::int64_t image(const ConvPoolShape& s) { return s.h * s.w * s.c; }
-std::int64_t pooled(const ConvPoolShape& s) { return ph(s) * pw(s) * s.oc; }
+std::int64_t ph(const ConvPoolShape& s) {
+  return (s.h - s.kh + 1) / 2;
+}
+std::int64_t pw(const ConvPoolShape& s) {
+  return (s.w - s.kw + 1) / 2;
+}
+std::int64_t image(const ConvPoolShape& s) {
+  return s.h * s.w * s.c;
+}
+std::int64_t pooled(const ConvPoolShape& s) {
+  return ph(s) * pw(s) * s.oc;
+}
 
 std::string str(const ConvPoolShape& s) {
   std::string text;
@@ -204,8 +212,10 @@ void check_backward(const Arguments& a) {
     for (std::int64_t i = 0; i < s.kh; ++i) {
       for (std::int64_t j = 0; j < s.kw; ++j) {
         for (std::int64_t c = 0; c < s.c; ++c) {
-          const std::int64_t from = ((n * s.h + row + a.argmax[index] / 2 + i) * s.w + column +
-                                     a.argmax[index] % 2 + j) * s.c + c;
+          const std::int64_t from =
+              ((n * s.h + row + a.argmax[index] / 2 + i) * s.w + column + a.argmax[index] % 2 + j) *
+                  s.c +
+              c;
           const std::int64_t tap = ((o * s.kh + i) * s.kw + j) * s.c + c;
           dx[static_cast<std::size_t>(from)].add(d * static_cast<double>(a.w[tap]));
           dw[static_cast<std::size_t>(tap)].add(d * static_cast<double>(a.x[from]));
@@ -350,8 +360,8 @@ TEST_P(ConvPool, NotANumberReachesEveryWindowAboveIt) {
   const Arguments clean({9, 8, 8, 2, 5, 3, 3});
   const Arguments a(clean.s);
   a.x[(4 * 64 + 3 * 8 + 3) * 2 + 1] = std::numeric_limits<float>::quiet_NaN();
-  for (const Activation activation : {Activation::kNone, Activation::kTanh, Activation::kRelu,
-                                      Activation::kSigmoid}) {
+  for (const Activation activation :
+       {Activation::kNone, Activation::kTanh, Activation::kRelu, Activation::kSigmoid}) {
     clean.forward(table_, activation);
     a.forward(table_, activation);
     each_window(a.s, [&](std::int64_t n, std::int64_t row, std::int64_t column, std::int64_t,
@@ -373,14 +383,17 @@ TEST_P(ConvPool, AnImagesBitsDependOnItAlone) {
     s.n = 1;
     const Arguments one(s);
     for (std::int64_t n = 0; n < all.s.n; ++n) {
-      std::memcpy(one.x.data(), all.x.data() + n * image(s), static_cast<std::size_t>(image(s)) * 4);
+      std::memcpy(one.x.data(), all.x.data() + n * image(s),
+                  static_cast<std::size_t>(image(s)) * 4);
       std::memcpy(one.dp.data(), all.dp.data() + n * pooled(s),
                   static_cast<std::size_t>(pooled(s)) * 4);
       one.forward(table_, Activation::kTanh);
       one.backward(table_);
       ASSERT_TRUE(same_bits(one.y.data(), all.y.data() + n * pooled(s), pooled(s))) << n;
       ASSERT_EQ(std::memcmp(one.argmax.data(), all.argmax.data() + n * pooled(s),
-                            static_cast<std::size_t>(pooled(s))), 0) << n;
+                            static_cast<std::size_t>(pooled(s))),
+                0)
+          << n;
       ASSERT_TRUE(same_bits(one.dx.data(), all.dx.data() + n * image(s), image(s))) << n;
     }
   }
