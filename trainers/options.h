@@ -96,7 +96,7 @@ struct ModelOptions {
 };
 
 struct EvaluateOptions {
-  std::int64_t every = 1;  // epochs; the last step of a run is always followed by an evaluation
+  std::int64_t every = 1;  // epochs; the last step of a stage is always followed by an evaluation
   std::int64_t batch = 0;  // images at a time over all ranks; 0: as batch.global
   friend bool operator==(const EvaluateOptions&, const EvaluateOptions&) = default;
 };

@@ -1,0 +1,83 @@
+// Loading a job: text, tree, overrides, struct, checks; every error of all of these in one report.
+#include "jobs/cli/job.h"
+
+#include <fstream>
+#include <sstream>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "jobs/cli/describe.h"
+#include "jobs/cli/job_reader.h"
+#include "jobs/cli/yaml.h"
+#include "kernels/error.h"
+
+namespace gentrain::jobs {
+namespace {
+
+constexpr std::uintmax_t kMaxBytes = 1 << 20;
+
+std::string read_text(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (!std::filesystem::exists(status)) {
+    throw JobError(fmt::format("{}: there is no such job file", path.string()));
+  }
+  if (std::filesystem::is_directory(status)) {
+    throw JobError(fmt::format("{}: is a folder, not a job file", path.string()));
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::string text(kMaxBytes + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file.is_open() || file.bad()) {
+    throw JobError(fmt::format("{}: the job file cannot be read", path.string()));
+  }
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > kMaxBytes) {
+    throw JobError(
+        fmt::format("{}: is larger than {} bytes, so not a job file", path.string(), kMaxBytes));
+  }
+  return text;
+}
+
+}  // namespace
+
+bool operator==(const Job& a, const Job& b) {
+  const trainers::TrainOptions& left = a;
+  const trainers::TrainOptions& right = b;
+  return a.kind == b.kind && a.output == b.output && left == right;
+}
+
+Job parse_job(std::string_view text, const std::string& source,
+              const std::vector<std::string>& overrides) {
+  ReadState state;
+  YamlNode root = parse_yaml(text, source, state.issues);
+  if (root.kind == YamlNode::Kind::kNothing) {
+    state.issues.add({source, 0, 0}, "", "the job file is empty");
+  } else if (root.kind == YamlNode::Kind::kScalar || root.kind == YamlNode::Kind::kList) {
+    state.issues.add(root.position, "",
+                     fmt::format("a job is a map of keys, got {}", describe_value(root)));
+  }
+  if (root.kind != YamlNode::Kind::kMap) {
+    state.issues.throw_if_any();
+  }
+  for (const std::string& assignment : overrides) {
+    apply_override(root, assignment, state.issues);
+  }
+  Job job;
+  job.file = source;
+  job.name = std::filesystem::path(source).stem().string();
+  job.output = fmt::format("runs/{}", job.name);
+  Reader reader(root, "", state);
+  describe(reader, job);
+  reader.finish();
+  check_job(job, state);
+  state.issues.throw_if_any();
+  return job;
+}
+
+Job load_job(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+  return parse_job(read_text(path), path.string(), overrides);
+}
+
+}  // namespace gentrain::jobs

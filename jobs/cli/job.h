@@ -1,0 +1,51 @@
+// The job: what a job file says, with every default. jobs/cli/schema.h describes the keys once;
+// reading, dumping, the identity and docs/job-reference.md follow from that description.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "trainers/options.h"
+
+namespace gentrain::jobs {
+
+enum class JobKind : std::uint8_t { kTrain };
+
+/// A job, read and checked. The defaults of its parts are the member initialisers in
+/// trainers/options.h and core/optim/options.h.
+struct Job : trainers::TrainOptions {
+  JobKind kind = JobKind::kTrain;
+  std::string output;  // folder of the run; runs/<name> unless the job says otherwise
+  std::string name;    // the job file's name without folder and extension; no key, not compared
+  std::string file;    // the job file as it was named; no key, not compared
+};
+
+/// Whether all keys have equal values.
+bool operator==(const Job& a, const Job& b);
+
+/// Reads a job file and applies overrides, each "a.b=value" with the value in YAML, in order.
+///
+/// Throws JobError with one line for everything that is wrong, in order of the file:
+/// "jobs/x.yaml:3:1: unknown key 'bach' in the job (did you mean 'batch'?)". Positions of overrides
+/// are "--set a.b=value".
+Job load_job(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
+
+/// As load_job, for the text of a job file. `source` names it in positions, and gives the job's
+/// name.
+Job parse_job(std::string_view text, const std::string& source,
+              const std::vector<std::string>& overrides = {});
+
+/// The resolved job as YAML: every key with its value. Reads again to an equal job.
+std::string dump_job(const Job& job);
+
+/// What makes two runs the same computation, one "key: value" line each: every key but output,
+/// device, threads, stop, checkpoint and log.
+std::string job_identity(const Job& job);
+
+/// The text of docs/job-reference.md: every key with type, default, range and meaning.
+std::string job_reference();
+
+}  // namespace gentrain::jobs

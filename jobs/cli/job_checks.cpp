@@ -1,0 +1,196 @@
+// What does not fit together in a job although each value is right by itself: named with its
+// position, and with what to do about it.
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "jobs/cli/job_reader.h"
+
+namespace gentrain::jobs {
+namespace {
+
+class Checks {
+ public:
+  Checks(const Job& job, ReadState& state) : job_(job), state_(state) {}
+
+  void run() {
+    batch();
+    data();
+    model();
+    metrics();
+    // With stages that could not be read at all there is nothing to check.
+    for (const trainers::StageOptions& stage : job_.stages) {
+      const bool top_level = !state_.positions.contains("stages");
+      const std::string prefix = top_level ? "" : fmt::format("stages.{}.", stage.name);
+      stop(stage, prefix);
+      optimizer(stage.optimizer, prefix + "optimizer");
+      schedule(stage, prefix + "schedule");
+    }
+  }
+
+ private:
+  /// The position of a key, or of the nearest one above it that was given.
+  [[nodiscard]] Position at(std::string path) const {
+    while (true) {
+      const auto found = state_.positions.find(path);
+      if (found != state_.positions.end()) {
+        return found->second;
+      }
+      const std::size_t dot = path.rfind('.');
+      if (dot == std::string::npos) {
+        return {job_.file, 0, 0};
+      }
+      path.resize(dot);
+    }
+  }
+  void fail(const std::string& path, const std::string& message) {
+    state_.issues.add(at(path), path, message);
+  }
+  [[nodiscard]] bool given(const std::string& path) const {
+    return state_.positions.contains(path);
+  }
+
+  void batch() {
+    const trainers::BatchOptions& b = job_.batch;
+    if (state_.issues.clean("batch") && b.global < b.shards) {
+      fail("batch.global", fmt::format("batch.global {} is below batch.shards {}, so some shards "
+                                       "would always be empty; set batch.shards to at most {}",
+                                       b.global, b.shards, b.global));
+    }
+  }
+
+  void data() {
+    using Source = trainers::DataOptions::Source;
+    const trainers::DataOptions& d = job_.data;
+    if (!state_.issues.clean("data")) {
+      return;
+    }
+    if (d.source == Source::kHdf5) {
+      if (d.train_file.empty()) {
+        fail("data.source", "data.source hdf5 needs data.train_file");
+      }
+      if (d.test_file.empty() && d.validation == 0) {
+        fail("data.source", "data.source hdf5 needs data.test_file, or data.validation above 0");
+      }
+    }
+    const bool digits = d.source == Source::kDigits || d.source == Source::kAuto;
+    const bool mnist = d.source == Source::kMnist || d.source == Source::kAuto;
+    const trainers::DataOptions defaults;
+    only_with("data.train_file", !d.train_file.empty(), d.source == Source::kHdf5,
+              "data.source hdf5");
+    only_with("data.test_file", !d.test_file.empty(), d.source == Source::kHdf5,
+              "data.source hdf5");
+    only_with("data.folder", !d.folder.empty(), mnist, "data.source mnist or auto");
+    only_with("data.seed", d.seed != defaults.seed, digits, "data.source digits or auto");
+    only_with("data.train_count", d.train_count != defaults.train_count, digits,
+              "data.source digits or auto");
+    only_with("data.test_count", d.test_count != defaults.test_count, digits,
+              "data.source digits or auto");
+  }
+
+  void model() {
+    if (!state_.issues.clean("model")) {
+      return;
+    }
+    const bool named = !job_.model.name.empty();
+    const bool layered = !job_.model.layers.empty();
+    if (!named && !layered) {
+      fail("model", "model is missing; set model: lenet, or model: {layers: [...]}");
+    } else if (named && layered) {
+      fail("model.layers", "model.name and model.layers exclude each other");
+    }
+    if (!state_.issues.clean("init")) {
+      return;
+    }
+    const bool normal = job_.init.name == Initializer::Kind::kNormal;
+    if (normal && job_.init.stddev == 0) {
+      fail("init", "init normal needs init.stddev above 0");
+    }
+    only_with("init.stddev", job_.init.stddev != 0, normal, "init.name normal");
+  }
+
+  void metrics() {
+    using trainers::Metric;
+    const trainers::EarlyStopOptions& e = job_.early_stop;
+    const trainers::EarlyStopOptions defaults;
+    const bool on = e.metric != Metric::kNone;
+    if (state_.issues.clean("early_stop")) {
+      constexpr std::string_view kNeeds = "early_stop.metric top1 or loss";
+      only_with("early_stop.patience", e.patience != defaults.patience, on, kNeeds);
+      only_with("early_stop.min_delta", e.min_delta != defaults.min_delta, on, kNeeds);
+      only_with("early_stop.mode", e.mode != defaults.mode, on, kNeeds);
+    }
+    if (state_.issues.clean("best")) {
+      const bool best = job_.best.metric != Metric::kNone;
+      only_with("best.mode", job_.best.mode != trainers::MetricMode::kAuto, best,
+                "best.metric top1 or loss");
+    }
+  }
+
+  void stop(const trainers::StageOptions& stage, const std::string& prefix) {
+    const std::string path = prefix + "stop";
+    if (state_.issues.clean(path) && !stage.stop.epochs && !stage.stop.steps) {
+      fail(path, fmt::format("nothing ends the stage '{}'; set {}.epochs or {}.steps", stage.name,
+                             path, path));
+    }
+  }
+
+  void optimizer(const OptimizerOptions& o, const std::string& path) {
+    if (!state_.issues.clean(path)) {
+      return;
+    }
+    const bool sgd = o.name == OptimizerOptions::Name::kSgd;
+    const OptimizerOptions defaults;
+    only_with(path + ".momentum", o.momentum != 0, sgd, "optimizer.name sgd");
+    only_with(path + ".nesterov", o.nesterov, sgd && o.momentum > 0, "momentum above 0");
+    only_with(path + ".beta1", o.beta1 != defaults.beta1, !sgd, "optimizer.name adam or adamw");
+    only_with(path + ".beta2", o.beta2 != defaults.beta2, !sgd, "optimizer.name adam or adamw");
+    only_with(path + ".epsilon", o.epsilon != defaults.epsilon, !sgd,
+              "optimizer.name adam or adamw");
+  }
+
+  void schedule(const trainers::StageOptions& stage, const std::string& path) {
+    using Name = ScheduleOptions::Name;
+    const ScheduleOptions& s = stage.schedule;
+    if (!state_.issues.clean(path)) {
+      return;
+    }
+    if (s.name == Name::kStep && s.every == 0) {
+      fail(path, fmt::format("schedule step needs {}.every of at least 1", path));
+    }
+    if (s.name == Name::kCosine && s.total == 0) {
+      fail(path, fmt::format("schedule cosine needs {}.total of at least 1", path));
+    }
+    if (s.name == Name::kCosine && s.floor > stage.optimizer.lr) {
+      fail(path + ".floor", fmt::format("{}.floor {} is above the learning rate {}", path, s.floor,
+                                        stage.optimizer.lr));
+    }
+    const ScheduleOptions defaults;
+    only_with(path + ".decay", s.decay != 0, s.name == Name::kInverseTime,
+              "schedule.name inverse_time");
+    only_with(path + ".every", s.every != 0, s.name == Name::kStep, "schedule.name step");
+    only_with(path + ".factor", s.factor != defaults.factor, s.name == Name::kStep,
+              "schedule.name step");
+    only_with(path + ".total", s.total != 0, s.name == Name::kCosine, "schedule.name cosine");
+    only_with(path + ".floor", s.floor != 0, s.name == Name::kCosine, "schedule.name cosine");
+  }
+
+  /// A value other than the default that nothing would read.
+  void only_with(const std::string& path, bool set, bool read, std::string_view needed) {
+    if (set && !read && given(path)) {
+      fail(path, fmt::format("{} has no effect without {}", path, needed));
+    }
+  }
+
+  const Job& job_;
+  ReadState& state_;
+};
+
+}  // namespace
+
+void check_job(const Job& job, ReadState& state) {
+  Checks(job, state).run();
+}
+
+}  // namespace gentrain::jobs

@@ -1,0 +1,187 @@
+// The visitor that lists the keys of a job with their values: what dumping, the identity and the
+// reference are made of.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "jobs/cli/describe.h"
+#include "jobs/cli/schema.h"
+
+namespace gentrain::jobs {
+
+using Path = std::vector<std::string>;
+
+/// One key with its value and what the reference says about it.
+struct Entry {
+  Path path;
+  std::string value;               // as YAML
+  std::vector<std::string> items;  // of a list that takes a line per item
+  std::string default_text;        // how the default is computed, mostly empty
+  std::string type;
+  std::string range;
+  std::string doc;
+  bool required = false;
+};
+
+/// A text as YAML: in quotes unless it cannot be taken for anything else.
+std::string quote(std::string_view text);
+/// n or [h, w].
+std::string pair_text(std::int64_t h, std::int64_t w);
+/// A layer as YAML: "tanh", "{conv: {out: 6, ...}}".
+std::string layer_text(trainers::LayerSpec layer);
+
+/// The visitor that lists keys.
+class Lister {
+ public:
+  enum class Mode : unsigned char {
+    kFile,       // as a file has them: a lone stage `train` at the top level
+    kNamed,      // every stage under stages.NAME
+    kReference,  // all that a file could have
+  };
+
+  explicit Lister(Mode mode) : mode_(mode) {}
+  [[nodiscard]] const std::vector<Entry>& entries() const { return entries_; }
+
+  template <class T>
+  void field(std::string_view name, T& value, const Range& range, std::string_view doc,
+             std::string_view default_text = {}) {
+    Entry& entry = add(name, doc, default_text);
+    entry.range = range.text();
+    if constexpr (std::is_same_v<T, double>) {
+      entry.type = "number";
+      entry.value = fmt::format("{}", value);
+      entry.required = !range.contains(value);
+    } else if constexpr (std::is_integral_v<T>) {
+      entry.type = "integer";
+      entry.value = fmt::format("{}", value);
+      entry.required = !range.contains(static_cast<double>(value));
+    } else {
+      entry.type = "integer or none";
+      entry.value = value ? fmt::format("{}", *value) : "none";
+    }
+  }
+  template <class T>
+  void field(std::string_view name, T& value, std::string_view doc,
+             std::string_view default_text = {}) {
+    Entry& entry = add(name, doc, default_text);
+    if constexpr (std::is_enum_v<T>) {
+      entry.type = fmt::format("{}", fmt::join(choice_names<T>(), ", "));
+      entry.value = choice_name(value);
+    } else if constexpr (std::is_same_v<T, bool>) {
+      entry.type = "true, false";
+      entry.value = value ? "true" : "false";
+    } else {
+      entry.type = "text";
+      entry.value = quote(value);
+    }
+  }
+  void one_of(std::string_view name, std::string& value, std::span<const std::string_view> allowed,
+              std::string_view doc) {
+    if (value.empty() && mode_ != Mode::kReference) {
+      return;  // the alternative is set
+    }
+    Entry& entry = add(name, doc);
+    entry.type = fmt::format("{}", fmt::join(allowed, ", "));
+    entry.value = value;
+  }
+  template <class S>
+  void group(std::string_view name, S& value) {
+    path_.emplace_back(name);
+    describe(*this, value);
+    path_.pop_back();
+  }
+  template <class S>
+  void group(std::string_view name, std::optional<S>& value, std::string_view doc) {
+    if (!value) {
+      Entry& entry = add(name, doc);
+      entry.type = "none or a map";
+      entry.value = "none";
+    }
+    S shown = value.value_or(S{});
+    if (value || mode_ == Mode::kReference) {
+      group(name, shown);
+    }
+  }
+  void extent(std::string_view name, std::int64_t& h, std::int64_t& w, std::string_view doc,
+              std::string_view default_text = {}) {
+    Entry& entry = add(name, doc, default_text);
+    entry.type = "integer or [h, w]";
+    entry.range = at_least(1).text();
+    entry.value = pair_text(h, w);
+    entry.required = h < 1;
+  }
+  void padding(std::string_view name, trainers::LayerSpec& layer, std::string_view doc) {
+    Entry& entry = add(name, doc);
+    entry.type = "integer, [h, w] or same";
+    entry.range = at_least(0).text();
+    entry.value = layer.same ? "same" : pair_text(layer.pad_h, layer.pad_w);
+  }
+  void patterns(std::string_view name, std::vector<trainers::Pattern>& value,
+                std::string_view doc) {
+    std::vector<std::string> texts;
+    for (const trainers::Pattern& pattern : value) {
+      texts.push_back(quote(pattern.text));
+    }
+    Entry& entry = add(name, doc);
+    entry.type = "list of texts";
+    entry.value = fmt::format("[{}]", fmt::join(texts, ", "));
+  }
+  void layers(std::string_view name, std::vector<trainers::LayerSpec>& value,
+              std::string_view doc) {
+    if (value.empty() && mode_ != Mode::kReference) {
+      return;
+    }
+    Entry& entry = add(name, doc);
+    entry.type = "list of layers";
+    for (const trainers::LayerSpec& layer : value) {
+      entry.items.push_back(layer_text(layer));
+    }
+  }
+  void stages(std::vector<trainers::StageOptions>& value) {
+    if (mode_ == Mode::kReference) {
+      trainers::StageOptions stage;
+      describe(*this, stage);
+      Entry& entry =
+          add("stages",
+              "Stages in order, each with its own `stop`, `optimizer`, `schedule`, "
+              "`clip_norm` and `trainable` in place of those above. Without it these are "
+              "one stage named `train`");
+      entry.type = "map of stages";
+      return;
+    }
+    const bool alone = value.size() == 1 && value[0].name == trainers::StageOptions{}.name;
+    if (alone && mode_ == Mode::kFile) {
+      describe(*this, value[0]);
+      return;
+    }
+    path_.emplace_back("stages");
+    for (trainers::StageOptions& stage : value) {
+      group(stage.name, stage);
+    }
+    path_.pop_back();
+  }
+
+ private:
+  Entry& add(std::string_view name, std::string_view doc, std::string_view default_text = {}) {
+    Entry& entry = entries_.emplace_back();
+    entry.path = path_;
+    entry.path.emplace_back(name);
+    entry.doc = doc;
+    entry.default_text = default_text;
+    return entry;
+  }
+
+  Mode mode_;
+  Path path_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace gentrain::jobs

@@ -1,0 +1,114 @@
+// A job as YAML, and what makes two jobs the same computation.
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "jobs/cli/job.h"
+#include "jobs/cli/job_lister.h"
+
+namespace gentrain::jobs {
+
+std::string quote(std::string_view text) {
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '/' ||
+           c == '_' || c == '.' || c == '-';
+  };
+  const bool word = !text.empty() && std::ranges::all_of(text, is_plain) && text.front() != '-' &&
+                    text != "null" && text != "Null" && text != "NULL";
+  if (word) {
+    return std::string(text);
+  }
+  std::string quoted = "\"";
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"' || c == '\\') {
+      quoted += '\\';
+      quoted += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      quoted += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else if (c == '$' && text.substr(i).starts_with("${")) {
+      quoted += "$$";  // else it would be taken for a variable
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '"';
+}
+
+std::string pair_text(std::int64_t h, std::int64_t w) {
+  return h == w ? fmt::format("{}", h) : fmt::format("[{}, {}]", h, w);
+}
+
+std::string layer_text(trainers::LayerSpec layer) {
+  Lister lister(Lister::Mode::kFile);
+  describe(lister, layer);
+  if (lister.entries().empty()) {
+    return std::string(choice_name(layer.kind));
+  }
+  std::vector<std::string> values;
+  for (const Entry& entry : lister.entries()) {
+    values.push_back(fmt::format("{}: {}", entry.path.back(), entry.value));
+  }
+  return fmt::format("{{{}: {{{}}}}}", choice_name(layer.kind), fmt::join(values, ", "));
+}
+
+namespace {
+
+/// Keys that say where and how long a job runs, not what it computes.
+bool is_placement(const Path& path) {
+  constexpr auto kTop =
+      std::to_array<std::string_view>({"output", "device", "threads", "checkpoint", "log"});
+  if (path[0] == "stages") {
+    return path.size() > 2 && path[2] == "stop";
+  }
+  return std::ranges::find(kTop, path[0]) != kTop.end();
+}
+
+}  // namespace
+
+std::string dump_job(const Job& job) {
+  Lister lister(Lister::Mode::kFile);
+  Job copy = job;
+  describe(lister, copy);
+  std::string text;
+  Path open;  // the groups that the last line is in
+  for (const Entry& entry : lister.entries()) {
+    const Path groups(entry.path.begin(), entry.path.end() - 1);
+    const auto same =
+        static_cast<std::size_t>(std::ranges::mismatch(groups, open).in1 - groups.begin());
+    for (std::size_t depth = same; depth < groups.size(); ++depth) {
+      text += fmt::format("{:{}}{}:\n", "", 2 * depth, groups[depth]);
+    }
+    open = groups;
+    const std::size_t indent = 2 * groups.size();
+    if (entry.items.empty()) {
+      text += fmt::format("{:{}}{}: {}\n", "", indent, entry.path.back(), entry.value);
+      continue;
+    }
+    text += fmt::format("{:{}}{}:\n", "", indent, entry.path.back());
+    for (const std::string& item : entry.items) {
+      text += fmt::format("{:{}}- {}\n", "", indent + 2, item);
+    }
+  }
+  return text;
+}
+
+std::string job_identity(const Job& job) {
+  Lister lister(Lister::Mode::kNamed);
+  Job copy = job;
+  describe(lister, copy);
+  std::string text;
+  for (const Entry& entry : lister.entries()) {
+    if (!is_placement(entry.path)) {
+      text += fmt::format("{}: {}{}\n", fmt::join(entry.path, "."), entry.value,
+                          fmt::join(entry.items, ", "));
+    }
+  }
+  return text;
+}
+
+}  // namespace gentrain::jobs

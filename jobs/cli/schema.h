@@ -1,0 +1,179 @@
+// The schema: one description of each struct of a job, which reading, dumping and the reference
+// visit.
+//
+// A visitor V has
+//   field(name, value, range, doc, default_text)  numbers and optional integers
+//   field(name, value, doc, default_text)         booleans, texts, choices
+//   one_of(name, text, allowed, doc)              a text out of a list
+//   group(name, struct, doc)                      a nested map; optional: `none` or a map
+//   extent(name, h, w, doc, default_text)         n or [h, w], at least 1
+//   padding(name, layer, doc), patterns(name, list, doc), layers(name, list, doc), stages(list)
+// The descriptions themselves are in describe.h.
+// A key whose default is out of its range is required; default_text says how a default is computed.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "jobs/cli/job.h"
+#include "trainers/models/layer_names.h"
+
+namespace gentrain::jobs {
+
+/// Which numbers are allowed.
+struct Range {
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+  bool low_open = false;
+  bool high_open = false;
+
+  [[nodiscard]] bool contains(double x) const;
+  /// "at least 1", "above 0 and below 1"; empty for all numbers.
+  [[nodiscard]] std::string text() const;
+};
+constexpr Range at_least(double low) {
+  return {.low = low};
+}
+constexpr Range above(double low) {
+  return {.low = low, .low_open = true};
+}
+constexpr Range between(double low, double high) {
+  return {.low = low, .high = high};
+}
+/// 0 <= x < 1
+constexpr Range below_one() {
+  return {.low = 0, .high = 1, .high_open = true};
+}
+
+/// A value of an enum and its name in a job.
+template <class E>
+struct Choice {
+  E value;
+  std::string_view name;
+};
+
+/// The names of an enum's values, in order.
+template <class E>
+inline constexpr std::array<Choice<E>, 0> kChoices{};
+template <>
+inline constexpr auto kChoices<JobKind> = std::to_array<Choice<JobKind>>({{JobKind::kTrain,
+                                                                           "train"}});
+template <>
+inline constexpr auto kChoices<trainers::DeviceChoice> =
+    std::to_array<Choice<trainers::DeviceChoice>>({{trainers::DeviceChoice::kAuto, "auto"},
+                                                   {trainers::DeviceChoice::kCpu, "cpu"},
+                                                   {trainers::DeviceChoice::kCuda, "cuda"}});
+template <>
+inline constexpr auto kChoices<trainers::IsaChoice> =
+    std::to_array<Choice<trainers::IsaChoice>>({{trainers::IsaChoice::kAuto, "auto"},
+                                                {trainers::IsaChoice::kV3, "v3"},
+                                                {trainers::IsaChoice::kV4, "v4"}});
+template <>
+inline constexpr auto kChoices<trainers::Precision> =
+    std::to_array<Choice<trainers::Precision>>({{trainers::Precision::kF32, "f32"},
+                                                {trainers::Precision::kBf16, "bf16"},
+                                                {trainers::Precision::kTf32, "tf32"}});
+template <>
+inline constexpr auto kChoices<comm::ExchangeMode> = std::to_array<Choice<comm::ExchangeMode>>(
+    {{comm::ExchangeMode::kCanonical, "canonical"}, {comm::ExchangeMode::kLibrary, "library"}});
+template <>
+inline constexpr auto kChoices<trainers::Metric> =
+    std::to_array<Choice<trainers::Metric>>({{trainers::Metric::kNone, "none"},
+                                             {trainers::Metric::kTop1, "top1"},
+                                             {trainers::Metric::kLoss, "loss"}});
+template <>
+inline constexpr auto kChoices<trainers::MetricMode> =
+    std::to_array<Choice<trainers::MetricMode>>({{trainers::MetricMode::kAuto, "auto"},
+                                                 {trainers::MetricMode::kMin, "min"},
+                                                 {trainers::MetricMode::kMax, "max"}});
+template <>
+inline constexpr auto kChoices<trainers::DataOptions::Source> =
+    std::to_array<Choice<trainers::DataOptions::Source>>(
+        {{trainers::DataOptions::Source::kAuto, "auto"},
+         {trainers::DataOptions::Source::kMnist, "mnist"},
+         {trainers::DataOptions::Source::kDigits, "digits"},
+         {trainers::DataOptions::Source::kHdf5, "hdf5"}});
+template <>
+inline constexpr auto kChoices<OptimizerOptions::Name> =
+    std::to_array<Choice<OptimizerOptions::Name>>({{OptimizerOptions::Name::kSgd, "sgd"},
+                                                   {OptimizerOptions::Name::kAdam, "adam"},
+                                                   {OptimizerOptions::Name::kAdamW, "adamw"}});
+template <>
+inline constexpr auto kChoices<ScheduleOptions::Name> =
+    std::to_array<Choice<ScheduleOptions::Name>>({{ScheduleOptions::Name::kConstant, "constant"},
+                                                  {ScheduleOptions::Name::kInverseTime,
+                                                   "inverse_time"},
+                                                  {ScheduleOptions::Name::kStep, "step"},
+                                                  {ScheduleOptions::Name::kCosine, "cosine"}});
+template <>
+inline constexpr auto kChoices<Initializer::Kind> =
+    std::to_array<Choice<Initializer::Kind>>({{Initializer::Kind::kUniformFanIn, "uniform_fan_in"},
+                                              {Initializer::Kind::kXavierUniform, "xavier"},
+                                              {Initializer::Kind::kKaimingNormal, "kaiming"},
+                                              {Initializer::Kind::kNormal, "normal"}});
+template <>
+inline constexpr auto kChoices<trainers::CheckpointOptions::Every> =
+    std::to_array<Choice<trainers::CheckpointOptions::Every>>(
+        {{trainers::CheckpointOptions::Every::kEnd, "end"},
+         {trainers::CheckpointOptions::Every::kNever, "never"}});
+template <>
+inline constexpr auto kChoices<trainers::LayerKind> = [] {
+  std::array<Choice<trainers::LayerKind>, trainers::kLayerNames.size()> choices{};
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    choices[i] = {trainers::kLayerNames[i].first, trainers::kLayerNames[i].second};
+  }
+  return choices;
+}();
+
+/// The names of an enum's values.
+template <class E>
+std::vector<std::string_view> choice_names() {
+  std::vector<std::string_view> names;
+  for (const Choice<E>& choice : kChoices<E>) {
+    names.push_back(choice.name);
+  }
+  return names;
+}
+
+/// The name of a value.
+template <class E>
+std::string_view choice_name(E value) {
+  for (const Choice<E>& choice : kChoices<E>) {
+    if (choice.value == value) {
+      return choice.name;
+    }
+  }
+  return "?";
+}
+
+/// Groups that may be written as their `name` alone: `optimizer: adam`.
+inline constexpr auto kNamedGroups =
+    std::to_array<std::string_view>({"model", "init", "optimizer", "schedule"});
+
+/// The value that a layer may be written with alone, `{linear: 100}`; empty if there is none.
+constexpr std::string_view main_value(trainers::LayerKind kind) {
+  switch (kind) {
+    case trainers::LayerKind::kMaxPool:
+    case trainers::LayerKind::kAveragePool:
+      return "size";
+    case trainers::LayerKind::kLinear:
+      return "out";
+    case trainers::LayerKind::kDropout:
+      return "rate";
+    default:
+      return "";
+  }
+}
+
+/// Whether a layer has values at all.
+constexpr bool has_values(trainers::LayerKind kind) {
+  return kind == trainers::LayerKind::kConv || !main_value(kind).empty();
+}
+
+}  // namespace gentrain::jobs
