@@ -1,0 +1,34 @@
+// The one table of exit codes, for --help and the documents.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace gentrain::jobs {
+
+enum ExitCode : int {
+  kSuccess = 0,
+  kFailure = 1,      // anything not named below
+  kUsage = 2,        // command line or job file
+  kBadFile = 3,      // a file missing, damaged or not writable
+  kDeviceGone = 4,   // device, library or instruction set
+  kRankTrouble = 5,  // ranks that disagree or failed
+  kNotFinite = 6,    // NaN or infinite loss
+};
+
+struct ExitCodeText {
+  int code;
+  std::string_view meaning;
+};
+
+inline constexpr std::array<ExitCodeText, 7> kExitCodes = {{
+    {kSuccess, "done"},
+    {kFailure, "an error that none of the other codes names"},
+    {kUsage, "a wrong command line or job"},
+    {kBadFile, "a file that is missing, damaged or cannot be written"},
+    {kDeviceGone, "a device, library or instruction set that is missing or failed"},
+    {kRankTrouble, "ranks that are missing, disagree or failed"},
+    {kNotFinite, "a loss that is NaN or infinite"},
+}};
+
+}  // namespace gentrain::jobs

@@ -1,0 +1,120 @@
+// The command line: picks the verb, makes the communicator, turns exceptions into exit codes.
+#include "jobs/cli/main.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include "jobs/cli/exit_codes.h"
+#include "jobs/cli/verbs.h"
+#include "kernels/error.h"
+
+namespace gentrain::jobs {
+
+namespace {
+
+/// When this process began, by the kernel's account (hundredths of a second).
+std::chrono::system_clock::time_point process_start() {
+  const auto now = std::chrono::system_clock::now();
+  std::ifstream stat("/proc/self/stat");
+  std::ifstream uptime("/proc/uptime");
+  std::string text((std::istreambuf_iterator<char>(stat)), std::istreambuf_iterator<char>());
+  std::istringstream fields(text.substr(std::min(text.rfind(')') + 2, text.size())));
+  constexpr int kStartTime = 20;  // field 22 of proc(5), counted from the one behind the name
+  std::string field;
+  for (int i = 0; i < kStartTime; ++i) {
+    fields >> field;
+  }
+  double ticks = 0;
+  double up = 0;
+  if (!(fields >> ticks) || !(uptime >> up)) {
+    return now;
+  }
+  const double age = up - ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+  return now - std::chrono::duration_cast<std::chrono::system_clock::duration>(
+                   std::chrono::duration<double>(std::max(age, 0.0)));
+}
+
+int exit_code_of(const std::exception& error) {
+  if (dynamic_cast<const JobError*>(&error) != nullptr ||
+      dynamic_cast<const ShapeError*>(&error) != nullptr) {
+    return kUsage;
+  }
+  if (dynamic_cast<const IoError*>(&error) != nullptr) {
+    return kBadFile;
+  }
+  if (dynamic_cast<const DeviceError*>(&error) != nullptr) {
+    return kDeviceGone;
+  }
+  if (dynamic_cast<const CommError*>(&error) != nullptr) {
+    return kRankTrouble;
+  }
+  return dynamic_cast<const NumericError*>(&error) != nullptr ? kNotFinite : kFailure;
+}
+
+void print_help() {
+  std::cout << "gentrain: trains networks on MPI; any number of ranks and threads gives the same "
+               "bytes\n\n"
+               "usage: [mpirun -np N] gentrain JOB [options]   trains\n"
+               "       gentrain VERB ... [--help]\n\nverbs:\n";
+  for (const Verb& verb : verbs()) {
+    std::cout << fmt::format("  {:<28} {}\n", verb.usage, verb.summary);
+  }
+  std::cout << "\nexit codes:\n";
+  for (const ExitCodeText& code : kExitCodes) {
+    std::cout << fmt::format("  {:>3}  {}\n", code.code, code.meaning);
+  }
+}
+
+int dispatch(Session& session, Arguments arguments) {
+  for (const Verb& verb : verbs()) {
+    if (arguments.front() == verb.name) {
+      arguments.erase(arguments.begin());
+      return verb.run(session, arguments);
+    }
+  }
+  return train_verb(session, arguments);
+}
+
+}  // namespace
+
+int run_main(int argc, const char* const* argv) {
+  const Arguments arguments(argv + 1, argv + argc);
+  if (arguments.empty() || arguments.front() == "--help" || arguments.front() == "-h") {
+    print_help();
+    return arguments.empty() ? kUsage : kSuccess;
+  }
+  if (arguments.front() == "--version") {
+    std::cout << version_text();
+    return kSuccess;
+  }
+  const auto start = process_start();
+  std::unique_ptr<comm::Communicator> communicator;
+  int code = kFailure;
+  try {
+    communicator = comm::make_communicator();
+    Session session{*communicator, start};
+    return dispatch(session, arguments);
+  } catch (const std::exception& error) {
+    code = exit_code_of(error);
+    const std::string who =
+        communicator == nullptr || communicator->size() == 1
+            ? std::string("gentrain")
+            : fmt::format("gentrain: rank {} ({})", communicator->rank(), communicator->where());
+    std::cerr << who << ": " << error.what() << std::endl;
+  }
+  if (communicator != nullptr && communicator->size() > 1) {
+    communicator->abort(code);
+  }
+  return code;
+}
+
+}  // namespace gentrain::jobs

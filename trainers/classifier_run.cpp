@@ -1,0 +1,87 @@
+// ClassifierRun: the parts of a run and how they fit together.
+#include <algorithm>
+#include <thread>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "kernels/error.h"
+#include "trainers/classifier.h"
+#include "trainers/contract.h"
+#include "trainers/training.h"
+
+namespace gentrain::trainers {
+
+namespace {
+
+constexpr std::uint64_t kInitialWeightsKey = 0x494E4954;
+
+}  // namespace
+
+ClassifierRun::ClassifierRun(const TrainOptions& options, comm::Communicator& communicator)
+    : options_(options), communicator_(communicator) {
+  check_supported(options_, communicator.size());
+  const int workers = worker_count(options_, communicator);
+  device_ = make_device(options_);
+  data_ = load_data(options_.data, options_.seed, workers);
+  if (data_.pair.train->size() == 0) {
+    throw IoError(
+        fmt::format("{}: there are no training samples", data_.pair.train->description()));
+  }
+  runner_ = std::make_unique<StepRunner>(communicator, *device_, workers, options_.batch.shards);
+  network_ = build_network(options_.model, options_.init, data_.pair.train->sample_shape(),
+                           data_.pair.train->classes(), parameters_);
+  parameters_.allocate(*device_, runner_->queue());
+  parameters_.initialize(*device_, runner_->queue(),
+                         RngKey(options_.seed).fold(kInitialWeightsKey));
+  loader_ = data::make_loader(data_.pair.train, options_.seed, true);
+}
+
+std::vector<Stage> ClassifierRun::make_stages(const std::string& only) {
+  std::vector<Stage> stages;
+  updates_.clear();
+  const UpdateSetting setting{communicator_, *device_, options_.exchange, options_.batch.shards};
+  std::vector<std::string> names;
+  for (const StageOptions& stage : options_.stages) {
+    names.push_back(stage.name);
+    if (!only.empty() && stage.name != only) {
+      continue;
+    }
+    updates_.push_back(std::make_unique<Update>(setting, runner_->queue(), parameters_, stage,
+                                                kClassifierStatistics));
+    stages.push_back({stage.name,
+                      stage.stop,
+                      {make_classifier_pass(*updates_.back(), *network_, *loader_,
+                                            *data_.pair.train, data_.pair.train_normalization)}});
+  }
+  if (stages.empty()) {
+    throw JobError(
+        fmt::format("there is no stage '{}' (there are {})", only, fmt::join(names, ", ")));
+  }
+  return stages;
+}
+
+LoopOptions ClassifierRun::loop_options() const {
+  return {options_.seed, data_.pair.train->size(), options_.batch.global};
+}
+
+std::string ClassifierRun::contract() const {
+  return contract_text(options_, device_->identity());
+}
+
+std::int64_t ClassifierRun::evaluation_chunk() const {
+  const std::int64_t batch =
+      options_.evaluate.batch > 0 ? options_.evaluate.batch : options_.batch.global;
+  return std::max<std::int64_t>(1, batch / options_.batch.shards);
+}
+
+ModelDescription ClassifierRun::description(nlohmann::json record) const {
+  return {options_.model,
+          data_.pair.train->sample_shape(),
+          data_.pair.train->classes(),
+          data_.pair.train_normalization,
+          data_.pair.test_normalization,
+          std::move(record)};
+}
+
+}  // namespace gentrain::trainers

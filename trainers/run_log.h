@@ -1,0 +1,16 @@
+// What a run prints: rank 0 to the terminal and to the run's log.txt, errors of every rank.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace gentrain::trainers {
+
+/// Sets up printing: from `level` on ("debug", "info", "warning", "error", "off") on rank 0, errors
+/// alone on the others. Throws JobError for an unknown level.
+void start_log(const std::string& level, int rank);
+
+/// From here on what is printed goes to this file too. Throws IoError.
+void log_to_file(const std::filesystem::path& path);
+
+}  // namespace gentrain::trainers

@@ -1,0 +1,195 @@
+// The life cycle of a training run.
+#include "trainers/training.h"
+
+#include <algorithm>
+#include <future>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "trainers/contract.h"
+#include "trainers/observers.h"
+#include "trainers/run_log.h"
+
+namespace gentrain::trainers {
+
+namespace {
+
+nlohmann::json environment(ClassifierRun& run) {
+  const DeviceIdentity& device = run.device().identity();
+  return {{"contract", run.contract()},    {"processor", device.name},
+          {"device", device.kind},         {"isa", device.isa},
+          {"libraries", device.libraries}, {"ranks", run.communicator().size()},
+          {"threads", run.workers()},      {"rank0", run.communicator().where()}};
+}
+
+void announce_run(ClassifierRun& run, const RunSetting& setting) {
+  spdlog::info("job {}: {} rank{} x {} thread{}, {}", setting.job, run.communicator().size(),
+               run.communicator().size() == 1 ? "" : "s", run.workers(),
+               run.workers() == 1 ? "" : "s", run.device().identity().name);
+  spdlog::info("contract: {}", run.contract());
+  if (!run.data_note().empty()) {
+    spdlog::info("{}", run.data_note());
+  }
+  spdlog::info("{} training and {} test images, {} parameters",
+               with_commas(run.data().train->size()), with_commas(run.data().test->size()),
+               with_commas(run.parameters().count()));
+}
+
+/// Peak memory over the ranks: the largest, and the sum, in MiB.
+std::pair<double, double> memory_of_ranks(comm::Communicator& communicator) {
+  double largest = 0;
+  double sum = 0;
+  for (const std::string& text : communicator.all_gather_text(std::to_string(peak_rss_mib()))) {
+    const double one = std::stod(text);
+    largest = std::max(largest, one);
+    sum += one;
+  }
+  return {largest, sum};
+}
+
+/// The lines at the end of a run.
+void print_summary(const nlohmann::json& summary, const RunFolder& folder) {
+  const auto row = [](const char* name, const std::string& value) {
+    spdlog::info("  {:<16} {}", name, value);
+  };
+  spdlog::info("finished {}", summary["job"].get<std::string>());
+  if (summary["metrics"].contains("top1")) {
+    row("top-1", fmt::format("{:.4f}  ({} of {})", summary["metrics"]["top1"].get<double>(),
+                             with_commas(summary["metrics"]["correct"].get<std::int64_t>()),
+                             with_commas(summary["metrics"]["samples"].get<std::int64_t>())));
+    row("loss", fmt::format("{:.4f}", summary["metrics"]["loss"].get<double>()));
+  }
+  row("steps", with_commas(summary["steps"].get<std::int64_t>()));
+  row("images/s", with_commas(static_cast<std::int64_t>(summary["images_per_s"].get<double>())));
+  row("ms per step", fmt::format("{:.2f}", summary["step_ms"].get<double>()));
+  row("to first step", fmt::format("{:.2f} s", summary["startup_s"].get<double>()));
+  row("peak memory", fmt::format("{:.0f} MiB a rank", summary["peak_rss_mib"].get<double>()));
+  row("weights", summary["weights_sha256"].get<std::string>().substr(0, 16));
+  row("output", folder.path().string());
+}
+
+nlohmann::json metrics_of(const EvaluationObserver& evaluation, bool restored) {
+  const auto& result = restored ? evaluation.best() : evaluation.last();
+  if (!result) {
+    return nlohmann::json::object();
+  }
+  return {{"top1", result->top1()},
+          {"loss", result->loss},
+          {"correct", result->correct},
+          {"samples", result->samples}};
+}
+
+/// What a run gathers while it goes.
+struct Watch {
+  StepTimes& times;
+  EvaluationObserver& evaluation;
+};
+
+nlohmann::json summarize(ClassifierRun& run, const RunSetting& setting, const Watch& watch,
+                         const std::string& data_sha256) {
+  Queue& queue = run.runner().queue();
+  const auto state = run.updates().back()->gather_state(queue);
+  const auto [largest, sum] = memory_of_ranks(run.communicator());
+  const bool keeps_best = run.options().best.metric != Metric::kNone;
+  nlohmann::json summary = {
+      {"job", setting.job},
+      {"ranks", run.communicator().size()},
+      {"shards", run.options().batch.shards},
+      {"threads", run.workers()},
+      {"device", run.device().identity().kind},
+      {"isa", run.device().identity().isa},
+      {"precision", "f32"},
+      {"contract", run.contract()},
+      {"data", run.data().train->description()},
+      {"steps", watch.times.steps()},
+      {"weights_sha256", weights_sha256(run.device(), queue, run.parameters())},
+      {"state_sha256", state_sha256(run.device(), queue, run.parameters(), state)},
+      {"data_sha256", data_sha256},
+      {"metrics", metrics_of(watch.evaluation, keeps_best)},
+      {"train", {{"loss_mean_500", watch.times.mean_loss(500)}}},
+      {"images_per_s", watch.times.images_per_second()},
+      {"step_ms", watch.times.median_seconds() * 1e3},
+      {"startup_s", watch.times.startup_seconds()},
+      {"peak_rss_mib", largest},
+      {"peak_rss_mib_all_ranks", sum},
+      {"restarts", 0}};
+  if (keeps_best && watch.evaluation.best()) {
+    summary["best_step"] = watch.evaluation.best_step();
+  }
+  return summary;
+}
+
+/// The parts of the summary that a model keeps: what it is, not how fast it came to be.
+nlohmann::json model_record(const nlohmann::json& summary) {
+  nlohmann::json record;
+  for (const char* key :
+       {"job", "contract", "data", "steps", "weights_sha256", "data_sha256", "metrics"}) {
+    record[key] = summary[key];
+  }
+  return record;
+}
+
+}  // namespace
+
+double peak_rss_mib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
+
+nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& setting,
+                                comm::Communicator& communicator) {
+  const bool first_rank = communicator.rank() == 0;
+  RunFolder folder(setting.output);
+  if (first_rank) {
+    folder.prepare(setting.overwrite);
+    log_to_file(folder.log());
+  }
+  ClassifierRun run(options, communicator);
+  check_same_on_all_ranks(communicator, run.contract(), setting.identity);
+  std::vector<Stage> stages = run.make_stages("");
+  std::future<std::string> data_hash;
+  if (first_rank) {
+    announce_run(run, setting);
+    folder.write_job(setting.resolved);
+    folder.write_environment(environment(run));
+    folder.write_status("running", 0, 0);
+    data_hash = std::async(std::launch::async, [data = run.data()] {
+      return data.train->sha256() + data.test->sha256();
+    });
+  }
+  StepTimes times(setting.process_start);
+  FiniteCheck finite(run.runner(), run.parameters());
+  StepLog log(folder, options.log, setting.terminal);
+  EvaluationObserver evaluation({communicator, run.runner(), run.network(), run.parameters(),
+                                 *run.data().test, run.data().test_normalization,
+                                 run.evaluation_chunk(), options.evaluate, options.early_stop,
+                                 options.best, first_rank ? &folder : nullptr});
+  std::vector<Observer*> observers = {&times, &finite};
+  if (first_rank) {
+    observers.push_back(&log);
+  }
+  observers.push_back(&evaluation);
+
+  run_stages(stages, run.loop_options(), run.runner(), &run.loader(), observers);
+
+  evaluation.restore_best();
+  const std::string hash = first_rank ? data_hash.get() : "";
+  const nlohmann::json summary = summarize(run, setting, {times, evaluation}, hash);
+  if (first_rank) {
+    if (options.checkpoint.every != CheckpointOptions::Every::kNever) {
+      save_model(folder.model(), run.description(model_record(summary)), run.device(),
+                 run.runner().queue(), run.parameters());
+    }
+    folder.write_summary(summary);
+    folder.write_status("finished", times.steps(), 0);
+    print_summary(summary, folder);
+  }
+  communicator.barrier();
+  return summary;
+}
+
+}  // namespace gentrain::trainers
