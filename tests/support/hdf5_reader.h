@@ -1,10 +1,10 @@
 // Reads golden files: numeric data sets and attributes of an HDF5 file, as doubles.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
+#include "core/io/hdf5.h"
 #include "kernels/shape.h"
 
 namespace gentrain::test {
@@ -17,10 +17,7 @@ struct Hdf5Array {
 class Hdf5Reader {
  public:
   /// Throws IoError naming the file if it cannot be opened.
-  explicit Hdf5Reader(const std::string& path);
-  ~Hdf5Reader();
-  Hdf5Reader(const Hdf5Reader&) = delete;
-  Hdf5Reader& operator=(const Hdf5Reader&) = delete;
+  explicit Hdf5Reader(std::string path);
 
   /// A data set of any numeric type. Throws IoError naming file and data set if there is none.
   [[nodiscard]] Hdf5Array read(const std::string& data_set) const;
@@ -29,7 +26,7 @@ class Hdf5Reader {
 
  private:
   std::string path_;
-  std::int64_t file_;  // hid_t
+  io::Hdf5Handle file_;
 };
 
 }  // namespace gentrain::test
