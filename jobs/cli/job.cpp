@@ -40,6 +40,31 @@ std::string read_text(const std::filesystem::path& path) {
   return text;
 }
 
+/// Whether an override of stages.NAME.* names a stage that the job has; reports it if not.
+bool names_a_stage(const YamlNode& root, std::string_view assignment, Issues& issues) {
+  constexpr std::string_view kPrefix = "stages.";
+  if (!assignment.starts_with(kPrefix)) {
+    return true;
+  }
+  const Position position{fmt::format("--set {}", assignment), 0, 0};
+  const std::string_view rest = assignment.substr(kPrefix.size());
+  const std::string_view name = rest.substr(0, rest.find_first_of(".="));
+  const YamlEntry* stages = root.find("stages");
+  if (stages == nullptr) {
+    issues.add(position, "", "this job has no stages; set the key without stages.NAME");
+    return false;
+  }
+  if (stages->value.find(name) != nullptr) {
+    return true;
+  }
+  std::vector<std::string_view> known;
+  for (const YamlEntry& stage : stages->value.entries) {
+    known.push_back(stage.key);
+  }
+  issues.add(position, "", fmt::format("unknown stage '{}'{}", name, suggest(name, known)));
+  return false;
+}
+
 }  // namespace
 
 bool operator==(const Job& a, const Job& b) {
@@ -62,7 +87,9 @@ Job parse_job(std::string_view text, const std::string& source,
     state.issues.throw_if_any();
   }
   for (const std::string& assignment : overrides) {
-    apply_override(root, assignment, state.issues);
+    if (names_a_stage(root, assignment, state.issues)) {
+      apply_override(root, assignment, kNamedGroups, state.issues);
+    }
   }
   Job job;
   job.file = source;

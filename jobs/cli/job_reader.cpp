@@ -206,7 +206,8 @@ void Reader::read(std::string_view name, const YamlNode& node, std::string& valu
 }
 
 std::optional<std::size_t> Reader::read_choice(std::string_view name, const YamlNode& node,
-                                               const std::vector<std::string_view>& names) {
+                                               const std::vector<std::string_view>& names,
+                                               std::string_view note) {
   const std::string list = fmt::format("{}", fmt::join(names, ", "));
   if (node.kind != YamlNode::Kind::kScalar) {
     report_needs(name, node, fmt::format("one of {}", list));
@@ -216,7 +217,7 @@ std::optional<std::size_t> Reader::read_choice(std::string_view name, const Yaml
   if (found == names.end()) {
     const std::string hint = suggest(node.text, names);
     report(name, node,
-           fmt::format("is '{}' but must be one of {}{}", node.text, list,
+           fmt::format("is '{}' but must be one of {}{}{}", node.text, list, note,
                        hint.starts_with(" (did") ? hint : ""));
     return std::nullopt;
   }
@@ -227,7 +228,7 @@ void Reader::one_of(std::string_view name, std::string& value,
                     std::span<const std::string_view> allowed, std::string_view /*doc*/) {
   const std::vector<std::string_view> names(allowed.begin(), allowed.end());
   if (const YamlNode* node = take(name)) {
-    if (const auto index = read_choice(name, *node, names)) {
+    if (const auto index = read_choice(name, *node, names, {})) {
       value = names[*index];
     }
   }

@@ -48,7 +48,7 @@ class Reader {
       return;
     }
     if constexpr (std::is_enum_v<T>) {
-      if (const auto index = read_choice(name, *node, choice_names<T>())) {
+      if (const auto index = read_choice(name, *node, choice_names<T>(), kChoiceNote<T>)) {
         value = kChoices<T>[*index].value;
       }
     } else {
@@ -116,14 +116,15 @@ class Reader {
   bool read_integer(std::string_view name, const YamlNode& node, const Range& range, T& value,
                     std::string_view needed);
   std::optional<std::size_t> read_choice(std::string_view name, const YamlNode& node,
-                                         const std::vector<std::string_view>& names);
+                                         const std::vector<std::string_view>& names,
+                                         std::string_view note);
   /// n or [h, w].
   void read_pair(std::string_view name, const YamlNode& node, const Range& range, std::int64_t& h,
                  std::int64_t& w);
   void read_layer(const std::string& path, const YamlNode& node, trainers::LayerSpec& layer);
   void read_layer_values(const std::string& path, const YamlEntry& entry,
                          trainers::LayerSpec& layer);
-  void read_stage(const YamlEntry& entry, trainers::StageOptions& stage);
+  bool read_stage(const YamlEntry& entry, trainers::StageOptions& stage);
   /// Reports keys of a stage at the top level of a job that has stages.
   void refuse_stage_keys();
 

@@ -124,7 +124,9 @@ void Reader::stages(std::vector<trainers::StageOptions>& value) {
     return;
   }
   for (const YamlEntry& entry : node->entries) {
-    read_stage(entry, value.emplace_back());
+    if (!read_stage(entry, value.emplace_back())) {
+      value.pop_back();
+    }
   }
 }
 
@@ -143,7 +145,7 @@ void Reader::refuse_stage_keys() {
   }
 }
 
-void Reader::read_stage(const YamlEntry& entry, trainers::StageOptions& stage) {
+bool Reader::read_stage(const YamlEntry& entry, trainers::StageOptions& stage) {
   stage.name = entry.key;
   const std::string path = fmt::format("stages.{}", entry.key);
   state_.positions[path] = entry.position;
@@ -156,11 +158,14 @@ void Reader::read_stage(const YamlEntry& entry, trainers::StageOptions& stage) {
     Reader sub(entry.value, path, state_);
     describe(sub, stage);
     sub.finish();
-  } else if (entry.value.kind != YamlNode::Kind::kBad) {
+    return true;
+  }
+  if (entry.value.kind != YamlNode::Kind::kBad) {
     state_.issues.add(
         entry.value.position, path,
         fmt::format("{} needs a map of keys, got {}", path, describe_value(entry.value)));
   }
+  return false;
 }
 
 }  // namespace gentrain::jobs

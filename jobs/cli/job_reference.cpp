@@ -46,7 +46,7 @@ A job has one stage, named `train`, that the keys `stop`, `optimizer`, `schedule
 stages:
   head:
     stop: {epochs: 1}
-    trainable: ["linear*"]
+    trainable: ["fc2/*"]
   all:
     stop: {epochs: 2}
     optimizer: {name: sgd, lr: 0.05}
@@ -54,9 +54,9 @@ stages:
 
 ## Layers
 
-`model.layers` is a list; each item is a layer's name alone, or a map of one layer and its values. What
-the images have is inferred. A layer with one main value may be written with it alone: `{linear: 100}`
-is `{linear: {out: 100}}`.
+`model.layers` is a list; each item is a layer's name alone, or a map of one layer and its values.
+Extents and channels of inputs are inferred. A layer with one main value may be written with it alone:
+`{linear: 100}` is `{linear: {out: 100}}`. Errors count layers from 1.
 
 ```yaml
 model:

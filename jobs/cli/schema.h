@@ -131,6 +131,13 @@ inline constexpr auto kChoices<trainers::LayerKind> = [] {
   return choices;
 }();
 
+/// What an error about a value that is not among them adds.
+template <class E>
+inline constexpr std::string_view kChoiceNote{};
+template <>
+inline constexpr std::string_view kChoiceNote<trainers::CheckpointOptions::Every> =
+    "; this version writes no checkpoints, only the trained model";
+
 /// The names of an enum's values.
 template <class E>
 std::vector<std::string_view> choice_names() {

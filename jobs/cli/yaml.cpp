@@ -70,6 +70,8 @@ class Copier {
     return node;
   }
 
+  [[nodiscard]] bool too_deep() const { return too_deep_; }
+
  private:
   void copy_map(const YAML::Node& from, const std::string& path, int depth, YamlNode& node) {
     node.kind = YamlNode::Kind::kMap;
@@ -202,7 +204,8 @@ YamlNode parse(std::string_view text, const std::string& path, Copier& copier, I
           fmt::format("holds {} YAML documents, but one job is one document", documents.size()));
       return bad;
     }
-    return documents.empty() ? YamlNode{} : copier.copy(documents[0], path, 0);
+    YamlNode root = documents.empty() ? YamlNode{} : copier.copy(documents[0], path, 0);
+    return copier.too_deep() ? bad : root;
   } catch (const YAML::Exception& error) {
     issues.add(copier.position(error.mark), path, fmt::format("YAML syntax: {}", error.msg));
     return bad;
@@ -232,23 +235,23 @@ void set_value(YamlNode& map, const std::string& key, YamlNode value, const Posi
   }
 }
 
-/// Steps into `key` of a map for an override; null if it is no map.
-YamlNode* step_into(YamlNode& map, const std::string& key, const Position& position) {
-  YamlEntry* entry = map.find(key);
-  if (entry == nullptr) {
-    YamlNode made;
-    made.kind = YamlNode::Kind::kMap;
-    made.position = position;
-    map.entries.push_back({key, position, std::move(made)});
-    entry = &map.entries.back();
+/// Steps into `key` of a map for an override; null if it holds something else than a map.
+YamlNode* step_into(YamlNode& map, const std::string& key, const Position& position,
+                    std::span<const std::string_view> named) {
+  if (map.find(key) == nullptr) {
+    map.entries.push_back({key, position, YamlNode{}});
+    map.entries.back().value.position = position;
   }
-  YamlNode& value = entry->value;
-  if (value.kind == YamlNode::Kind::kScalar) {
-    YamlNode named;
-    named.kind = YamlNode::Kind::kMap;
-    named.position = value.position;
-    named.entries.push_back({"name", value.position, value});
-    value = std::move(named);
+  YamlNode& value = map.find(key)->value;
+  if (value.kind == YamlNode::Kind::kNothing) {
+    value.kind = YamlNode::Kind::kMap;
+  } else if (value.kind == YamlNode::Kind::kScalar &&
+             std::ranges::find(named, key) != named.end()) {
+    YamlNode wrapped;
+    wrapped.kind = YamlNode::Kind::kMap;
+    wrapped.position = value.position;
+    wrapped.entries.push_back({"name", value.position, value});
+    value = std::move(wrapped);
   }
   return value.kind == YamlNode::Kind::kMap ? &value : nullptr;
 }
@@ -320,7 +323,8 @@ YamlNode parse_yaml(std::string_view text, const std::string& source, Issues& is
   return parse(text, "", copier, issues);
 }
 
-void apply_override(YamlNode& root, std::string_view assignment, Issues& issues) {
+void apply_override(YamlNode& root, std::string_view assignment,
+                    std::span<const std::string_view> named, Issues& issues) {
   const Position position{fmt::format("--set {}", assignment), 0, 0};
   const std::size_t equals = assignment.find('=');
   if (equals == std::string_view::npos || equals == 0) {
@@ -330,14 +334,17 @@ void apply_override(YamlNode& root, std::string_view assignment, Issues& issues)
   const std::string path(assignment.substr(0, equals));
   Copier copier(position.source, false, issues);
   YamlNode value = parse(assignment.substr(equals + 1), path, copier, issues);
+  if (value.kind == YamlNode::Kind::kBad) {
+    return;
+  }
   value.position = position;
   YamlNode* map = &root;
   std::size_t start = 0;
   for (std::size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.', start)) {
-    map = step_into(*map, path.substr(start, dot - start), position);
+    map = step_into(*map, path.substr(start, dot - start), position, named);
     if (map == nullptr) {
       issues.add(position, path,
-                 fmt::format("{} is no map, it can only be set as a whole", path.substr(0, dot)));
+                 fmt::format("{} has no keys, it can only be set as a whole", path.substr(0, dot)));
       return;
     }
     start = dot + 1;

@@ -3,6 +3,7 @@
 // header.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,9 +69,10 @@ std::string describe_value(const YamlNode& node);
 YamlNode parse_yaml(std::string_view text, const std::string& source, Issues& issues);
 
 /// Applies an override "a.b=value" to a tree: the value is read as YAML, missing maps on the way
-/// are made, a name alone on the way (`init: normal`) becomes {name: ...}. Positions are "--set
-/// a.b=value".
-void apply_override(YamlNode& root, std::string_view assignment, Issues& issues);
+/// are made. A name alone on the way whose key is one of `named` (`init: normal`) becomes {name:
+/// ...}. Positions are "--set a.b=value"; an override that is wrong changes nothing.
+void apply_override(YamlNode& root, std::string_view assignment,
+                    std::span<const std::string_view> named, Issues& issues);
 
 /// " (did you mean 'batch'?)" for the nearest candidate if one is near, else " (known: a, b, c)".
 std::string suggest(std::string_view word, const std::vector<std::string_view>& candidates);
