@@ -257,7 +257,7 @@ Forward plan(const ConvPoolShape& s, Scratch& scratch) {
   f.row_outputs = f.pw * s.oc;
   f.xt = scratch.floats(image_size(s) * kLanes);
   f.yt = scratch.floats(f.row_outputs * kLanes);
-  f.at = reinterpret_cast<std::int32_t*>(scratch.floats((f.row_outputs + 7) * kLanes));
+  f.at = scratch.integers((f.row_outputs + 7) * kLanes);
   f.weights = scratch.floats(s.oc * s.kh * f.row_taps);
   f.bias = scratch.floats(s.oc);
   return f;

@@ -53,6 +53,9 @@ class Scratch {
     used_ += round_up(count * 4, 64);
     return reinterpret_cast<float*>(piece);
   }
+  std::int32_t* integers(std::int64_t count) {
+    return reinterpret_cast<std::int32_t*>(floats(count));
+  }
   [[nodiscard]] std::int64_t used() const { return used_; }
 
  private:
