@@ -10,14 +10,14 @@ if(Python3_FOUND)
            COMMAND ${Python3_EXECUTABLE} tests/tools/house_test.py
            WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(house.includes house.sizes house.docs house.checks_can_fail
-                       PROPERTIES LABELS unit TIMEOUT 60)
+                       PROPERTIES LABELS unit TIMEOUT 120)
   if(NOT GENTRAIN_SANITIZE)
     foreach(isa v3 v4)
       add_test(NAME house.simd_symbols_${isa}
                COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/check_simd_symbols.py
                        ${isa} $<TARGET_OBJECTS:gentrain_simd_${isa}>
                COMMAND_EXPAND_LISTS)
-      set_tests_properties(house.simd_symbols_${isa} PROPERTIES LABELS unit TIMEOUT 60)
+      set_tests_properties(house.simd_symbols_${isa} PROPERTIES LABELS unit TIMEOUT 120)
     endforeach()
   endif()
 endif()
@@ -27,13 +27,13 @@ if(SHELLCHECK)
   file(GLOB_RECURSE scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/deploy/*.sh
        ${CMAKE_SOURCE_DIR}/tests/*.sh)
   add_test(NAME house.shellcheck COMMAND ${SHELLCHECK} ${scripts} ${CMAKE_SOURCE_DIR}/.ci/run)
-  set_tests_properties(house.shellcheck PROPERTIES LABELS unit TIMEOUT 60)
+  set_tests_properties(house.shellcheck PROPERTIES LABELS unit TIMEOUT 120)
 endif()
 
 add_test(NAME house.install
          COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/tools/install_test.sh ${CMAKE_COMMAND}
                  ${CMAKE_BINARY_DIR})
-set_tests_properties(house.install PROPERTIES LABELS unit TIMEOUT 60)
+set_tests_properties(house.install PROPERTIES LABELS unit TIMEOUT 120)
 
 if(GENTRAIN_SANITIZE)
   get_property(programs DIRECTORY PROPERTY BUILDSYSTEM_TARGETS)

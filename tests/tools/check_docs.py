@@ -40,11 +40,17 @@ def check_document(root, document):
             yield f"{document.relative_to(root)}:{number}: '{name}' does not exist"
 
 
-def main():
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[2]).resolve()
+def check(root):
+    """(number of documents, violations) of a tree."""
     documents = sorted(root.glob("*.md")) + sorted((root / "docs").rglob("*.md"))
     problems = [problem for document in documents for problem in check_document(root, document)]
-    print("\n".join(problems) if problems else f"{len(documents)} documents name only what exists")
+    return len(documents), problems
+
+
+def main():
+    root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[2])
+    documents, problems = check(root.resolve())
+    print("\n".join(problems) if problems else f"{documents} documents name only what exists")
     return 1 if problems or not documents else 0
 
 

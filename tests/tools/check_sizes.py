@@ -21,12 +21,17 @@ def check_file(root, path):
         yield f"{path}:1: opens without saying what the file is"
 
 
-def main():
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[2]).resolve()
+def check(root):
+    """(number of files, violations) of a tree."""
     files = [file.relative_to(root) for folder in FOLDERS
              for file in sorted((root / folder).rglob("*")) if file.suffix in LIMITS]
-    problems = [problem for path in files for problem in check_file(root, path)]
-    print("\n".join(problems) if problems else f"{len(files)} files have a good size")
+    return len(files), [problem for path in files for problem in check_file(root, path)]
+
+
+def main():
+    root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[2])
+    files, problems = check(root.resolve())
+    print("\n".join(problems) if problems else f"{files} files have a good size")
     return 1 if problems or not files else 0
 
 
