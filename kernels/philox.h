@@ -53,6 +53,12 @@ class RngKey {
          static_cast<std::uint32_t>(high_), static_cast<std::uint32_t>(high_ >> 32)});
   }
 
+  /// The words that block() puts in: two of Philox' key, then the upper two of its counter.
+  [[nodiscard]] constexpr std::array<std::uint32_t, 4> words() const {
+    return {static_cast<std::uint32_t>(low_), static_cast<std::uint32_t>(low_ >> 32),
+            static_cast<std::uint32_t>(high_), static_cast<std::uint32_t>(high_ >> 32)};
+  }
+
   friend constexpr bool operator==(const RngKey&, const RngKey&) = default;
 
  private:

@@ -58,8 +58,8 @@ static inline Vec exp_vec(Vec x) {
   return p * first * second;
 }
 
-/// Natural logarithm of a positive normal number: absolute error below 1e-7 near 1, relative error
-/// below 2e-7 elsewhere.
+/// Natural logarithm of a positive normal number: relative error below 2e-7 (absolute below 1e-7
+/// near 1). Infinity and NaN give NaN.
 static inline Vec log_vec(Vec x) {
   // x = m * 2^e with m in [sqrt(1/2), sqrt(2)).
   const IntVec offset = as_int(x) - 0x3f3504f3;
@@ -80,7 +80,7 @@ static inline Vec log_vec(Vec x) {
   Vec y = r * z * p;
   y = fma(e, broadcast(-2.12194440e-4F), y);
   y = fma(z, broadcast(-0.5F), y);
-  return fma(e, broadcast(0.693359375F), r + y);
+  return fma(e, broadcast(0.693359375F), r + y) + (x - x);
 }
 
 /// sin and cos of x in [-pi/4, pi/4]: absolute error below 1e-7.

@@ -30,6 +30,9 @@ typedef float Vec
 typedef std::int32_t IntVec                                                        // NOLINT
     __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES), aligned(4), may_alias));
 
+typedef std::uint8_t ByteVec
+    __attribute__((vector_size(GENTRAIN_SIMD_LANES), aligned(1), may_alias));  // NOLINT
+
 static inline Vec load(const float* p) {
   return *reinterpret_cast<const Vec*>(p);
 }
@@ -41,6 +44,13 @@ static inline Vec broadcast(float x) {
 }
 static inline IntVec broadcast(std::int32_t x) {
   return x - IntVec{};
+}
+
+static inline ByteVec load(const std::uint8_t* p) {
+  return *reinterpret_cast<const ByteVec*>(p);
+}
+static inline void store(std::uint8_t* p, ByteVec v) {
+  *reinterpret_cast<ByteVec*>(p) = v;
 }
 
 /// a * b + c, rounded once.
@@ -58,14 +68,61 @@ static inline Vec fma(Vec a, Vec b, Vec c) {
 #endif
 }
 
-/// The first n lanes from memory, the others zero; 0 <= n <= kLanes. Reads nothing behind them.
-static inline Vec load_n(const float* p, int n) {
+/// -1 in the first n lanes, 0 in the others; 0 <= n <= kLanes.
+static inline IntVec first_lanes(int n) {
+  IntVec lane;
+  for (int i = 0; i < kLanes; ++i) {
+    lane[i] = i;
+  }
+  return lane < broadcast(static_cast<std::int32_t>(n));
+}
+
+/// The lanes of a mask made by first_lanes from memory, the others zero. Touches nothing behind
+/// them.
+static inline Vec load_masked(const float* p, IntVec mask) {
+#if GENTRAIN_SIMD_LANES == 16 && defined(__AVX512F__)
+  return (Vec)_mm512_maskz_loadu_ps(_mm512_movepi32_mask((__m512i)mask), p);
+#elif GENTRAIN_SIMD_LANES == 8
+  return (Vec)_mm256_maskload_ps(p, (__m256i)mask);
+#else
   Vec v{};
-  __builtin_memcpy(&v, p, 4U * static_cast<unsigned>(n));
+  for (int i = 0; i < kLanes; ++i) {
+    if (mask[i] != 0) {
+      v[i] = p[i];
+    }
+  }
   return v;
+#endif
+}
+static inline void store_masked(float* p, Vec v, IntVec mask) {
+#if GENTRAIN_SIMD_LANES == 16 && defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, _mm512_movepi32_mask((__m512i)mask), (__m512)v);
+#elif GENTRAIN_SIMD_LANES == 8
+  _mm256_maskstore_ps(p, (__m256i)mask, (__m256)v);
+#else
+  for (int i = 0; i < kLanes; ++i) {
+    if (mask[i] != 0) {
+      p[i] = v[i];
+    }
+  }
+#endif
+}
+
+/// The first n lanes from memory, the others zero; 0 <= n <= kLanes. Touches nothing behind them.
+static inline Vec load_n(const float* p, int n) {
+  return load_masked(p, first_lanes(n));
 }
 static inline void store_n(float* p, Vec v, int n) {
-  __builtin_memcpy(p, &v, 4U * static_cast<unsigned>(n));
+  store_masked(p, v, first_lanes(n));
+}
+
+static inline ByteVec load_n(const std::uint8_t* p, int n) {
+  ByteVec v{};
+  __builtin_memcpy(&v, p, static_cast<unsigned>(n));
+  return v;
+}
+static inline void store_n(std::uint8_t* p, ByteVec v, int n) {
+  __builtin_memcpy(p, &v, static_cast<unsigned>(n));
 }
 
 /// The same bits as the other type; to_float converts the values.
@@ -84,10 +141,15 @@ static inline Vec select(IntVec mask, Vec a, Vec b) {
   return (Vec)((mask & (IntVec)a) | (~mask & (IntVec)b));
 }
 
+#if GENTRAIN_SIMD_LANES == 16 && defined(__AVX512F__)
+// The masked intrinsics stand in for the plain ones, in which g++ 12 sees uninitialised values.
+inline constexpr __mmask16 kAllLanes = 0xffff;
+#endif
+
 /// a > b ? a : b and a < b ? a : b, lane by lane: where either is NaN the result is b.
 static inline Vec max(Vec a, Vec b) {
 #if GENTRAIN_SIMD_LANES == 16 && defined(__AVX512F__)
-  return (Vec)_mm512_max_ps((__m512)a, (__m512)b);
+  return (Vec)_mm512_maskz_max_ps(kAllLanes, (__m512)a, (__m512)b);
 #elif GENTRAIN_SIMD_LANES == 8
   return (Vec)_mm256_max_ps((__m256)a, (__m256)b);
 #else
@@ -96,11 +158,26 @@ static inline Vec max(Vec a, Vec b) {
 }
 static inline Vec min(Vec a, Vec b) {
 #if GENTRAIN_SIMD_LANES == 16 && defined(__AVX512F__)
-  return (Vec)_mm512_min_ps((__m512)a, (__m512)b);
+  return (Vec)_mm512_maskz_min_ps(kAllLanes, (__m512)a, (__m512)b);
 #elif GENTRAIN_SIMD_LANES == 8
   return (Vec)_mm256_min_ps((__m256)a, (__m256)b);
 #else
   return a < b ? a : b;
+#endif
+}
+
+/// Square root, correctly rounded.
+static inline Vec sqrt(Vec v) {
+#if GENTRAIN_SIMD_LANES == 16 && defined(__AVX512F__)
+  return (Vec)_mm512_maskz_sqrt_ps(kAllLanes, (__m512)v);
+#elif GENTRAIN_SIMD_LANES == 8
+  return (Vec)_mm256_sqrt_ps((__m256)v);
+#else
+  Vec r;
+  for (int i = 0; i < kLanes; ++i) {
+    r[i] = __builtin_sqrtf(v[i]);
+  }
+  return r;
 #endif
 }
 
@@ -114,6 +191,15 @@ static inline float sum(Vec v) {
     }
   }
   return lanes[0];
+}
+
+/// Largest lane; no lane may be NaN.
+static inline float largest(Vec v) {
+  float result = v[0];
+  for (int i = 1; i < kLanes; ++i) {
+    result = v[i] > result ? v[i] : result;
+  }
+  return result;
 }
 
 }  // namespace gentrain::simd::GENTRAIN_SIMD_NS

@@ -1,0 +1,109 @@
+// Pointwise routines: one loop over whole vectors and one masked vector for the rest, by the same
+// arithmetic, so that an element's bits do not depend on where it stands.
+#include "kernels/cpu/simd/math.h"
+#include "kernels/cpu/simd/tables.h"
+
+namespace gentrain::simd::GENTRAIN_SIMD_NS {
+
+namespace {
+
+template <class Function>
+void map(const float* x, float* y, std::int64_t count, Function function) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    store(y + i, function(load(x + i)));
+  }
+  if (const int rest = static_cast<int>(count - i); rest > 0) {
+    store_n(y + i, function(load_n(x + i, rest)), rest);
+  }
+}
+
+template <class Function>
+void map(const float* a, const float* b, float* y, std::int64_t count, Function function) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    store(y + i, function(load(a + i), load(b + i)));
+  }
+  if (const int rest = static_cast<int>(count - i); rest > 0) {
+    store_n(y + i, function(load_n(a + i, rest), load_n(b + i, rest)), rest);
+  }
+}
+
+void activate(int activation, const float* x, float* y, std::int64_t count) {
+  switch (static_cast<Activation>(activation)) {
+    case Activation::kTanh:
+      return map(x, y, count, [](Vec v) { return tanh_vec(v); });
+    case Activation::kRelu:
+      return map(x, y, count, [](Vec v) { return relu_vec(v); });
+    case Activation::kSigmoid:
+      return map(x, y, count, [](Vec v) { return sigmoid_vec(v); });
+    case Activation::kNone:
+      break;
+  }
+  if (x != y) {
+    __builtin_memcpy(y, x, static_cast<unsigned long>(count) * sizeof(float));
+  }
+}
+
+void activate_backward(int activation, const float* y, const float* dy, float* dx,
+                       std::int64_t count) {
+  const auto tanh = [](Vec v, Vec d) { return d * fma(-v, v, broadcast(1.0F)); };
+  const auto relu = [](Vec v, Vec d) { return select(v > broadcast(0.0F), d, Vec{}); };
+  const auto sigmoid = [](Vec v, Vec d) { return d * (v * (broadcast(1.0F) - v)); };
+  switch (static_cast<Activation>(activation)) {
+    case Activation::kTanh:
+      return map(y, dy, dx, count, tanh);
+    case Activation::kRelu:
+      return map(y, dy, dx, count, relu);
+    case Activation::kSigmoid:
+      return map(y, dy, dx, count, sigmoid);
+    case Activation::kNone:
+      break;
+  }
+  if (dx != dy) {
+    __builtin_memcpy(dx, dy, static_cast<unsigned long>(count) * sizeof(float));
+  }
+}
+
+void add(const float* a, const float* b, float* y, std::int64_t count) {
+  map(a, b, y, count, [](Vec v, Vec w) { return v + w; });
+}
+
+void multiply(const float* a, const float* b, float* y, std::int64_t count) {
+  map(a, b, y, count, [](Vec v, Vec w) { return v * w; });
+}
+
+void scale(float factor, const float* x, float* y, std::int64_t count) {
+  map(x, y, count, [factor](Vec v) { return v * broadcast(factor); });
+}
+
+void fill(float value, float* y, std::int64_t count) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    store(y + i, broadcast(value));
+  }
+  if (const int rest = static_cast<int>(count - i); rest > 0) {
+    store_n(y + i, broadcast(value), rest);
+  }
+}
+
+void cast_u8(const std::uint8_t* x, float factor, float shift, float* y, std::int64_t count) {
+  const auto convert = [factor, shift](ByteVec bytes) {
+    return fma(__builtin_convertvector(bytes, Vec), broadcast(factor), broadcast(shift));
+  };
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    store(y + i, convert(load(x + i)));
+  }
+  if (const int rest = static_cast<int>(count - i); rest > 0) {
+    store_n(y + i, convert(load_n(x + i, rest)), rest);
+  }
+}
+
+}  // namespace
+
+ElementwiseTable make_elementwise_table() {
+  return {activate, activate_backward, add, multiply, scale, fill, cast_u8};
+}
+
+}  // namespace gentrain::simd::GENTRAIN_SIMD_NS

@@ -1,0 +1,110 @@
+// Softmax and cross entropy, row by row: the largest logit is subtracted first, so that nothing
+// overflows.
+#include "kernels/cpu/simd/math.h"
+#include "kernels/cpu/simd/tables.h"
+
+namespace gentrain::simd::GENTRAIN_SIMD_NS {
+
+namespace {
+
+constexpr float kInfinity = __builtin_inff();
+
+// Lanes of the vector at column j of a row with k columns.
+IntVec lanes_at(std::int64_t j, std::int64_t k) {
+  return first_lanes(static_cast<int>(k - j < kLanes ? k - j : kLanes));
+}
+
+float largest_of(const float* row, std::int64_t k) {
+  Vec best = broadcast(-kInfinity);
+  for (std::int64_t j = 0; j < k; j += kLanes) {
+    const IntVec lanes = lanes_at(j, k);
+    best = max(best, select(lanes, load_masked(row + j, lanes), best));
+  }
+  return largest(best);
+}
+
+// Writes e^(row - shift) and returns its sum. Missing lanes count as e^-infinity = 0.
+float exponentials(const float* row, float shift, std::int64_t k, float* y) {
+  Vec total{};
+  for (std::int64_t j = 0; j < k; j += kLanes) {
+    const IntVec lanes = lanes_at(j, k);
+    const Vec x = select(lanes, load_masked(row + j, lanes), broadcast(-kInfinity));
+    const Vec e = exp_vec(x - broadcast(shift));
+    store_masked(y + j, e, lanes);
+    total += e;
+  }
+  return sum(total);
+}
+
+void scale_row(float factor, std::int64_t k, float* y) {
+  for (std::int64_t j = 0; j < k; j += kLanes) {
+    const IntVec lanes = lanes_at(j, k);
+    store_masked(y + j, load_masked(y + j, lanes) * broadcast(factor), lanes);
+  }
+}
+
+bool is_first_largest(const float* row, std::int64_t label, float largest) {
+  if (row[label] != largest) {
+    return false;
+  }
+  for (std::int64_t j = 0; j < label; ++j) {
+    if (row[j] == largest) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void softmax_cross_entropy(const float* logits, const std::int32_t* labels, std::int64_t n,
+                           std::int64_t k, float* probabilities, float* sums) {
+  double loss = 0;
+  std::int64_t hits = 0;
+  // The logarithms of kLanes rows are taken at once.
+  for (std::int64_t first = 0; first < n; first += kLanes) {
+    const int rows = static_cast<int>(n - first < kLanes ? n - first : kLanes);
+    Vec totals = broadcast(1.0F);
+    Vec shifts{};
+    for (int r = 0; r < rows; ++r) {
+      const float* row = logits + (first + r) * k;
+      float* y = probabilities + (first + r) * k;
+      const std::int64_t label = labels[first + r];
+      const float top = largest_of(row, k);
+      const float total = exponentials(row, top, k, y);
+      scale_row(1.0F / total, k, y);
+      hits += is_first_largest(row, label, top) ? 1 : 0;
+      totals[r] = total;
+      shifts[r] = row[label] - top;
+    }
+    const Vec logs = log_vec(totals);
+    for (int r = 0; r < rows; ++r) {
+      loss += static_cast<double>(logs[r]) - static_cast<double>(shifts[r]);
+    }
+  }
+  sums[0] = static_cast<float>(loss);
+  sums[1] = static_cast<float>(hits);
+}
+
+void softmax_cross_entropy_backward(const float* probabilities, const std::int32_t* labels,
+                                    float scale, std::int64_t n, std::int64_t k, float* dlogits) {
+  make_elementwise_table().scale(scale, probabilities, dlogits, n * k);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int64_t at = i * k + labels[i];
+    dlogits[at] = scale * (probabilities[at] - 1.0F);
+  }
+}
+
+void softmax(const float* logits, std::int64_t n, std::int64_t k, float* probabilities) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float* row = logits + i * k;
+    float* y = probabilities + i * k;
+    scale_row(1.0F / exponentials(row, largest_of(row, k), k, y), k, y);
+  }
+}
+
+}  // namespace
+
+LossTable make_loss_table() {
+  return {softmax_cross_entropy, softmax_cross_entropy_backward, softmax};
+}
+
+}  // namespace gentrain::simd::GENTRAIN_SIMD_NS

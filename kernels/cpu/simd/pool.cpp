@@ -1,0 +1,151 @@
+// Pooling of any geometry. Windows are cut at the border; vectors run along the channels.
+#include "kernels/cpu/simd/tables.h"
+#include "kernels/cpu/simd/vec.h"
+
+namespace gentrain::simd::GENTRAIN_SIMD_NS {
+
+namespace {
+
+// The part of a window that lies inside the image: rows [top, bottom), columns [left, right) of it.
+struct Window {
+  std::int64_t n, oh, ow;
+  std::int64_t top, bottom, left, right;
+  std::int64_t x;  // offset of the uncut window's first pixel in the image tensor; may lie outside
+  std::int64_t y;  // offset of the result's pixel
+};
+
+std::int64_t smaller(std::int64_t a, std::int64_t b) {
+  return a < b ? a : b;
+}
+std::int64_t larger(std::int64_t a, std::int64_t b) {
+  return a > b ? a : b;
+}
+
+// visit(window) for every window in row-major order.
+template <class Visit>
+void for_each_window(const PoolShape& s, Visit visit) {
+  std::int64_t y = 0;
+  for (std::int64_t n = 0; n < s.n; ++n) {
+    for (std::int64_t oh = 0; oh < s.oh; ++oh) {
+      const std::int64_t h = oh * s.stride_h - s.top;
+      for (std::int64_t ow = 0; ow < s.ow; ++ow, y += s.c) {
+        const std::int64_t w = ow * s.stride_w - s.left;
+        visit(Window{n, oh, ow, larger(0, -h), smaller(s.kh, s.h - h), larger(0, -w),
+                     smaller(s.kw, s.w - w), ((n * s.h + h) * s.w + w) * s.c, y});
+      }
+    }
+  }
+}
+
+std::int64_t pixel(const PoolShape& s, const Window& window, std::int64_t row,
+                   std::int64_t column) {
+  return window.x + (row * s.w + column) * s.c;
+}
+
+// visit(offset in x, number in the uncut window) for each pixel of a window.
+template <class Visit>
+void for_each_pixel(const PoolShape& s, const Window& window, Visit visit) {
+  for (std::int64_t row = window.top; row < window.bottom; ++row) {
+    for (std::int64_t column = window.left; column < window.right; ++column) {
+      visit(pixel(s, window, row, column), row * s.kw + column);
+    }
+  }
+}
+
+// visit(first channel, number of channels up to kLanes) for the vectors of a pixel.
+template <class Visit>
+void for_each_vector(const PoolShape& s, Visit visit) {
+  std::int64_t c = 0;
+  for (; c + kLanes <= s.c; c += kLanes) {
+    visit(c, kLanes);
+  }
+  if (c < s.c) {
+    visit(c, static_cast<int>(s.c - c));
+  }
+}
+
+Vec load_some(const float* p, int lanes) {
+  return lanes == kLanes ? load(p) : load_n(p, lanes);
+}
+
+void store_some(float* p, Vec v, int lanes) {
+  if (lanes == kLanes) {
+    store(p, v);
+  } else {
+    store_n(p, v, lanes);
+  }
+}
+
+void max_forward(const PoolShape& s, const float* x, float* y, std::uint8_t* argmax) {
+  for_each_window(s, [&](const Window& window) {
+    for_each_vector(s, [&](std::int64_t c, int lanes) {
+      const std::int64_t first = pixel(s, window, window.top, window.left) + c;
+      Vec best = load_some(x + first, lanes);
+      IntVec where = broadcast(static_cast<std::int32_t>(window.top * s.kw + window.left));
+      for_each_pixel(s, window, [&](std::int64_t offset, std::int64_t number) {
+        const Vec value = load_some(x + offset + c, lanes);
+        // NaN counts as the largest, so that it is not lost here.
+        const IntVec above = (value > best) | (value != value);
+        best = select(above, value, best);
+        where = (above & static_cast<std::int32_t>(number)) | (~above & where);
+      });
+      store_some(y + window.y + c, best, lanes);
+      store_n(argmax + window.y + c, __builtin_convertvector(where, ByteVec), lanes);
+    });
+  });
+}
+
+void zero(float* x, std::int64_t count) {
+  __builtin_memset(x, 0, static_cast<unsigned long>(count) * sizeof(float));
+}
+
+void max_backward(const PoolShape& s, const float* dy, const std::uint8_t* argmax, float* dx) {
+  zero(dx, s.n * s.h * s.w * s.c);
+  // Offsets of a window's pixels from its first one. Pixels beyond number 255 are never named.
+  std::int64_t offsets[256];
+  for (std::int64_t number = 0; number < smaller(256, s.kh * s.kw); ++number) {
+    offsets[number] = (number / s.kw * s.w + number % s.kw) * s.c;
+  }
+  for_each_window(s, [&](const Window& window) {
+    for (std::int64_t c = 0; c < s.c; ++c) {
+      dx[window.x + offsets[argmax[window.y + c]] + c] += dy[window.y + c];
+    }
+  });
+}
+
+float pixels(const Window& window) {
+  return static_cast<float>((window.bottom - window.top) * (window.right - window.left));
+}
+
+void average_forward(const PoolShape& s, const float* x, float* y) {
+  for_each_window(s, [&](const Window& window) {
+    for_each_vector(s, [&](std::int64_t c, int lanes) {
+      Vec total{};
+      for_each_pixel(s, window, [&](std::int64_t offset, std::int64_t) {
+        total += load_some(x + offset + c, lanes);
+      });
+      store_some(y + window.y + c, total / broadcast(pixels(window)), lanes);
+    });
+  });
+}
+
+void average_backward(const PoolShape& s, const float* dy, float* dx) {
+  zero(dx, s.n * s.h * s.w * s.c);
+  for_each_window(s, [&](const Window& window) {
+    for_each_vector(s, [&](std::int64_t c, int lanes) {
+      const Vec share = load_some(dy + window.y + c, lanes) / broadcast(pixels(window));
+      for_each_pixel(s, window, [&](std::int64_t offset, std::int64_t) {
+        float* p = dx + offset + c;
+        store_some(p, load_some(p, lanes) + share, lanes);
+      });
+    });
+  });
+}
+
+}  // namespace
+
+PoolTable make_pool_table() {
+  return {max_forward, max_backward, average_forward, average_backward};
+}
+
+}  // namespace gentrain::simd::GENTRAIN_SIMD_NS
