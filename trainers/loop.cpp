@@ -31,6 +31,17 @@ void announce(data::Loader* loader, const StepPosition& position, const StepRunn
   loader->announce(requests);
 }
 
+/// What a step tells of the first update of its first pass; a pass alone forward has none.
+void report_update(const Pass& pass, StepReport& report) {
+  if (pass.updates.empty()) {
+    return;
+  }
+  Update& update = *pass.updates.front();
+  report.learning_rate = update.learning_rate();
+  report.statistics = update.exchange().statistics();
+  report.gradient_norm = update.exchange().norm();
+}
+
 }  // namespace
 
 std::int64_t planned_steps(const StopOptions& stop, const LoopOptions& options) {
@@ -68,13 +79,10 @@ void run_stages(std::vector<Stage>& stages, const LoopOptions& options, StepRunn
       for (Pass& pass : stage.passes) {
         runner.run(pass, position, index++);
       }
-      Update& update = *stage.passes.front().updates.front();
+      report_update(stage.passes.front(), report);
       report.stage_step = step;
       report.epoch = position.epoch;
       report.images = position.samples.size();
-      report.learning_rate = update.learning_rate();
-      report.statistics = update.exchange().statistics();
-      report.gradient_norm = update.exchange().norm();
       report.ends_epoch = (step + 1) % per_epoch == 0;
       report.ends_stage = step + 1 == planned;
       report.seconds =

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "core/io/sha256.h"
 #include "trainers/contract.h"
 #include "trainers/observers.h"
 #include "trainers/run_log.h"
@@ -158,7 +159,8 @@ nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& s
     folder.write_environment(environment(run));
     folder.write_status("running", 0, 0);
     data_hash = std::async(std::launch::async, [data = run.data()] {
-      return data.train->sha256() + data.test->sha256();
+      const std::string both = data.train->sha256() + data.test->sha256();
+      return io::sha256(std::as_bytes(std::span(both)));
     });
   }
   StepTimes times(setting.process_start);

@@ -1,0 +1,166 @@
+// Benchmarks of whole steps.
+#include "trainers/bench.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "kernels/error.h"
+#include "trainers/evaluate.h"
+#include "trainers/observers.h"
+
+namespace gentrain::trainers {
+
+namespace {
+
+/// Collects the times of full batches, and stops the stage when there are enough.
+class Stopwatch final : public Observer {
+ public:
+  Stopwatch(const BenchOptions& options, std::int64_t full_batch,
+            std::chrono::system_clock::time_point process_start)
+      : options_(options), full_batch_(full_batch), process_start_(process_start) {}
+
+  void after_step(const StepReport& report) override {
+    if (report.step == 0) {
+      startup_ =
+          std::chrono::duration<double>(std::chrono::system_clock::now() - process_start_).count();
+    }
+    if (report.step >= options_.warmup && report.images == full_batch_) {
+      seconds_.push_back(report.seconds);
+    }
+  }
+  [[nodiscard]] bool wants_stop() const override {
+    return static_cast<std::int64_t>(seconds_.size()) >= options_.steps;
+  }
+
+  [[nodiscard]] double startup() const { return startup_; }
+  [[nodiscard]] double median() const {
+    std::vector<double> sorted = seconds_;
+    std::sort(sorted.begin(), sorted.end());
+    const std::size_t middle = sorted.size() / 2;
+    return sorted.size() % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  }
+  [[nodiscard]] double fastest() const {
+    return *std::min_element(seconds_.begin(), seconds_.end());
+  }
+
+ private:
+  BenchOptions options_;
+  std::int64_t full_batch_;
+  std::chrono::system_clock::time_point process_start_;
+  double startup_ = 0;
+  std::vector<double> seconds_;
+};
+
+void check(const BenchOptions& options) {
+  if (options.steps < 1) {
+    throw JobError(fmt::format("--steps {}: at least 1 step has to be timed", options.steps));
+  }
+  if (options.warmup < 0) {
+    throw JobError(fmt::format("--warmup {}: cannot be below 0", options.warmup));
+  }
+}
+
+/// A stage whose only pass computes the network's results and keeps nothing.
+Stage forward_stage(ClassifierRun& run, const std::string& name) {
+  Pass pass;
+  pass.shard = [&run](ShardRun& shard) {
+    if (shard.samples.size() == 0) {
+      return;
+    }
+    Context context{shard.context.device, shard.context.queue, nullptr, false, {}};
+    run.loader().load({shard.position.epoch, shard.samples.first, shard.samples.last},
+                      shard.worker.batch);
+    const Tensor x =
+        normalized_images(context, shard.worker.batch.pixels, shard.samples.size(),
+                          run.data().train->sample_shape(), run.data().train_normalization);
+    run.network().forward(context, x);
+  };
+  return {name, {}, {std::move(pass)}};
+}
+
+/// Fills in what differs between ranks: the slowest and the largest count.
+void combine_ranks(ClassifierRun& run, BenchResult& result) {
+  const nlohmann::json mine = {result.step_ms,      result.step_ms_min,     result.startup_s,
+                               result.peak_rss_mib, result.tensor_peak_mib, result.exchanged_bytes,
+                               result.threads};
+  for (const std::string& text : run.communicator().all_gather_text(mine.dump())) {
+    const nlohmann::json one = nlohmann::json::parse(text);
+    const auto raise = [&one](auto& value, std::size_t at) {
+      value = std::max(value, one[at].get<std::decay_t<decltype(value)>>());
+    };
+    raise(result.step_ms, 0);
+    raise(result.step_ms_min, 1);
+    raise(result.startup_s, 2);
+    raise(result.peak_rss_mib, 3);
+    raise(result.tensor_peak_mib, 4);
+    raise(result.exchanged_bytes, 5);
+    raise(result.threads, 6);
+    result.peak_rss_mib_all_ranks += one[3].get<double>();
+  }
+}
+
+}  // namespace
+
+BenchResult bench_classifier(ClassifierRun& run, const BenchOptions& options,
+                             std::chrono::system_clock::time_point process_start) {
+  check(options);
+  BenchResult result;
+  result.stage = options.stage.empty() ? run.options().stages.back().name : options.stage;
+  std::vector<Stage> stages = run.make_stages(result.stage);
+  const Update& update = *run.updates().back();
+  result.exchanged_bytes =
+      options.forward ? 0 : run.updates().back()->exchange().bytes_sent_per_step();
+  result.batch = std::min(run.options().batch.global, run.data().train->size());
+  if (options.forward) {
+    stages = {forward_stage(run, result.stage)};
+  }
+  stages[0].stop = {std::nullopt, std::numeric_limits<std::int64_t>::max()};
+
+  Stopwatch stopwatch(options, result.batch, process_start);
+  FiniteCheck finite(run.runner(), run.parameters());
+  std::vector<Observer*> observers = {&stopwatch};
+  if (!options.forward) {
+    observers.push_back(&finite);
+  }
+  run_stages(stages, run.loop_options(), run.runner(), &run.loader(), observers);
+
+  constexpr double kMib = 1024.0 * 1024.0;
+  result.shards = run.options().batch.shards;
+  result.ranks = run.communicator().size();
+  result.threads = run.workers();
+  result.step_ms = stopwatch.median() * 1e3;
+  result.step_ms_min = stopwatch.fastest() * 1e3;
+  result.startup_s = stopwatch.startup();
+  result.peak_rss_mib = peak_rss_mib();
+  result.tensor_peak_mib = static_cast<double>(run.device().memory().stats().peak_bytes) / kMib;
+  const double flops = options.forward ? forward_flops_per_image(run.network())
+                                       : training_flops_per_image(run.network(), run.parameters(),
+                                                                  update.trainable());
+  result.gflop_per_step = flops * static_cast<double>(result.batch) * 1e-9;
+  combine_ranks(run, result);
+  return result;
+}
+
+double training_flops_per_image(const Network& network, const ParameterSet& parameters,
+                                const std::vector<bool>& trainable) {
+  double flops = 0;
+  bool gradient_needed = false;  // of the layer's input
+  for (const LayerInfo& layer : network.layers()) {
+    if (layer.products == 0) {
+      continue;
+    }
+    bool trained = false;
+    for (int i = 0; i < parameters.size(); ++i) {
+      trained = trained || (trainable[static_cast<std::size_t>(i)] &&
+                            parameters.info(i).name.starts_with(layer.name + "/"));
+    }
+    const int products = 1 + (trained ? 1 : 0) + (gradient_needed ? 1 : 0);
+    flops += 2.0 * products * static_cast<double>(layer.products);
+    gradient_needed = gradient_needed || trained;
+  }
+  return flops;
+}
+
+}  // namespace gentrain::trainers

@@ -1,0 +1,53 @@
+// Timing whole steps of a job: the same loop that trains, watched by a stopwatch.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "trainers/training.h"
+
+namespace gentrain::trainers {
+
+struct BenchOptions {
+  std::string stage;        // empty: the last stage
+  std::int64_t steps = 30;  // timed; steps with a short last batch are run but not counted
+  std::int64_t warmup = 5;  // before them
+  bool forward = false;     // the forward pass alone, as in evaluation
+};
+
+/// Times are those of the slowest rank; "median" and "min" are over the timed steps.
+struct BenchResult {
+  std::string stage;
+  std::int64_t batch = 0;  // images of one step
+  std::int64_t shards = 0;
+  int ranks = 1;
+  int threads = 1;  // of a rank
+  double step_ms = 0;
+  double step_ms_min = 0;
+  double gflop_per_step = 0;  // of dense and convolution layers, multiply-adds count two
+  double startup_s = 0;       // process start to the end of the first step
+  double peak_rss_mib = 0;    // of the largest rank
+  double peak_rss_mib_all_ranks = 0;
+  double tensor_peak_mib = 0;        // of the largest rank
+  std::int64_t exchanged_bytes = 0;  // sent in a step by the rank that sends most
+  [[nodiscard]] double images_per_s() const { return static_cast<double>(batch) / step_ms * 1e3; }
+  [[nodiscard]] double best_images_per_s() const {
+    return static_cast<double>(batch) / step_ms_min * 1e3;
+  }
+  [[nodiscard]] double gflop_per_s() const { return gflop_per_step / step_ms * 1e3; }
+};
+
+/// Takes steps of one stage, data loading included, and writes nothing. `process_start` is when the
+/// process began. Collective. Throws JobError for an unknown stage or impossible counts.
+BenchResult bench_classifier(ClassifierRun& run, const BenchOptions& options,
+                             std::chrono::system_clock::time_point process_start);
+
+/// Floating-point operations of one image's training step where only some parameters are trained:
+/// forward, gradients of trained weights, and gradients of the inputs of layers behind one that is
+/// trained. With all of them trained it is training_flops_per_image().
+double training_flops_per_image(const Network& network, const ParameterSet& parameters,
+                                const std::vector<bool>& trainable);
+
+}  // namespace gentrain::trainers
