@@ -13,23 +13,23 @@ namespace {
 template <class Function>
 void map(const char* routine, ConstView x, View y, Function function) {
   const Call call(routine, y.dtype);
-  Values result = call.load("x", x, y.shape);
+  Values result = call.load_elements("x", x, y.elements());
   for (std::int64_t i = 0; i < result.elements(); ++i) {
     result[i] = function(result[i]);
   }
-  call.store("y", result, y);
+  call.store_elements("y", result, y);
 }
 
 /// y = function(a, b), element by element.
 template <class Function>
 void map(const char* routine, ConstView a, ConstView b, View y, Function function) {
   const Call call(routine, y.dtype);
-  Values result = call.load("a", a, y.shape);
-  const Values second = call.load("b", b, y.shape);
+  Values result = call.load_elements("a", a, y.elements());
+  const Values second = call.load_elements("b", b, y.elements());
   for (std::int64_t i = 0; i < result.elements(); ++i) {
     result[i] = function(result[i], second[i]);
   }
-  call.store("y", result, y);
+  call.store_elements("y", result, y);
 }
 
 class Elementwise final : public ElementwiseKernels {
@@ -60,7 +60,7 @@ class Elementwise final : public ElementwiseKernels {
     for (std::int64_t i = 0; i < result.elements(); ++i) {
       result[i] = result[i] * factor + shift;
     }
-    call.store("y", result, y);
+    call.store_elements("y", result, y);
   }
 };
 

@@ -15,28 +15,29 @@ class Update final : public UpdateKernels {
   void sgd(Queue& /*queue*/, const SgdStep& step, ConstView gradient, View velocity,
            View w) override {
     const Call call("sgd", w.dtype);
-    const Values gradients = call.load("gradient", gradient, w.shape);
-    Values weights = call.load("w", w, w.shape);
+    const Values gradients = call.load_elements("gradient", gradient, w.elements());
+    Values weights = call.load_elements("w", w, w.elements());
     const bool with_momentum = step.momentum != 0;
-    Values v = with_momentum ? call.load("velocity", velocity, w.shape) : Values(w.shape);
+    Values v = with_momentum ? call.load_elements("velocity", velocity, w.elements())
+                             : Values({w.elements()});
     for (std::int64_t i = 0; i < weights.elements(); ++i) {
       const double g = step.grad_scale * gradients[i] + step.weight_decay * weights[i];
       v[i] = step.momentum * v[i] + g;
       weights[i] -= step.lr * (step.nesterov ? g + step.momentum * v[i] : v[i]);
     }
     if (with_momentum) {
-      call.store("velocity", v, velocity);
+      call.store_elements("velocity", v, velocity);
     }
-    call.store("w", weights, w);
+    call.store_elements("w", weights, w);
   }
 
   void adam(Queue& /*queue*/, const AdamStep& step, ConstView gradient, View first_moment,
             View second_moment, View w) override {
     const Call call("adam", w.dtype);
-    const Values gradients = call.load("gradient", gradient, w.shape);
-    Values m = call.load("first_moment", first_moment, w.shape);
-    Values v = call.load("second_moment", second_moment, w.shape);
-    Values weights = call.load("w", w, w.shape);
+    const Values gradients = call.load_elements("gradient", gradient, w.elements());
+    Values m = call.load_elements("first_moment", first_moment, w.elements());
+    Values v = call.load_elements("second_moment", second_moment, w.elements());
+    Values weights = call.load_elements("w", w, w.elements());
     const double m_bias = 1 - std::pow(step.beta1, static_cast<double>(step.step));
     const double v_bias = 1 - std::pow(step.beta2, static_cast<double>(step.step));
     const double coupled_decay = step.decoupled ? 0 : step.weight_decay;
@@ -48,9 +49,9 @@ class Update final : public UpdateKernels {
       const double change = (m[i] / m_bias) / (std::sqrt(v[i] / v_bias) + step.epsilon);
       weights[i] -= step.lr * (change + decoupled_decay * weights[i]);
     }
-    call.store("first_moment", m, first_moment);
-    call.store("second_moment", v, second_moment);
-    call.store("w", weights, w);
+    call.store_elements("first_moment", m, first_moment);
+    call.store_elements("second_moment", v, second_moment);
+    call.store_elements("w", weights, w);
   }
 };
 

@@ -62,7 +62,7 @@ Call::Call(std::string_view routine, DType type) : routine_(routine), type_(type
   }
 }
 
-void Call::check(std::string_view name, ConstView view, const Shape& shape, DType type) const {
+void Call::check_type(std::string_view name, ConstView view, DType type) const {
   if (!view.present()) {
     throw ShapeError(fmt::format("{}: {} is missing", routine_, name));
   }
@@ -70,14 +70,32 @@ void Call::check(std::string_view name, ConstView view, const Shape& shape, DTyp
     throw ShapeError(fmt::format("{}: {} has type {}: {} needed", routine_, name,
                                  name_of(view.dtype), name_of(type)));
   }
+}
+
+void Call::check(std::string_view name, ConstView view, const Shape& shape, DType type) const {
+  check_type(name, view, type);
   if (view.shape != shape) {
     throw ShapeError(fmt::format("{}: {} has shape {}: {} needed", routine_, name, view.shape.str(),
                                  shape.str()));
   }
 }
 
+void Call::check_elements(std::string_view name, ConstView view, std::int64_t elements) const {
+  check_type(name, view, type_);
+  if (view.elements() != elements) {
+    throw ShapeError(fmt::format("{}: {} has {} elements (shape {}): {} needed", routine_, name,
+                                 view.elements(), view.shape.str(), elements));
+  }
+}
+
 Values Call::load(std::string_view name, ConstView view, const Shape& shape) const {
   check(name, view, shape, type_);
+  return load_any(view);
+}
+
+Values Call::load_elements(std::string_view name, ConstView view, std::int64_t elements) const {
+  check_elements(name, view, elements);
+  view.shape = {elements};
   return load_any(view);
 }
 
@@ -89,6 +107,11 @@ Values Call::load_integers(std::string_view name, ConstView view, const Shape& s
 
 void Call::store(std::string_view name, const Values& values, View view) const {
   check(name, view, values.shape(), type_);
+  store_any(values, view);
+}
+
+void Call::store_elements(std::string_view name, const Values& values, View view) const {
+  check_elements(name, view, values.elements());
   store_any(values, view);
 }
 

@@ -54,16 +54,23 @@ class Call {
   Call(std::string_view routine, DType type);
 
   [[nodiscard]] Values load(std::string_view name, ConstView view, const Shape& shape) const;
+  /// As a flat array, whatever the view's shape.
+  [[nodiscard]] Values load_elements(std::string_view name, ConstView view,
+                                     std::int64_t elements) const;
   /// A view of whole numbers: i32 or u8.
   [[nodiscard]] Values load_integers(std::string_view name, ConstView view, const Shape& shape,
                                      DType type) const;
   void store(std::string_view name, const Values& values, View view) const;
+  /// Into a view of any shape with as many elements.
+  void store_elements(std::string_view name, const Values& values, View view) const;
   void store_bytes(std::string_view name, const Values& values, View view) const;
   /// f64 whatever the type of the call.
   void store_doubles(std::string_view name, const Values& values, View view) const;
 
  private:
+  void check_type(std::string_view name, ConstView view, DType type) const;
   void check(std::string_view name, ConstView view, const Shape& shape, DType type) const;
+  void check_elements(std::string_view name, ConstView view, std::int64_t elements) const;
 
   std::string_view routine_;
   DType type_;
