@@ -21,7 +21,8 @@ struct ConstBytes {
   std::size_t size = 0;
 };
 
-/// An operation under way. Its buffers must live and stay untouched until poll() gives true.
+/// An operation under way. Its buffers must live and stay untouched until poll() gives true. One
+/// that is destroyed before gives up: then the communicator is good for abort() only.
 class Transfer {
  public:
   virtual ~Transfer() = default;
@@ -40,18 +41,25 @@ class Communicator {
   /// Number of ranks on this rank's host, this one included.
   [[nodiscard]] virtual int ranks_on_host() const = 0;
 
-  /// Sends `send[r]` (any number of pieces) to rank r and fills `receive[r]` from rank r; the pieces
-  /// of a pair must agree in number and size on both sides. Pieces to oneself are not moved and must
-  /// be empty. Operations under way at the same time are told apart by `tag`, 0 <= tag < 32,000.
+  /// Sends `send[r]` (any number of pieces) to rank r and fills `receive[r]` from rank r; the
+  /// pieces of a pair must agree in number and size on both sides. Pieces to oneself are not moved
+  /// and must be empty. Operations under way at the same time are told apart by `tag`, 0 <= tag <
+  /// 32,000.
   virtual std::unique_ptr<Transfer> all_to_all(std::span<const std::vector<ConstBytes>> send,
                                                std::span<const std::vector<Bytes>> receive,
                                                int tag) = 0;
   /// Fills parts[r] of every rank with parts[r] of rank r; parts[rank()] is the one sent.
   virtual std::unique_ptr<Transfer> all_gather(std::span<const Bytes> parts, int tag) = 0;
-  /// Library sum of floats: parts[rank()] becomes the sum over ranks of their parts[rank()]; the other
-  /// parts are only read. Order and rounding are the library's: not part of the promise.
+  /// Library sum of floats: parts[rank()] becomes the sum over ranks of their parts[rank()]; the
+  /// other parts are only read. Order and rounding are the library's: not part of the promise.
   virtual std::unique_ptr<Transfer> reduce_scatter(std::span<const std::span<float>> parts,
                                                    int tag) = 0;
+
+  /// The first of `count` tags for a user who keeps them, such as an exchange. After 32,000 the
+  /// oldest are handed out again. Collective, in the same order on all ranks. Calls of
+  /// reduce_scatter must be in the same order on all ranks; with `library_sums` only those with
+  /// tags of one reservation. Throws CommError for more than 32,000 tags.
+  virtual int reserve_tags(int count, bool library_sums);
 
   /// Collective, blocking. All ranks give the same size.
   virtual void broadcast(Bytes data, int root) = 0;
@@ -61,25 +69,29 @@ class Communicator {
   /// Ends every rank of the job with this exit code, whatever they are doing. May be called by any
   /// thread; does not return.
   [[noreturn]] virtual void abort(int exit_code) noexcept = 0;
+
+ private:
+  int next_tag_ = 0;
 };
 
 /// One rank, no launcher: nothing is initialised, nothing moves.
 std::unique_ptr<Communicator> make_single();
 
-/// The ranks that a launcher (mpirun, srun) started. Initialises MPI; the calling thread must be the
-/// one that uses the communicator. Throws CommError if MPI cannot be initialised.
+/// The ranks that a launcher (mpirun, srun) started. Initialises MPI; the calling thread must be
+/// the one that uses the communicator. Throws CommError if MPI cannot be initialised.
 std::unique_ptr<Communicator> make_mpi();
 
 /// What the environment says of a launcher before anything is initialised.
 struct Launcher {
   bool present = false;   // started by mpirun, or by srun with PMI
-  int promised_size = 1;  // ranks that the launcher says there are; 1 without one
-  std::string name;       // "mpirun", "srun", ""
+  int promised_size = 1;  // ranks that it says there are; 0: it does not say; 1 without a launcher
+  std::string name;       // "mpirun", "srun" (present or not: without PMI it is not), ""
 };
 Launcher detect_launcher();
 
 /// make_mpi() under a launcher, make_single() without.
-/// Throws CommError if the launcher promised another number of ranks than MPI finds.
+/// Throws CommError if the launcher promised another number of ranks than MPI finds, or started
+/// several processes without PMI, which could not find each other.
 std::unique_ptr<Communicator> make_communicator();
 
 }  // namespace gentrain::comm

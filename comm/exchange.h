@@ -1,9 +1,9 @@
 // The exchange of one update: sums the gradients of all shards over the tree and hands out the new
 // weights, bucket by bucket, while later buckets are still being computed.
 //
-// Per bucket: finished shards of this rank merge like a binary counter; when all of the rank's shards
-// are in, its partial sums (tree nodes) of each segment go to the segment's owner; the owner adds in
-// tree order and updates its segment of the weights; the new weights are gathered by all.
+// Per bucket: finished shards of this rank merge like a binary counter; when all of the rank's
+// shards are in, its partial sums (tree nodes) of each segment go to the segment's owner; the owner
+// adds in tree order and updates its segment of the weights; the new weights are gathered by all.
 // Bucket 0 is the end of the arena: gradients become complete from the last layer to the first.
 #pragma once
 
@@ -38,12 +38,14 @@ class ShardGradients;
 
 class Exchange {
  public:
-  /// Updates elements [first, last) of the weight arena in place from the summed gradient; `norm` is
-  /// the global norm of the gradient (0 unless needs_norm). Called by the thread that polls.
-  using UpdateSegment =
-      std::function<void(Range elements, const Tensor& gradient, double norm)>;
+  /// Updates elements [first, last) of the weight arena in place from the summed gradient; `norm`
+  /// is the global norm of the gradient (0 unless needs_norm). Called by the thread that polls.
+  using UpdateSegment = std::function<void(Range elements, const Tensor& gradient, double norm)>;
 
-  /// `parameters` must outlive the exchange and be allocated.
+  /// `parameters` must outlive the exchange and be allocated. Collective: all ranks make their
+  /// exchanges in the same order.
+  /// Throws JobError if there are more ranks than shards, ShapeError if the parameters are not f32
+  /// or bucket_elements is no positive multiple of kReduceBlock.
   Exchange(Communicator& communicator, Device& device, ParameterSet& parameters,
            const ExchangeOptions& options);
   ~Exchange();
@@ -54,25 +56,29 @@ class Exchange {
   [[nodiscard]] Range owned_shards() const;
   /// Arena elements whose optimizer state this rank owns, ascending, one range per bucket at most.
   [[nodiscard]] std::vector<Range> owned_segments() const;
-  /// Bytes that this rank sends in one step.
+  /// Bytes that this rank sends in one step in which all parameters are trainable.
   [[nodiscard]] std::int64_t bytes_sent_per_step() const;
 
   /// Begins a step. The queue is that of the thread that polls. Frozen parameters (trainable[i] ==
   /// false; empty means all are trainable) count as complete from the start and have gradient 0.
+  /// Buckets without a trainable parameter are passed over: neither exchanged nor updated.
+  /// Throws Error if the last step has not ended.
   void begin(Queue& queue, UpdateSegment update, const std::vector<bool>& trainable = {});
 
   /// For workers, thread-safe. The gradients object of one owned shard: implements
-  /// ParameterGradients; fill `statistics()`, then call `finish()`.
+  /// ParameterGradients; fill `statistics()`, then call `finish()`. Must not outlive the exchange.
+  /// Throws Error if the shard is not owned or was begun in this step already.
   std::unique_ptr<ShardGradients> shard(std::int64_t shard, Queue& queue);
 
-  /// Drives the exchange; for the thread that owns the communicator. True when the step's new weights
-  /// are complete on this rank.
+  /// Drives the exchange; for the thread that owns the communicator. True when the step's new
+  /// weights are complete on this rank.
   bool poll();
   /// After poll() gave true: the tree sums of the statistics.
   [[nodiscard]] std::vector<float> statistics() const;
   /// The gradient norm of the last step (0 unless needs_norm).
   [[nodiscard]] double norm() const;
-  /// Gradient arenas made so far: at most workers + log2(shards) + 1.
+  /// Gradient arenas made so far: at most workers + log2(shards) + 1 while workers keep step; a
+  /// worker that lags holds up its sums, each such one at most log2(shards) more.
   [[nodiscard]] int live_copies() const;
 
  private:
@@ -85,8 +91,8 @@ class ShardGradients : public ParameterGradients {
  public:
   /// The statistics of this shard, zero until written.
   [[nodiscard]] virtual std::span<float> statistics() = 0;
-  /// Says that backward has ended: what was not completed (frozen, or not reached by the loss) counts
-  /// as zero, everything goes into the sum.
+  /// Says that backward has ended: what was not completed (frozen, or not reached by the loss)
+  /// counts as zero, everything goes into the sum.
   virtual void finish() = 0;
 };
 

@@ -1,9 +1,10 @@
-// Shards and their tree: which samples a shard has, which shards a rank owns, and in which order sums
-// are taken. Pure functions of counts; the heart of the promise.
+// Shards and their tree: which samples a shard has, which shards a rank owns, and in which order
+// sums are taken. Pure functions of counts; the heart of the promise.
 //
 // The tree over S shards is the complete binary tree over the next power of two with the missing
-// leaves left out: node (level, index) covers shards [index << level, (index + 1) << level) below S,
-// its value is left + right, or the left child's value alone where the right one covers no shard.
+// leaves left out: node (level, index) covers shards [index << level, (index + 1) << level) below
+// S, its value is left + right, or the left child's value alone where the right one covers no
+// shard.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@ struct Range {
   friend bool operator==(const Range&, const Range&) = default;
 };
 
-/// Part `part` of `parts` nearly equal parts of [0, total): [part * total / parts, (part + 1) * total / parts).
+/// Part `part` of `parts` nearly equal parts of [0, total):
+/// [part * total / parts, (part + 1) * total / parts).
 Range part_of(std::int64_t total, std::int64_t parts, std::int64_t part);
 
 /// A node of the tree over shards.
@@ -33,8 +35,9 @@ struct TreeNode {
 Range covered(const TreeNode& node, std::int64_t shards);
 /// The root of the tree over `shards` shards, shards >= 1.
 TreeNode root_of(std::int64_t shards);
-/// The fewest nodes of the tree that cover exactly the shards of `owned`, from left to right. A node
-/// that covers all shards from its first one to the end counts as complete.
+/// The fewest nodes of the tree that cover exactly the shards of `owned`, from left to right. A
+/// node that covers all shards from its first one to the end counts as complete; of several nodes
+/// over the same shards it is the highest.
 std::vector<TreeNode> cover(const Range& owned, std::int64_t shards);
 
 }  // namespace gentrain::comm

@@ -60,6 +60,9 @@ DataPair load_mnist(const std::filesystem::path& folder);
 std::shared_ptr<const Dataset> load_idx(const std::filesystem::path& images,
                                         const std::filesystem::path& labels);
 
+/// An idx file of images alone: every label() is -1. Throws IoError as load_mnist.
+std::shared_ptr<const Dataset> load_idx_images(const std::filesystem::path& images);
+
 /// The built-in 28x28 digits, drawn from (seed, index): strokes, affine and elastic distortions, noise.
 /// Counts default to those of MNIST. Sample i of the training set has nothing to do with sample i of
 /// the test set. Drawn by `threads` threads, the same bytes for any number.

@@ -1,0 +1,275 @@
+// The workers' half of an exchange.
+#include "comm/local_sum.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "kernels/elementwise.h"
+#include "kernels/error.h"
+
+namespace gentrain::comm {
+
+/// One owned shard: counts its complete parameters and sends complete buckets into the sum.
+class LocalSum::Shard : public ShardGradients {
+ public:
+  Shard(LocalSum& sum, Copy& copy, std::int64_t shard, Queue& queue)
+      : sum_(sum), copy_(&copy), shard_(shard), queue_(queue) {}
+
+  [[nodiscard]] std::uint64_t set_id() const override { return sum_.parameters_.id(); }
+  [[nodiscard]] bool wants(int parameter) const override {
+    return sum_.trainable_[static_cast<std::size_t>(parameter)];
+  }
+
+  Tensor slot(int parameter) override {
+    const ParameterInfo& info = sum_.parameters_.info(parameter);
+    return copy().values.slice(info.offset, info.shape);
+  }
+
+  void complete(int parameter) override {
+    if (!wants(parameter) || copy().complete[static_cast<std::size_t>(parameter)]) {
+      throw Error(fmt::format("shard {}: the gradient of {} came {}", shard_,
+                              sum_.parameters_.info(parameter).name,
+                              wants(parameter) ? "twice" : "though it is frozen"));
+    }
+    sum_.complete(copy(), shard_, parameter, queue_);
+  }
+
+  [[nodiscard]] std::span<float> statistics() override { return copy().statistics; }
+
+  void finish() override {
+    for (int p = 0; p < sum_.parameters_.size(); ++p) {
+      if (wants(p) && !copy().complete[static_cast<std::size_t>(p)]) {
+        if (sum_.parameters_.info(p).shape.elements() > 0) {
+          sum_.device_.elementwise().fill(queue_, 0.0, slot(p).view());
+        }
+        sum_.complete(copy(), shard_, p, queue_);
+      }
+    }
+    const std::int64_t arena = sum_.parameters_.arena_elements();
+    if (sum_.statistics_ > 0) {
+      copy_from_host<float>(sum_.device_, queue_, copy_->statistics,
+                            copy_->values.slice(arena, {sum_.statistics_}));
+    }
+    Copy* copy = std::exchange(copy_, nullptr);
+    sum_.arrive(sum_.buckets_.size() - 1, shard_, copy, queue_);
+  }
+
+ private:
+  Copy& copy() {
+    if (copy_ == nullptr) {
+      throw Error(fmt::format("shard {}: used after finish()", shard_));
+    }
+    return *copy_;
+  }
+
+  LocalSum& sum_;
+  Copy* copy_;  // null once finished: the copy may belong to another shard then
+  std::int64_t shard_;
+  Queue& queue_;
+};
+
+LocalSum::LocalSum(Device& device, ParameterSet& parameters, const GradientTree& tree,
+                   const std::vector<Bucket>& buckets, std::int64_t statistics)
+    : device_(device),
+      parameters_(parameters),
+      tree_(tree),
+      buckets_(buckets),
+      statistics_(statistics),
+      buckets_of_(static_cast<std::size_t>(parameters.size())),
+      states_(buckets.size()) {
+  for (int p = 0; p < parameters.size(); ++p) {
+    const ParameterInfo& info = parameters.info(p);
+    const Range own{info.offset, info.offset + info.shape.elements()};
+    for (std::size_t b = 0; b + 1 < buckets.size(); ++b) {
+      const Range& elements = buckets[b].elements;
+      if (std::max(own.first, elements.first) < std::min(own.last, elements.last)) {
+        buckets_of_[static_cast<std::size_t>(p)].push_back(b);
+      }
+    }
+  }
+  for (BucketState& state : states_) {
+    state.parked.assign(tree.nodes(), nullptr);
+  }
+}
+
+LocalSum::~LocalSum() = default;
+
+void LocalSum::begin(const std::vector<bool>& trainable) {
+  const std::lock_guard lock(mutex_);
+  if (frozen_set_ == 0 || trainable != trainable_) {
+    ++frozen_set_;
+    trainable_ = trainable;
+    pending_.assign(buckets_.size(), 0);
+    for (std::size_t p = 0; p < buckets_of_.size(); ++p) {
+      for (const std::size_t b : buckets_of_[p]) {
+        pending_[b] += trainable[p] ? 1 : 0;
+      }
+    }
+    active_.assign(buckets_.size(), true);
+    for (std::size_t b = 0; b + 1 < buckets_.size(); ++b) {
+      active_[b] = pending_[b] > 0;
+    }
+    active_count_ = static_cast<std::size_t>(std::count(active_.begin(), active_.end(), true));
+  }
+  const int partials = tree_.partials_of(tree_.rank());
+  for (BucketState& state : states_) {
+    state.partials.assign(static_cast<std::size_t>(partials), nullptr);
+    state.missing = partials;
+  }
+  taken_.assign(static_cast<std::size_t>(tree_.owned().size()), false);
+}
+
+std::unique_ptr<ShardGradients> LocalSum::shard(std::int64_t shard, Queue& queue) {
+  const Range owned = tree_.owned();
+  if (shard < owned.first || shard >= owned.last) {
+    throw Error(fmt::format("shard {} is not one of this rank's, [{}, {})", shard, owned.first,
+                            owned.last));
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    const auto index = static_cast<std::size_t>(shard - owned.first);
+    if (taken_[index]) {
+      throw Error(fmt::format("shard {} was already begun in this step", shard));
+    }
+    taken_[index] = true;
+  }
+  return std::make_unique<Shard>(*this, *acquire(queue), shard, queue);
+}
+
+LocalSum::Copy* LocalSum::acquire(Queue& queue) {
+  Copy* copy = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) {
+      copies_.push_back(std::make_unique<Copy>());
+      copy = copies_.back().get();
+    } else {
+      copy = free_.back();
+      free_.pop_back();
+    }
+  }
+  if (!copy->values.defined()) {
+    copy->values = Tensor::empty(device_, {parameters_.arena_elements() + statistics_});
+    if (copy->values.elements() > 0) {
+      device_.elementwise().fill(queue, 0.0, copy->values.view());
+    }
+    copy->frozen_set = frozen_set_;
+  }
+  if (copy->frozen_set != frozen_set_) {
+    for (int p = 0; p < parameters_.size(); ++p) {
+      const ParameterInfo& info = parameters_.info(p);
+      if (!trainable_[static_cast<std::size_t>(p)] && info.shape.elements() > 0) {
+        device_.elementwise().fill(queue, 0.0, copy->values.slice(info.offset, info.shape).view());
+      }
+    }
+    copy->frozen_set = frozen_set_;
+  }
+  copy->statistics.assign(static_cast<std::size_t>(statistics_), 0.0F);
+  copy->pending = pending_;
+  copy->complete.assign(buckets_of_.size(), false);
+  copy->held = active_count_;
+  return copy;
+}
+
+void LocalSum::complete(Copy& copy, std::int64_t shard, int parameter, Queue& queue) {
+  const auto p = static_cast<std::size_t>(parameter);
+  copy.complete[p] = true;
+  for (const std::size_t b : buckets_of_[p]) {
+    if (--copy.pending[b] == 0) {
+      arrive(b, shard, &copy, queue);
+    }
+  }
+}
+
+void LocalSum::arrive(std::size_t bucket, std::int64_t shard, Copy* copy, Queue& queue) {
+  std::size_t node = tree_.leaf(shard);
+  while (tree_.next(node) != GradientTree::Next::kPartial) {
+    if (tree_.next(node) == GradientTree::Next::kMerge) {
+      queue.wait();
+      Copy* sibling = sibling_or_park(bucket, node, copy);
+      if (sibling == nullptr) {
+        return;
+      }
+      Copy* left = node % 2 == 0 ? copy : sibling;
+      Copy* right = node % 2 == 0 ? sibling : copy;
+      add(bucket, *left, *right, queue);
+      queue.wait();
+      put_back(right);
+      copy = left;
+    }
+    node /= 2;
+  }
+  queue.wait();
+  add_partial(bucket, tree_.partial_index(node), copy);
+}
+
+LocalSum::Copy* LocalSum::sibling_or_park(std::size_t bucket, std::size_t node, Copy* copy) {
+  const std::lock_guard lock(mutex_);
+  std::vector<Copy*>& parked = states_[bucket].parked;
+  Copy* sibling = std::exchange(parked[node ^ 1], nullptr);
+  if (sibling == nullptr) {
+    parked[node] = copy;
+  }
+  return sibling;
+}
+
+void LocalSum::add_partial(std::size_t bucket, int index, Copy* copy) {
+  const std::lock_guard lock(mutex_);
+  BucketState& state = states_[bucket];
+  state.partials[static_cast<std::size_t>(index)] = copy;
+  if (--state.missing == 0) {
+    complete_.push_back(bucket);
+    any_complete_.store(true, std::memory_order_release);
+  }
+}
+
+void LocalSum::add(std::size_t bucket, const Copy& into, const Copy& from, Queue& queue) {
+  const Range& range = buckets_[bucket].elements;
+  if (range.size() > 0) {
+    const Tensor sum = into.values.slice(range.first, {range.size()});
+    const Tensor other = from.values.slice(range.first, {range.size()});
+    device_.elementwise().add(queue, sum.cview(), other.cview(), sum.view());
+  }
+}
+
+void LocalSum::put_back(Copy* copy) {
+  const std::lock_guard lock(mutex_);
+  if (--copy->held == 0) {
+    free_.push_back(copy);
+  }
+}
+
+void LocalSum::take_complete(std::vector<std::size_t>& buckets) {
+  if (!any_complete_.load(std::memory_order_acquire)) {
+    return;
+  }
+  const std::lock_guard lock(mutex_);
+  buckets.insert(buckets.end(), complete_.begin(), complete_.end());
+  complete_.clear();
+  any_complete_.store(false, std::memory_order_release);
+}
+
+Tensor LocalSum::partial(std::size_t bucket, int index, const Range& range) const {
+  const std::lock_guard lock(mutex_);
+  const Copy* copy = states_[bucket].partials[static_cast<std::size_t>(index)];
+  return copy->values.slice(range.first, {range.size()});
+}
+
+void LocalSum::release(std::size_t bucket) {
+  const std::lock_guard lock(mutex_);
+  for (Copy*& copy : states_[bucket].partials) {
+    if (--copy->held == 0) {
+      free_.push_back(copy);
+    }
+    copy = nullptr;
+  }
+}
+
+int LocalSum::copies() const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<int>(copies_.size());
+}
+
+}  // namespace gentrain::comm

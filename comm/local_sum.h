@@ -1,0 +1,95 @@
+// The workers' half of an exchange: gradients of this rank's shards merge over the tree, bucket by
+// bucket, as soon as both sides of a node are there. The worker that completes a pair adds it.
+//
+// A node's value stands in the copy of its leftmost shard; the other copy is free for a new shard
+// once all its buckets were merged away.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "comm/buckets.h"
+#include "comm/exchange.h"
+#include "comm/gradient_tree.h"
+
+namespace gentrain::comm {
+
+class LocalSum {
+ public:
+  /// All arguments must outlive the object. The last bucket is the tail, `statistics` floats.
+  LocalSum(Device& device, ParameterSet& parameters, const GradientTree& tree,
+           const std::vector<Bucket>& buckets, std::int64_t statistics);
+  ~LocalSum();
+  LocalSum(const LocalSum&) = delete;
+  LocalSum& operator=(const LocalSum&) = delete;
+
+  /// Begins a step; all buckets of the last one must have been released.
+  void begin(const std::vector<bool>& trainable);
+  /// Whether any parameter of the bucket is trainable in this step; the tail always is.
+  [[nodiscard]] bool active(std::size_t bucket) const { return active_[bucket]; }
+
+  /// Thread-safe.
+  std::unique_ptr<ShardGradients> shard(std::int64_t shard, Queue& queue);
+
+  /// Appends the buckets whose partial sums have become complete since the last call.
+  void take_complete(std::vector<std::size_t>& buckets);
+  /// Partial sum `index` of this rank in a complete bucket: elements `range` of the gradient.
+  [[nodiscard]] Tensor partial(std::size_t bucket, int index, const Range& range) const;
+  /// Gives up the partial sums of a complete bucket.
+  void release(std::size_t bucket);
+
+  [[nodiscard]] int copies() const;
+
+ private:
+  class Shard;
+
+  /// One arena of gradients and the state of the shard that is written into it.
+  struct Copy {
+    Tensor values;  // arena, then statistics
+    std::vector<float> statistics;
+    std::vector<int> pending;      // by bucket: parameters that are not complete
+    std::vector<bool> complete;    // by parameter
+    std::size_t held = 0;          // buckets that stand in this copy
+    std::uint64_t frozen_set = 0;  // the step's frozen_set_ for which frozen gradients are zero
+  };
+  struct BucketState {
+    std::vector<Copy*> parked;    // by node: complete, waits for its sibling
+    std::vector<Copy*> partials;  // by index of partial sum
+    int missing = 0;              // partial sums
+  };
+
+  Copy* acquire(Queue& queue);
+  void put_back(Copy* copy);
+  void complete(Copy& copy, std::int64_t shard, int parameter, Queue& queue);
+  void arrive(std::size_t bucket, std::int64_t shard, Copy* copy, Queue& queue);
+  Copy* sibling_or_park(std::size_t bucket, std::size_t node, Copy* copy);
+  void add_partial(std::size_t bucket, int index, Copy* copy);
+  void add(std::size_t bucket, const Copy& into, const Copy& from, Queue& queue);
+
+  Device& device_;
+  ParameterSet& parameters_;
+  const GradientTree& tree_;
+  const std::vector<Bucket>& buckets_;
+  std::int64_t statistics_;
+  std::vector<std::vector<std::size_t>> buckets_of_;  // by parameter
+
+  // Changed by begin() only.
+  std::vector<bool> trainable_;
+  std::vector<bool> active_;  // by bucket
+  std::vector<int> pending_;  // by bucket: trainable parameters
+  std::size_t active_count_ = 0;
+  std::uint64_t frozen_set_ = 0;
+
+  mutable std::mutex mutex_;  // guards all below
+  std::vector<BucketState> states_;
+  std::vector<bool> taken_;  // by owned shard: shard() was called
+  std::vector<std::unique_ptr<Copy>> copies_;
+  std::vector<Copy*> free_;
+  std::vector<std::size_t> complete_;
+  std::atomic<bool> any_complete_{false};
+};
+
+}  // namespace gentrain::comm

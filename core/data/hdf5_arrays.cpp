@@ -1,0 +1,243 @@
+// HDF5 arrays: labels are checked and kept at opening; pixels are read whole if they are few, else
+// sample by sample through HDF5's cache of decoded chunks. One pass over the training pixels gives
+// their statistics.
+#include "core/data/hdf5_arrays.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <utility>
+
+#include <fmt/format.h>
+#include <hdf5.h>
+
+#include "core/data/memory_dataset.h"
+#include "core/io/hdf5.h"
+#include "kernels/error.h"
+
+namespace gentrain::data {
+namespace {
+
+namespace fs = std::filesystem;
+using io::check_hdf5;
+using io::Hdf5Handle;
+using io::Hdf5Lock;
+
+constexpr std::size_t kChunkCacheBytes = std::size_t{64} << 20;
+constexpr std::size_t kChunkCacheSlots = 12421;  // a prime, about 100 times the chunks that fit
+constexpr std::int64_t kBlockBytes = std::int64_t{4} << 20;
+constexpr int kMaxPixelRank = 4;
+
+/// The array /x of a file, open for reading rows. All calls are made under Hdf5Lock.
+class PixelArray {
+ public:
+  PixelArray(const Hdf5Handle& file, std::string where) : where_(std::move(where)) {
+    const Hdf5Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose, where_);
+    check_hdf5(H5Pset_chunk_cache(access.get(), kChunkCacheSlots, kChunkCacheBytes, 1.0), where_);
+    array_ = Hdf5Handle(H5Dopen2(file.get(), "x", access.get()), H5Dclose, where_);
+    space_ = Hdf5Handle(H5Dget_space(array_.get()), H5Sclose, where_);
+    const Hdf5Handle type(H5Dget_type(array_.get()), H5Tclose, where_);
+    if (H5Tget_class(type.get()) != H5T_INTEGER || H5Tget_size(type.get()) != 1 ||
+        H5Tget_sign(type.get()) != H5T_SGN_NONE) {
+      throw IoError(where_ + ": its elements are no unsigned bytes (u8)");
+    }
+    rank_ = H5Sget_simple_extent_ndims(space_.get());
+    if (rank_ != 3 && rank_ != kMaxPixelRank) {
+      throw IoError(
+          fmt::format("{}: it has {} extents, [n, h, w] or [n, h, w, c] is needed", where_, rank_));
+    }
+    extents_[3] = 1;
+    check_hdf5(H5Sget_simple_extent_dims(space_.get(), extents_.data(), nullptr), where_);
+  }
+
+  [[nodiscard]] std::int64_t rows() const { return static_cast<std::int64_t>(extents_[0]); }
+  [[nodiscard]] Shape row_shape() const {
+    return {static_cast<std::int64_t>(extents_[1]), static_cast<std::int64_t>(extents_[2]),
+            static_cast<std::int64_t>(extents_[3])};
+  }
+  void read(std::int64_t first, std::int64_t count, std::uint8_t* pixels) const {
+    std::array<hsize_t, kMaxPixelRank> start{static_cast<hsize_t>(first)};
+    std::array<hsize_t, kMaxPixelRank> block = extents_;
+    block[0] = static_cast<hsize_t>(count);
+    check_hdf5(H5Sselect_hyperslab(space_.get(), H5S_SELECT_SET, start.data(), nullptr,
+                                   block.data(), nullptr),
+               where_);
+    const Hdf5Handle memory(H5Screate_simple(rank_, block.data(), nullptr), H5Sclose, where_);
+    check_hdf5(
+        H5Dread(array_.get(), H5T_NATIVE_UINT8, memory.get(), space_.get(), H5P_DEFAULT, pixels),
+        where_);
+  }
+
+ private:
+  std::string where_;
+  Hdf5Handle array_;
+  Hdf5Handle space_;
+  int rank_ = 0;
+  std::array<hsize_t, kMaxPixelRank> extents_{};
+};
+
+/// An open file whose arrays fit together.
+struct OpenFile {
+  Hdf5Handle file;
+  std::unique_ptr<PixelArray> pixels;
+  std::vector<std::int32_t> labels;
+};
+
+void require_array(const Hdf5Handle& file, const fs::path& path, const char* name) {
+  if (H5Lexists(file.get(), name, H5P_DEFAULT) <= 0) {
+    throw IoError(fmt::format("{}: it has no array /{}; /x (images) and /y (labels) are needed",
+                              path.string(), name));
+  }
+}
+
+std::vector<std::int32_t> read_labels(const Hdf5Handle& file, const std::string& where) {
+  const Hdf5Handle array(H5Dopen2(file.get(), "y", H5P_DEFAULT), H5Dclose, where);
+  const Hdf5Handle space(H5Dget_space(array.get()), H5Sclose, where);
+  const Hdf5Handle type(H5Dget_type(array.get()), H5Tclose, where);
+  if (H5Tget_class(type.get()) != H5T_INTEGER) {
+    throw IoError(where + ": its elements are no integers");
+  }
+  const int rank = H5Sget_simple_extent_ndims(space.get());
+  if (rank != 1) {
+    throw IoError(fmt::format("{}: it has {} extents, [n] is needed", where, rank));
+  }
+  std::vector<std::int64_t> wide(
+      static_cast<std::size_t>(H5Sget_simple_extent_npoints(space.get())));
+  check_hdf5(H5Dread(array.get(), H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, wide.data()),
+             where);
+  for (std::size_t i = 0; i < wide.size(); ++i) {
+    if (wide[i] < 0 || wide[i] >= std::numeric_limits<std::int32_t>::max()) {
+      throw IoError(fmt::format("{}: label {} is {}, at least 0 was expected", where, i, wide[i]));
+    }
+  }
+  return {wide.begin(), wide.end()};
+}
+
+OpenFile open_file(const fs::path& path) {
+  if (std::error_code ignored; !fs::exists(path, ignored)) {
+    throw IoError(path.string() + " is missing: an HDF5 file with /x and /y was looked for");
+  }
+  const std::string name = path.string();
+  OpenFile open;
+  open.file = Hdf5Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose, name);
+  require_array(open.file, path, "x");
+  require_array(open.file, path, "y");
+  open.pixels = std::make_unique<PixelArray>(open.file, name + ": /x");
+  open.labels = read_labels(open.file, name + ": /y");
+  const auto labels = static_cast<std::int64_t>(open.labels.size());
+  if (open.pixels->rows() != labels) {
+    throw IoError(
+        fmt::format("{}: /x holds {} images but /y {} labels", name, open.pixels->rows(), labels));
+  }
+  if (labels == 0 || open.pixels->row_shape().elements() == 0) {
+    throw IoError(fmt::format("{}: holds no samples: {} of {}", name, labels,
+                              open.pixels->row_shape().str()));
+  }
+  return open;
+}
+
+/// Samples that stay on disk.
+class DiskDataset final : public HashedDataset {
+ public:
+  DiskDataset(OpenFile open, int classes, std::string description)
+      : open_(std::move(open)), classes_(classes), description_(std::move(description)) {}
+  ~DiskDataset() override {
+    const Hdf5Lock lock;
+    open_.pixels.reset();
+    open_.file = Hdf5Handle();
+  }
+  DiskDataset(const DiskDataset&) = delete;
+  DiskDataset& operator=(const DiskDataset&) = delete;
+
+  [[nodiscard]] std::int64_t size() const override { return open_.pixels->rows(); }
+  [[nodiscard]] Shape sample_shape() const override { return open_.pixels->row_shape(); }
+  [[nodiscard]] int classes() const override { return classes_; }
+  void read(std::int64_t index, std::uint8_t* pixels) const override {
+    const Hdf5Lock lock;
+    open_.pixels->read(index, 1, pixels);
+  }
+  [[nodiscard]] std::int32_t label(std::int64_t index) const override {
+    return open_.labels[static_cast<std::size_t>(index)];
+  }
+  [[nodiscard]] bool in_memory() const override { return false; }
+  [[nodiscard]] std::string description() const override { return description_; }
+
+ private:
+  OpenFile open_;
+  int classes_;
+  std::string description_;
+};
+
+/// Counts all pixels, block by block.
+void count_pixels(const PixelArray& pixels, PixelStatistics& statistics) {
+  const std::int64_t row_bytes = pixels.row_shape().elements();
+  const std::int64_t per_block = std::max<std::int64_t>(kBlockBytes / row_bytes, 1);
+  std::vector<std::uint8_t> block(static_cast<std::size_t>(per_block * row_bytes));
+  for (std::int64_t first = 0; first < pixels.rows(); first += per_block) {
+    const std::int64_t count = std::min(per_block, pixels.rows() - first);
+    pixels.read(first, count, block.data());
+    statistics.add(std::span(block).first(static_cast<std::size_t>(count * row_bytes)));
+  }
+}
+
+/// The data set of a file; its pixels go into `statistics` unless that is null.
+std::shared_ptr<const Dataset> make_dataset(OpenFile open, int classes, const fs::path& path,
+                                            std::int64_t in_memory_bytes,
+                                            PixelStatistics* statistics) {
+  std::string description = "hdf5 file " + path.string();
+  const std::int64_t bytes = open.pixels->rows() * open.pixels->row_shape().elements();
+  if (bytes > in_memory_bytes) {
+    if (statistics != nullptr) {
+      count_pixels(*open.pixels, *statistics);
+    }
+    return std::make_shared<DiskDataset>(std::move(open), classes, std::move(description));
+  }
+  io::Bytes pixels = io::make_bytes(static_cast<std::size_t>(bytes));
+  open.pixels->read(0, open.pixels->rows(), pixels.data.get());
+  if (statistics != nullptr) {
+    statistics->add({pixels.data.get(), pixels.size});
+  }
+  return std::make_shared<MemoryDataset>(std::move(pixels), open.pixels->row_shape(),
+                                         std::move(open.labels), classes, std::move(description));
+}
+
+void check_fit(const OpenFile& train, int classes, const OpenFile& test, const fs::path& path) {
+  if (test.pixels->row_shape() != train.pixels->row_shape()) {
+    throw IoError(fmt::format("{}: samples are {}, those of the training set {}", path.string(),
+                              test.pixels->row_shape().str(), train.pixels->row_shape().str()));
+  }
+  const auto bad = std::find_if(test.labels.begin(), test.labels.end(),
+                                [classes](std::int32_t label) { return label >= classes; });
+  if (bad != test.labels.end()) {
+    throw IoError(fmt::format("{}: /y: label {} is {}, the training set has classes 0 to {}",
+                              path.string(), bad - test.labels.begin(), *bad, classes - 1));
+  }
+}
+
+}  // namespace
+
+DataPair load_hdf5_arrays(const std::filesystem::path& train_file,
+                          const std::filesystem::path& test_file, std::int64_t in_memory_bytes) {
+  const Hdf5Lock lock;
+  OpenFile train = open_file(train_file);
+  const int classes = *std::max_element(train.labels.begin(), train.labels.end()) + 1;
+  DataPair pair;
+  if (!test_file.empty()) {
+    OpenFile test = open_file(test_file);
+    check_fit(train, classes, test, test_file);
+    pair.test = make_dataset(std::move(test), classes, test_file, in_memory_bytes, nullptr);
+  }
+  PixelStatistics statistics;
+  pair.train = make_dataset(std::move(train), classes, train_file, in_memory_bytes, &statistics);
+  pair.train_normalization = statistics.normalization();
+  pair.test_normalization = pair.train_normalization;
+  pair.source = "hdf5";
+  return pair;
+}
+
+DataPair load_hdf5(const std::filesystem::path& train_file,
+                   const std::filesystem::path& test_file) {
+  return load_hdf5_arrays(train_file, test_file, kHdf5InMemory);
+}
+
+}  // namespace gentrain::data

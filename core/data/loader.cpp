@@ -1,0 +1,270 @@
+// Two loaders behind one interface: one copies from memory in the asking thread, the other owns a
+// thread that reads what was announced, up to a bound, and hands finished batches out by swapping.
+#include "core/data/loader.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <list>
+#include <mutex>
+#include <numeric>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "kernels/error.h"
+
+namespace gentrain::data {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Order = std::shared_ptr<const std::vector<std::int64_t>>;
+
+/// What may be read ahead and not yet fetched: the bound is passed by one batch at most.
+constexpr std::size_t kReadAheadBytes = std::size_t{64} << 20;
+
+/// The orders of the two epochs used last: a step's shards may lie on both sides of an epoch's end.
+class EpochOrders {
+ public:
+  EpochOrders(std::uint64_t seed, bool shuffle, std::int64_t size)
+      : seed_(seed), shuffle_(shuffle), size_(size) {}
+
+  Order get(std::int64_t epoch) {
+    const std::lock_guard lock(mutex_);
+    if (!shuffle_) {
+      epoch = 0;
+    }
+    for (const auto& [cached, order] : cache_) {
+      if (order && cached == epoch) {
+        return order;
+      }
+    }
+    std::vector<std::int64_t> order;
+    if (shuffle_) {
+      order = sample_order(seed_, epoch, size_);
+    } else {
+      order.resize(static_cast<std::size_t>(size_));
+      std::iota(order.begin(), order.end(), std::int64_t{0});
+    }
+    std::swap(cache_[0], cache_[1]);
+    cache_[0] = {epoch, std::make_shared<const std::vector<std::int64_t>>(std::move(order))};
+    return cache_[0].second;
+  }
+
+ private:
+  std::uint64_t seed_;
+  bool shuffle_;
+  std::int64_t size_;
+  std::mutex mutex_;
+  std::array<std::pair<std::int64_t, Order>, 2> cache_{};
+};
+
+/// Reads batches: what both loaders share.
+class BatchReader {
+ public:
+  BatchReader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed, bool shuffle)
+      : dataset_(std::move(dataset)),
+        sample_bytes_(static_cast<std::size_t>(dataset_->sample_shape().elements())),
+        orders_(seed, shuffle, dataset_->size()) {}
+
+  [[nodiscard]] bool in_memory() const { return dataset_->in_memory(); }
+  [[nodiscard]] std::size_t bytes(const BatchRequest& request) const {
+    return static_cast<std::size_t>(request.last - request.first) *
+           (sample_bytes_ + sizeof(std::int32_t));
+  }
+
+  /// Reads until done or until `stop` is true.
+  void read(const BatchRequest& request, ShardBatch& batch, const std::atomic<bool>& stop) {
+    if (request.first < 0 || request.first > request.last || request.last > dataset_->size()) {
+      throw ShapeError(fmt::format("load: positions {} to {} of {}, which has {} samples",
+                                   request.first, request.last, dataset_->description(),
+                                   dataset_->size()));
+    }
+    const Order order = orders_.get(request.epoch);
+    const auto count = static_cast<std::size_t>(request.last - request.first);
+    batch.pixels.resize(count * sample_bytes_);
+    batch.labels.resize(count);
+    for (std::size_t i = 0; i < count && !stop.load(std::memory_order_relaxed); ++i) {
+      const std::int64_t index = (*order)[static_cast<std::size_t>(request.first) + i];
+      dataset_->read(index, batch.pixels.data() + i * sample_bytes_);
+      batch.labels[i] = dataset_->label(index);
+    }
+  }
+
+ private:
+  std::shared_ptr<const Dataset> dataset_;
+  std::size_t sample_bytes_;
+  EpochOrders orders_;
+};
+
+class MemoryLoader final : public Loader {
+ public:
+  MemoryLoader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed, bool shuffle)
+      : reader_(std::move(dataset), seed, shuffle) {}
+
+  void load(const BatchRequest& request, ShardBatch& batch) override {
+    reader_.read(request, batch, never_);
+  }
+  void announce(const std::vector<BatchRequest>& /*requests*/) override {}
+  [[nodiscard]] double waited() const override { return 0; }
+
+ private:
+  BatchReader reader_;
+  const std::atomic<bool> never_{false};
+};
+
+class PrefetchingLoader final : public Loader {
+ public:
+  PrefetchingLoader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed, bool shuffle)
+      : reader_(std::move(dataset), seed, shuffle), thread_([this] { run(); }) {}
+
+  ~PrefetchingLoader() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  PrefetchingLoader(const PrefetchingLoader&) = delete;
+  PrefetchingLoader& operator=(const PrefetchingLoader&) = delete;
+
+  void load(const BatchRequest& request, ShardBatch& batch) override {
+    const Clock::time_point start = Clock::now();
+    std::list<Entry> taken = take(request);
+    if (taken.empty()) {
+      reader_.read(request, batch, never_);
+    }
+    const std::chrono::nanoseconds time = Clock::now() - start;
+    waited_ns_ += time.count();
+    if (taken.empty()) {
+      return;
+    }
+    Entry& entry = taken.front();
+    if (entry.error) {
+      std::rethrow_exception(entry.error);
+    }
+    std::swap(batch, entry.batch);
+    const std::lock_guard lock(mutex_);
+    if (spare_.size() < kSpareBatches) {
+      spare_.push_back(std::move(entry.batch));
+    }
+  }
+
+  void announce(const std::vector<BatchRequest>& requests) override {
+    {
+      const std::lock_guard lock(mutex_);
+      for (const BatchRequest& request : requests) {
+        if (find(request) == entries_.end()) {
+          entries_.emplace_back().request = request;
+        }
+      }
+    }
+    changed_.notify_all();
+  }
+
+  [[nodiscard]] double waited() const override {
+    return static_cast<double>(waited_ns_.load()) * 1e-9;
+  }
+
+ private:
+  static constexpr std::size_t kSpareBatches = 32;
+
+  enum class State : std::uint8_t { kAnnounced, kReading, kReady };
+  struct Entry {
+    BatchRequest request;
+    State state = State::kAnnounced;
+    ShardBatch batch;
+    std::exception_ptr error;
+  };
+  using Iterator = std::list<Entry>::iterator;
+
+  Iterator find(const BatchRequest& request) {
+    return std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
+      return entry.request.epoch == request.epoch && entry.request.first == request.first &&
+             entry.request.last == request.last;
+    });
+  }
+
+  // The finished entry of a request, or nothing if the asking thread has to read for itself: the
+  // request was not announced, or the reading thread has not come to it.
+  std::list<Entry> take(const BatchRequest& request) {
+    std::list<Entry> taken;
+    std::unique_lock lock(mutex_);
+    const Iterator entry = find(request);
+    if (entry == entries_.end()) {
+      return taken;
+    }
+    if (entry->state == State::kAnnounced) {
+      entries_.erase(entry);
+      return taken;
+    }
+    changed_.wait(lock, [&] { return entry->state == State::kReady; });
+    ready_bytes_ -= reader_.bytes(request);
+    taken.splice(taken.begin(), entries_, entry);
+    lock.unlock();
+    changed_.notify_all();
+    return taken;
+  }
+
+  Iterator next() {
+    if (ready_bytes_ >= kReadAheadBytes) {
+      return entries_.end();
+    }
+    return std::find_if(entries_.begin(), entries_.end(),
+                        [](const Entry& entry) { return entry.state == State::kAnnounced; });
+  }
+
+  void run() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      Iterator entry;
+      changed_.wait(lock, [&] { return stop_ || (entry = next()) != entries_.end(); });
+      if (stop_) {
+        return;
+      }
+      entry->state = State::kReading;
+      ready_bytes_ += reader_.bytes(entry->request);
+      if (!spare_.empty()) {
+        entry->batch = std::move(spare_.back());
+        spare_.pop_back();
+      }
+      lock.unlock();
+      try {
+        reader_.read(entry->request, entry->batch, stop_);
+      } catch (...) {
+        entry->error = std::current_exception();
+      }
+      lock.lock();
+      entry->state = State::kReady;
+      changed_.notify_all();
+    }
+  }
+
+  BatchReader reader_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::list<Entry> entries_;       // in the order of announcement
+  std::vector<ShardBatch> spare_;  // memory to read into
+  std::size_t ready_bytes_ = 0;    // of entries being read or ready
+  std::atomic<bool> stop_{false};
+  const std::atomic<bool> never_{false};
+  std::atomic<std::int64_t> waited_ns_{0};
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace
+
+std::unique_ptr<Loader> make_loader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed,
+                                    bool shuffle) {
+  if (dataset->in_memory()) {
+    return std::make_unique<MemoryLoader>(std::move(dataset), seed, shuffle);
+  }
+  return std::make_unique<PrefetchingLoader>(std::move(dataset), seed, shuffle);
+}
+
+}  // namespace gentrain::data

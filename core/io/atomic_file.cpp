@@ -1,0 +1,69 @@
+// Temporary name, fsync, rename, fsync of the folder: after a crash at any moment the name stands
+// for the old content or the new one.
+#include "core/io/atomic_file.h"
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "core/io/posix_file.h"
+#include "kernels/error.h"
+
+namespace gentrain::io {
+namespace {
+
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+}
+
+// A name in the same folder (rename works within one file system) that no other writer uses.
+std::filesystem::path temporary_name(const std::filesystem::path& path) {
+  static std::atomic<int> counter{0};
+  return folder_of(path) /
+         fmt::format(".{}.{}-{}.tmp", path.filename().string(), ::getpid(), counter.fetch_add(1));
+}
+
+void sync_and_rename(const std::filesystem::path& temporary, const std::filesystem::path& path) {
+  PosixFile(temporary, O_WRONLY).sync();
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int reason = errno;
+    throw IoError(fmt::format("{}: rename to {} failed: {}", temporary.string(), path.string(),
+                              std::strerror(reason)));
+  }
+  PosixFile(folder_of(path), O_RDONLY | O_DIRECTORY).sync();
+}
+
+// Runs a step; if it fails, the temporary file goes and the error says what it was for.
+template <class Step>
+void guarded(const std::filesystem::path& temporary, const std::filesystem::path& path,
+             const Step& step) {
+  try {
+    step();
+  } catch (const IoError& error) {
+    ::unlink(temporary.c_str());
+    throw IoError(fmt::format("cannot write {}: {}", path.string(), error.what()));
+  }
+}
+
+}  // namespace
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
+  const std::filesystem::path temporary = temporary_name(path);
+  guarded(temporary, path, [&] {
+    {
+      PosixFile file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
+      file.write(content.data(), content.size());
+    }
+    sync_and_rename(temporary, path);
+  });
+}
+
+void commit_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
+  guarded(temporary, path, [&] { sync_and_rename(temporary, path); });
+}
+
+}  // namespace gentrain::io

@@ -1,0 +1,339 @@
+// Model files. The user block is 512 bytes of text padded with zeros: a magic line, the format, the
+// length of the file and the SHA-256 of everything behind the block. Behind it an HDF5 file:
+// /header and /order (JSON texts), /weights with one f32 dataset per array and its hash as
+// attribute `sha256`. It is built in memory, without times, so that the same arrays give the same
+// bytes.
+#include "core/io/model_file.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include <fmt/format.h>
+#include <hdf5.h>
+#include <unistd.h>
+
+#include "core/io/atomic_file.h"
+#include "core/io/hdf5.h"
+#include "core/io/posix_file.h"
+#include "core/io/sha256.h"
+#include "kernels/error.h"
+
+namespace gentrain::io {
+namespace {
+
+constexpr std::size_t kUserBlock = 512;
+constexpr std::string_view kMagic = "gentrain model\n";
+
+std::span<const std::byte> as_bytes(const void* data, std::size_t size) {
+  return {static_cast<const std::byte*>(data), size};
+}
+
+std::string hash_of(const NamedArray& array) {
+  return sha256(std::as_bytes(std::span<const float>(array.values)));
+}
+
+// ---- the user block ---------------------------------------------------------------------------
+
+struct UserBlock {
+  int format = kModelFormat;
+  std::size_t bytes = 0;
+  std::string sha256;
+};
+
+std::string render(const UserBlock& block) {
+  std::string text = fmt::format("{}format {}\nbytes {}\nsha256 {}\n", kMagic, block.format,
+                                 block.bytes, block.sha256);
+  text.resize(kUserBlock, '\0');
+  return text;
+}
+
+// What is wrong with a file as a whole, or nothing. The hash is looked at last.
+std::optional<std::string> damage(const Bytes& file, bool& hash_differs) {
+  hash_differs = false;
+  const std::string text(reinterpret_cast<const char*>(file.data.get()),
+                         std::min(file.size, kUserBlock));
+  if (text.substr(0, kMagic.size()) != kMagic) {
+    return "is no gentrain model (it does not begin with the line 'gentrain model')";
+  }
+  if (file.size < kUserBlock) {
+    return fmt::format("is truncated: {} bytes, the first block alone has {}", file.size,
+                       kUserBlock);
+  }
+  UserBlock block;
+  std::array<char, 65> hash{};
+  // c_str() ends at the padding at the latest.
+  if (std::sscanf(text.c_str() + kMagic.size(), "format %d\nbytes %zu\nsha256 %64s", &block.format,
+                  &block.bytes, hash.data()) < 1) {
+    return "is damaged: its first block names no format";
+  }
+  if (block.format > kModelFormat) {
+    return fmt::format("has format {}, this program reads formats up to {}: take a newer gentrain",
+                       block.format, kModelFormat);
+  }
+  block.sha256 = hash.data();
+  if (render(block) != text) {
+    return "is damaged: its first block is not as it was written";
+  }
+  if (file.size < block.bytes) {
+    return fmt::format("is truncated: {} bytes of {}", file.size, block.bytes);
+  }
+  if (file.size > block.bytes) {
+    return fmt::format("has {} bytes behind its end at {}", file.size - block.bytes, block.bytes);
+  }
+  const std::string found = sha256(as_bytes(file.data.get() + kUserBlock, file.size - kUserBlock));
+  if (found != block.sha256) {
+    hash_differs = true;
+    return fmt::format("is damaged: its SHA-256 is {}, written was {}", found, block.sha256);
+  }
+  return std::nullopt;
+}
+
+// ---- writing ----------------------------------------------------------------------------------
+
+Hdf5Handle fixed_string(std::size_t size) {
+  Hdf5Handle type(H5Tcopy(H5T_C_S1), H5Tclose, "string type");
+  check_hdf5(H5Tset_size(type.get(), size), "string type");
+  check_hdf5(H5Tset_strpad(type.get(), H5T_STR_NULLPAD), "string type");
+  check_hdf5(H5Tset_cset(type.get(), H5T_CSET_UTF8), "string type");
+  return type;
+}
+
+Hdf5Handle timeless_dataset() {
+  Hdf5Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "dataset properties");
+  check_hdf5(H5Pset_obj_track_times(properties.get(), false), "dataset properties");
+  return properties;
+}
+
+void write_text(const Hdf5Handle& file, const char* name, const std::string& text) {
+  const Hdf5Handle type = fixed_string(text.size());
+  const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose, name);
+  const Hdf5Handle properties = timeless_dataset();
+  const Hdf5Handle set(H5Dcreate2(file.get(), name, type.get(), space.get(), H5P_DEFAULT,
+                                  properties.get(), H5P_DEFAULT),
+                       H5Dclose, name);
+  check_hdf5(H5Dwrite(set.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()), name);
+}
+
+void write_array(const Hdf5Handle& weights, const NamedArray& array) {
+  std::array<hsize_t, Shape::kMaxRank> extents{};
+  std::copy_n(array.shape.extents().begin(), array.shape.rank(), extents.begin());
+  const Hdf5Handle space(array.shape.rank() == 0
+                             ? H5Screate(H5S_SCALAR)
+                             : H5Screate_simple(array.shape.rank(), extents.data(), nullptr),
+                         H5Sclose, array.name);
+  const Hdf5Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, array.name);
+  check_hdf5(H5Pset_create_intermediate_group(links.get(), 1), array.name);
+  const Hdf5Handle properties = timeless_dataset();
+  const Hdf5Handle set(H5Dcreate2(weights.get(), array.name.c_str(), H5T_IEEE_F32LE, space.get(),
+                                  links.get(), properties.get(), H5P_DEFAULT),
+                       H5Dclose, array.name);
+  check_hdf5(
+      H5Dwrite(set.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, array.values.data()),
+      array.name);
+  const std::string hash = hash_of(array);
+  const Hdf5Handle type = fixed_string(hash.size());
+  const Hdf5Handle scalar(H5Screate(H5S_SCALAR), H5Sclose, array.name);
+  const Hdf5Handle attribute(
+      H5Acreate2(set.get(), "sha256", type.get(), scalar.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose,
+      array.name);
+  check_hdf5(H5Awrite(attribute.get(), type.get(), hash.data()), array.name);
+}
+
+void check_array(const NamedArray& array) {
+  if (array.name.empty() || array.name.front() == '/') {
+    throw ShapeError(fmt::format("model file: '{}' is no name for an array", array.name));
+  }
+  if (array.shape.elements() != static_cast<std::int64_t>(array.values.size())) {
+    throw ShapeError(fmt::format("model file: {} has {} values but shape {}", array.name,
+                                 array.values.size(), array.shape.str()));
+  }
+}
+
+// The whole file, its user block still blank. (HDF5's image of a file leaves the user block out.)
+Bytes build_image(const ModelFile& model) {
+  const Hdf5Lock lock;
+  const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "access properties");
+  check_hdf5(H5Pset_fapl_core(access.get(), std::size_t{1} << 20, false), "core driver");
+  const Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "creation properties");
+  check_hdf5(H5Pset_userblock(creation.get(), kUserBlock), "user block");
+  const Hdf5Handle file(H5Fcreate("model", H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose,
+                        "create");
+  write_text(file, "header", model.header.dump());
+  nlohmann::json order = nlohmann::json::array();
+  {
+    const Hdf5Handle weights(
+        H5Gcreate2(file.get(), "weights", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Gclose,
+        "weights");
+    for (const NamedArray& array : model.arrays) {
+      check_array(array);
+      write_array(weights, array);
+      order.push_back(array.name);
+    }
+  }
+  write_text(file, "order", order.dump());
+  check_hdf5(H5Fflush(file.get(), H5F_SCOPE_GLOBAL), "flush");
+  const auto size = H5Fget_file_image(file.get(), nullptr, 0);
+  check_hdf5(size, "file image");
+  Bytes image = make_bytes(kUserBlock + static_cast<std::size_t>(size));
+  std::uint8_t* const content = image.data.get() + kUserBlock;
+  check_hdf5(H5Fget_file_image(file.get(), content, static_cast<std::size_t>(size)), "file image");
+  return image;
+}
+
+// ---- reading ----------------------------------------------------------------------------------
+
+// Opens a file that lies in memory; takes the memory, as HDF5 makes a copy of its own.
+Hdf5Handle open_image(Bytes bytes) {
+  const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "access properties");
+  check_hdf5(H5Pset_fapl_core(access.get(), std::size_t{1} << 20, false), "core driver");
+  check_hdf5(H5Pset_file_image(access.get(), bytes.data.get(), bytes.size), "file image");
+  return {H5Fopen("model", H5F_ACC_RDONLY, access.get()), H5Fclose, "open"};
+}
+
+// The text of a fixed-length string; `read` fills a buffer of the given size.
+template <class Read>
+std::string read_string(const Hdf5Handle& type, const std::string& what, const Read& read) {
+  if (H5Tget_class(type.get()) != H5T_STRING || H5Tis_variable_str(type.get()) != 0) {
+    throw IoError(what + ": no string of fixed length");
+  }
+  std::string text(H5Tget_size(type.get()), '\0');
+  check_hdf5(read(text.data()), what);
+  return text;
+}
+
+nlohmann::json read_json(const Hdf5Handle& file, const char* name) {
+  const Hdf5Handle set(H5Dopen2(file.get(), name, H5P_DEFAULT), H5Dclose, name);
+  const Hdf5Handle type(H5Dget_type(set.get()), H5Tclose, name);
+  const std::string text = read_string(type, name, [&](char* data) {
+    return H5Dread(set.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data);
+  });
+  try {
+    return nlohmann::json::parse(text);
+  } catch (const nlohmann::json::exception& error) {
+    throw IoError(fmt::format("{}: {}", name, error.what()));
+  }
+}
+
+// One array; throws if its hash is not the one stored beside it.
+NamedArray read_array(const Hdf5Handle& file, const std::string& name) {
+  const Hdf5Handle set(H5Dopen2(file.get(), ("weights/" + name).c_str(), H5P_DEFAULT), H5Dclose,
+                       name);
+  const Hdf5Handle space(H5Dget_space(set.get()), H5Sclose, name);
+  const int rank = H5Sget_simple_extent_ndims(space.get());
+  const Hdf5Handle type(H5Dget_type(set.get()), H5Tclose, name);
+  if (rank < 0 || rank > Shape::kMaxRank || H5Tequal(type.get(), H5T_IEEE_F32LE) <= 0) {
+    throw IoError(name + ": no array of f32 with up to six extents");
+  }
+  std::array<hsize_t, Shape::kMaxRank> extents{};
+  check_hdf5(H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr), name);
+  std::array<std::int64_t, Shape::kMaxRank> shape{};
+  std::copy(extents.begin(), extents.end(), shape.begin());
+  NamedArray array{name, Shape(std::span(shape).first(static_cast<std::size_t>(rank))), {}};
+  if (static_cast<hsize_t>(array.shape.elements()) * sizeof(float) !=
+      std::max<hsize_t>(H5Dget_storage_size(set.get()), 0)) {
+    throw IoError(name + ": its storage does not fit its shape " + array.shape.str());
+  }
+  array.values.resize(static_cast<std::size_t>(array.shape.elements()));
+  check_hdf5(
+      H5Dread(set.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, array.values.data()),
+      name);
+  const Hdf5Handle attribute(H5Aopen(set.get(), "sha256", H5P_DEFAULT), H5Aclose, name);
+  const Hdf5Handle text_type(H5Aget_type(attribute.get()), H5Tclose, name);
+  const std::string stored = read_string(
+      text_type, name, [&](char* data) { return H5Aread(attribute.get(), text_type.get(), data); });
+  if (const std::string found = hash_of(array); found != stored) {
+    throw IoError(fmt::format("{}: its SHA-256 is {}, written was {}", name, found, stored));
+  }
+  return array;
+}
+
+std::vector<std::string> read_order(const Hdf5Handle& file) {
+  const nlohmann::json order = read_json(file, "order");
+  if (!order.is_array() ||
+      !std::all_of(order.begin(), order.end(), [](const auto& name) { return name.is_string(); })) {
+    throw IoError("order: no list of names");
+  }
+  return order.get<std::vector<std::string>>();
+}
+
+// A line for every array of a file, damaged elsewhere or not, that cannot be read as it was
+// written.
+std::vector<std::string> damaged_arrays(Bytes bytes, const std::string& path) {
+  std::vector<std::string> lines;
+  try {
+    const Hdf5Lock lock;
+    const Hdf5Handle file = open_image(std::move(bytes));
+    for (const std::string& name : read_order(file)) {
+      try {
+        read_array(file, name);
+      } catch (const Error& error) {
+        lines.push_back(fmt::format("{}: array {}", path, error.what()));
+      }
+    }
+  } catch (const Error& error) {
+    lines.push_back(fmt::format("{}: HDF5 cannot make sense of it: {}", path, error.what()));
+  }
+  return lines;
+}
+
+}  // namespace
+
+void write_model(const std::filesystem::path& path, const ModelFile& model) {
+  Bytes image;
+  try {
+    image = build_image(model);
+  } catch (const IoError& error) {
+    throw IoError(fmt::format("cannot write {}: {}", path.string(), error.what()));
+  }
+  UserBlock block;
+  block.bytes = image.size;
+  block.sha256 = sha256(as_bytes(image.data.get() + kUserBlock, image.size - kUserBlock));
+  const std::string text = render(block);
+  std::copy(text.begin(), text.end(), image.data.get());
+  write_file_atomically(path, {reinterpret_cast<const char*>(image.data.get()), image.size});
+}
+
+ModelFile read_model(const std::filesystem::path& path) {
+  Bytes bytes = read_file(path);
+  bool hash_differs = false;
+  if (const auto wrong = damage(bytes, hash_differs)) {
+    throw IoError(fmt::format("{} {}", path.string(), *wrong));
+  }
+  try {
+    const Hdf5Lock lock;
+    const Hdf5Handle file = open_image(std::move(bytes));
+    ModelFile model;
+    model.header = read_json(file, "header");
+    for (const std::string& name : read_order(file)) {
+      model.arrays.push_back(read_array(file, name));
+    }
+    return model;
+  } catch (const IoError& error) {
+    throw IoError(fmt::format("cannot read {}: {}", path.string(), error.what()));
+  }
+}
+
+std::vector<std::string> verify_model(const std::filesystem::path& path) {
+  std::vector<std::string> lines;
+  try {
+    Bytes bytes = read_file(path);
+    bool hash_differs = false;
+    const auto wrong = damage(bytes, hash_differs);
+    if (wrong) {
+      lines.push_back(fmt::format("{} {}", path.string(), *wrong));
+    }
+    if (!wrong || hash_differs) {
+      const std::vector<std::string> arrays = damaged_arrays(std::move(bytes), path.string());
+      lines.insert(lines.end(), arrays.begin(), arrays.end());
+      if (arrays.empty() && hash_differs) {
+        lines.push_back(path.string() + ": all arrays are whole; the damage lies between them");
+      }
+    }
+  } catch (const IoError& error) {
+    lines.emplace_back(error.what());
+  }
+  return lines;
+}
+
+}  // namespace gentrain::io

@@ -1,0 +1,105 @@
+// Whole reads and writes over the partial and interrupted ones of POSIX.
+#include "core/io/posix_file.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kernels/error.h"
+
+namespace gentrain::io {
+namespace {
+
+// The kernel moves at most 2 GiB per call.
+constexpr std::size_t kPiece = std::size_t{1} << 30;
+
+constexpr std::size_t kPage = 4096;
+constexpr std::size_t kHugeFrom = std::size_t{8} << 20;
+
+}  // namespace
+
+PosixFile::PosixFile(std::filesystem::path path, int flags, unsigned mode)
+    : path_(std::move(path)), descriptor_(::open(path_.c_str(), flags | O_CLOEXEC, mode)) {
+  if (descriptor_ < 0) {
+    fail("open");
+  }
+}
+
+PosixFile::~PosixFile() {
+  ::close(descriptor_);
+}
+
+std::size_t PosixFile::size() const {
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) {
+    fail("fstat");
+  }
+  return static_cast<std::size_t>(status.st_size);
+}
+
+std::size_t PosixFile::read(void* data, std::size_t size) {
+  std::size_t done = 0;
+  while (done < size) {
+    const ssize_t count =
+        ::read(descriptor_, static_cast<std::uint8_t*>(data) + done, std::min(size - done, kPiece));
+    if (count == 0) {
+      break;
+    }
+    if (count < 0 && errno != EINTR) {
+      fail("read");
+    }
+    done += count > 0 ? static_cast<std::size_t>(count) : 0;
+  }
+  return done;
+}
+
+void PosixFile::write(const void* data, std::size_t size) {
+  std::size_t done = 0;
+  while (done < size) {
+    const ssize_t count = ::write(descriptor_, static_cast<const std::uint8_t*>(data) + done,
+                                  std::min(size - done, kPiece));
+    if (count < 0 && errno != EINTR) {
+      fail("write");
+    }
+    done += count > 0 ? static_cast<std::size_t>(count) : 0;
+  }
+}
+
+void PosixFile::sync() {
+  if (::fsync(descriptor_) != 0) {
+    fail("fsync");
+  }
+}
+
+void PosixFile::fail(const char* step) const {
+  const int reason = errno;
+  throw IoError(fmt::format("{}: {} failed: {}", path_.string(), step, std::strerror(reason)));
+}
+
+Bytes make_bytes(std::size_t size) {
+  Bytes bytes{std::make_unique_for_overwrite<std::uint8_t[]>(size), size};
+  if (size >= kHugeFrom) {
+    // Advice only: huge pages spare a fault per 4 KiB, a third of the time of reading a cached
+    // file.
+    auto* const begin = reinterpret_cast<std::uint8_t*>(
+        (reinterpret_cast<std::uintptr_t>(bytes.data.get()) + kPage - 1) / kPage * kPage);
+    ::madvise(begin, size - kPage, MADV_HUGEPAGE);
+  }
+  return bytes;
+}
+
+Bytes read_file(const std::filesystem::path& path) {
+  PosixFile file(path, O_RDONLY);
+  Bytes bytes = make_bytes(file.size());
+  bytes.size = file.read(bytes.data.get(), bytes.size);
+  return bytes;
+}
+
+}  // namespace gentrain::io

@@ -1,0 +1,47 @@
+// Files by descriptor: opened, read and written whole, with errors that name path, step and reason.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+
+namespace gentrain::io {
+
+/// A file descriptor that closes itself.
+class PosixFile {
+ public:
+  /// `flags` and `mode` as open(2) takes them. Throws IoError.
+  explicit PosixFile(std::filesystem::path path, int flags, unsigned mode = 0);
+  ~PosixFile();
+  PosixFile(const PosixFile&) = delete;
+  PosixFile& operator=(const PosixFile&) = delete;
+
+  /// Bytes in the file now.
+  [[nodiscard]] std::size_t size() const;
+  /// Reads up to `size` bytes from where the last call ended; fewer only at the end of the file.
+  std::size_t read(void* data, std::size_t size);
+  /// Writes all of it.
+  void write(const void* data, std::size_t size);
+  /// Forces content and size to disk.
+  void sync();
+
+ private:
+  [[noreturn]] void fail(const char* step) const;
+
+  std::filesystem::path path_;
+  int descriptor_;
+};
+
+/// Uninitialised memory of a known size: what a file is read into.
+struct Bytes {
+  std::unique_ptr<std::uint8_t[]> data;
+  std::size_t size = 0;
+};
+
+Bytes make_bytes(std::size_t size);
+
+/// A whole file. Throws IoError.
+Bytes read_file(const std::filesystem::path& path);
+
+}  // namespace gentrain::io

@@ -1,0 +1,55 @@
+// SHA-256 through OpenSSL's EVP interface, which picks the processor's SHA instructions.
+#include "core/io/sha256.h"
+
+#include <array>
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
+#include "kernels/error.h"
+
+namespace gentrain::io {
+namespace {
+
+void check(int status, const char* step) {
+  if (status != 1) {
+    throw DeviceError(fmt::format("SHA-256: OpenSSL's {} failed", step));
+  }
+}
+
+}  // namespace
+
+struct Sha256::State {
+  struct Free {
+    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+  };
+  std::unique_ptr<EVP_MD_CTX, Free> context{EVP_MD_CTX_new()};
+};
+
+Sha256::Sha256() : state_(std::make_unique<State>()) {
+  check(EVP_DigestInit_ex(state_->context.get(), EVP_sha256(), nullptr), "EVP_DigestInit_ex");
+}
+
+Sha256::~Sha256() = default;
+
+void Sha256::update(std::span<const std::byte> bytes) {
+  check(EVP_DigestUpdate(state_->context.get(), bytes.data(), bytes.size()), "EVP_DigestUpdate");
+}
+
+std::string Sha256::finish() {
+  std::array<unsigned char, 32> digest{};
+  check(EVP_DigestFinal_ex(state_->context.get(), digest.data(), nullptr), "EVP_DigestFinal_ex");
+  std::string hex;
+  for (const unsigned char byte : digest) {
+    fmt::format_to(std::back_inserter(hex), "{:02x}", byte);
+  }
+  return hex;
+}
+
+std::string sha256(std::span<const std::byte> bytes) {
+  Sha256 hash;
+  hash.update(bytes);
+  return hash.finish();
+}
+
+}  // namespace gentrain::io
