@@ -1,0 +1,151 @@
+// Shards, covers and the tree: for every number of shards up to 64 and every number of ranks, what
+// the ranks add is what the tree, level by level, adds.
+#include "comm/shards.h"
+
+#include <algorithm>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "comm/gradient_tree.h"
+#include "kernels/error.h"
+#include "tests/support/compare.h"
+
+namespace gentrain::comm {
+namespace {
+
+/// A sum written down: no two different orders of addition give the same text.
+std::string sum_of(const std::string& left, const std::string& right) {
+  return "(" + left + "+" + right + ")";
+}
+
+std::string level_by_level(std::int64_t shards) {
+  std::vector<std::string> values;
+  for (std::int64_t s = 0; s < shards; ++s) {
+    values.push_back(std::to_string(s));
+  }
+  while (values.size() > 1) {
+    std::vector<std::string> above;
+    for (std::size_t i = 0; i < values.size(); i += 2) {
+      above.push_back(i + 1 < values.size() ? sum_of(values[i], values[i + 1]) : values[i]);
+    }
+    values = above;
+  }
+  return values.front();
+}
+
+/// The partial sums of one rank whose shards end in a shuffled order.
+std::vector<std::string> merge(const GradientTree& tree, std::mt19937& random) {
+  using Next = GradientTree::Next;
+  std::vector<std::int64_t> order;
+  for (std::int64_t s = tree.owned().first; s < tree.owned().last; ++s) {
+    order.push_back(s);
+  }
+  std::shuffle(order.begin(), order.end(), random);
+  std::vector<std::string> parked(tree.nodes());
+  std::vector<std::string> partials(static_cast<std::size_t>(tree.partials_of(tree.rank())));
+  for (const std::int64_t shard : order) {
+    std::string value = std::to_string(shard);
+    std::size_t node = tree.leaf(shard);
+    while (!value.empty() && tree.next(node) != Next::kPartial) {
+      EXPECT_NE(tree.next(node), Next::kForeign);
+      if (tree.next(node) == Next::kMerge) {
+        const std::string sibling = std::exchange(parked[node ^ 1], "");
+        if (sibling.empty()) {
+          parked[node] = std::exchange(value, "");
+        } else {
+          value = node % 2 == 0 ? sum_of(value, sibling) : sum_of(sibling, value);
+        }
+      }
+      node /= 2;
+    }
+    if (!value.empty()) {
+      partials[static_cast<std::size_t>(tree.partial_index(node))] = value;
+    }
+  }
+  return partials;
+}
+
+TEST(Shards, PartsCoverTheWhole) {
+  EXPECT_EQ(part_of(16, 3, 0), (Range{0, 5}));
+  EXPECT_EQ(part_of(16, 3, 1), (Range{5, 10}));
+  EXPECT_EQ(part_of(16, 3, 2), (Range{10, 16}));
+  EXPECT_EQ(part_of(2, 4, 0), (Range{0, 0}));
+  for (std::int64_t total = 0; total < 40; ++total) {
+    for (std::int64_t parts = 1; parts < 20; ++parts) {
+      std::int64_t next = 0;
+      for (std::int64_t part = 0; part < parts; ++part) {
+        const Range range = part_of(total, parts, part);
+        EXPECT_EQ(range.first, next);
+        EXPECT_LE(range.size(), (total + parts - 1) / parts);
+        next = range.last;
+      }
+      EXPECT_EQ(next, total);
+    }
+  }
+}
+
+TEST(Shards, RootsAndCoveredShards) {
+  EXPECT_EQ(root_of(1), (TreeNode{0, 0}));
+  EXPECT_EQ(root_of(2), (TreeNode{1, 0}));
+  EXPECT_EQ(root_of(5), (TreeNode{3, 0}));
+  EXPECT_EQ(root_of(16), (TreeNode{4, 0}));
+  EXPECT_EQ(covered({2, 1}, 16), (Range{4, 8}));
+  EXPECT_EQ(covered({2, 1}, 6), (Range{4, 6}));
+  EXPECT_EQ(covered({2, 1}, 4).size(), 0);
+  EXPECT_EQ(covered({0, 9}, 4).size(), 0);
+}
+
+TEST(Shards, CoversAreTheFewestNodes) {
+  using Nodes = std::vector<TreeNode>;
+  EXPECT_EQ(cover({0, 16}, 16), (Nodes{{4, 0}}));
+  EXPECT_EQ(cover({0, 5}, 16), (Nodes{{2, 0}, {0, 4}}));
+  EXPECT_EQ(cover({5, 10}, 16), (Nodes{{0, 5}, {1, 3}, {1, 4}}));
+  EXPECT_EQ(cover({10, 16}, 16), (Nodes{{1, 5}, {2, 3}}));
+  EXPECT_EQ(cover({4, 6}, 6), (Nodes{{2, 1}}));
+  EXPECT_EQ(cover({3, 3}, 6), Nodes{});
+}
+
+TEST(Shards, RanksAddWhatTheTreeAdds) {
+  std::mt19937 random(7);
+  int pairs = 0;
+  for (std::int64_t shards = 1; shards <= 64; ++shards) {
+    const std::string expected = level_by_level(shards);
+    for (int ranks = 1; ranks <= shards; ++ranks) {
+      std::vector<std::string> partials;
+      std::vector<TreeAdd> adds;
+      for (int r = 0; r < ranks; ++r) {
+        const GradientTree tree(shards, ranks, r);
+        EXPECT_EQ(tree.first_partial(r), static_cast<int>(partials.size()));
+        const std::vector<std::string> own = merge(tree, random);
+        partials.insert(partials.end(), own.begin(), own.end());
+        adds = tree.adds();
+      }
+      for (const TreeAdd& add : adds) {
+        std::string& into = partials[static_cast<std::size_t>(add.into)];
+        into = sum_of(into, partials[static_cast<std::size_t>(add.from)]);
+      }
+      ASSERT_EQ(partials.front(), expected) << shards << " shards, " << ranks << " ranks";
+      ++pairs;
+    }
+  }
+  EXPECT_EQ(pairs, 2080);
+}
+
+TEST(Shards, OneRankHasOnePartialSum) {
+  for (std::int64_t shards = 1; shards <= 64; ++shards) {
+    const GradientTree tree(shards, 1, 0);
+    EXPECT_EQ(tree.partials(), 1);
+    EXPECT_TRUE(tree.adds().empty());
+  }
+}
+
+TEST(Shards, MoreRanksThanShardsAreRefused) {
+  EXPECT_EQ(test::message_of<JobError>([] { const GradientTree tree(8, 16, 0); }),
+            "16 ranks but only 8 shards: start at most 8 ranks or set batch.shards to 16 or more");
+}
+
+}  // namespace
+}  // namespace gentrain::comm
