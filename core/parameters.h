@@ -42,6 +42,7 @@ struct ParameterInfo {
 class ParameterSet {
  public:
   ParameterSet();
+  ~ParameterSet() = default;
   ParameterSet(const ParameterSet&) = delete;
   ParameterSet& operator=(const ParameterSet&) = delete;
 

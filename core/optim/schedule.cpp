@@ -16,9 +16,11 @@ double learning_rate(const ScheduleOptions& schedule, double lr, std::int64_t st
     case ScheduleOptions::Name::kInverseTime:
       rate = lr / (1.0 + schedule.decay * t);
       break;
-    case ScheduleOptions::Name::kStep:
-      rate = lr * std::pow(schedule.factor, static_cast<double>(step / schedule.every));
+    case ScheduleOptions::Name::kStep: {
+      const std::int64_t drops = step / schedule.every;
+      rate = lr * std::pow(schedule.factor, static_cast<double>(drops));
       break;
+    }
     case ScheduleOptions::Name::kCosine: {
       const auto total = static_cast<double>(schedule.total);
       const double phase = std::numbers::pi * std::min(t, total) / total;

@@ -31,7 +31,7 @@ enum class Operation : std::uint8_t {
 
 /// A primitive with the layouts it wants. `reorder` is empty where the weights need none.
 struct Program {
-  Operation operation;
+  Operation operation{};
   dnnl::primitive primitive;
   dnnl::primitive reorder;
   dnnl::memory::desc x, y, bias, scratch, reorder_scratch;

@@ -8,6 +8,7 @@
 #include <benchmark/benchmark.h>
 
 #include "kernels/activation.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/simd.h"
 
 namespace {
@@ -85,7 +86,7 @@ void add(const std::string& isa, const ConvPoolTable& table) {
 
 const bool kRegistered = [] {
   add("v3", gentrain::simd::v3::kernels().conv_pool);
-  if (__builtin_cpu_supports("x86-64-v4")) {
+  if (gentrain::cpu::this_processor().missing_v4.empty()) {
     add("v4", gentrain::simd::v4::kernels().conv_pool);
   }
   return true;

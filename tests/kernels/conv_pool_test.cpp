@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "kernels/activation.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/simd.h"
 
 namespace gentrain::simd {
@@ -242,7 +243,7 @@ bool same_bits(const float* a, const float* b, std::int64_t count) {
 class ConvPool : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    if (GetParam() == "v4" && !__builtin_cpu_supports("x86-64-v4")) {
+    if (GetParam() == "v4" && !cpu::this_processor().missing_v4.empty()) {
       GTEST_SKIP() << "this processor has no AVX-512";
     }
     table_ = GetParam() == "v4" ? v4::kernels().conv_pool : v3::kernels().conv_pool;
