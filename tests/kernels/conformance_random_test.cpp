@@ -77,7 +77,8 @@ TEST_P(RandomConformance, KeysDiffer) {
   EXPECT_NE(normal(cpu_, count_, RngKey(3)), normal(cpu_, count_, RngKey(3).fold(0)));
 }
 
-INSTANTIATE_TEST_SUITE_P(Counts, RandomConformance, ::testing::Values(1, 2, 3, 17, 64, 1003));
+INSTANTIATE_TEST_SUITE_P(Counts, RandomConformance, ::testing::Values(1, 2, 3, 17, 64, 1003),
+                         ::testing::PrintToStringParamName());
 
 TEST(RandomRules, NormalNumbersAreFiniteAndHaveTheirMoments) {
   const Workbench cpu(test::cpu_device());

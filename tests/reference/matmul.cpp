@@ -17,13 +17,11 @@ struct Extents {
   std::int64_t n, k, m;
 };
 
-/// Extents from two matrices: rows [n, ...] and weights [m, k].
-Extents extents_of(const char* routine, const Shape& rows, const Shape& w) {
-  if (rows.rank() != 2 || w.rank() != 2 || rows.elements() == 0 || w.elements() == 0) {
+void check_matrices(const char* routine, const Shape& first, const Shape& second) {
+  if (first.rank() != 2 || second.rank() != 2 || first.elements() == 0 || second.elements() == 0) {
     throw ShapeError(fmt::format("{}: matrices needed that are not empty, but they are {} and {}",
-                                 routine, rows.str(), w.str()));
+                                 routine, first.str(), second.str()));
   }
-  return {rows[0], w[1], w[0]};
 }
 
 /// visit(n, m, k) for every product.
@@ -42,7 +40,8 @@ class Matmul final : public MatmulKernels {
  public:
   void linear_forward(Queue& /*queue*/, ConstView x, const Weights& w, ConstView bias,
                       Activation activation, View y) override {
-    const Extents e = extents_of("linear forward", x.shape, w.values.shape);
+    check_matrices("linear forward", x.shape, w.values.shape);
+    const Extents e{x.shape[0], x.shape[1], w.values.shape[0]};
     const Call call("linear forward", y.dtype);
     const Values rows = call.load("x", x, {e.n, e.k});
     const Values weights = call.load("w", w.values, {e.m, e.k});
@@ -58,7 +57,8 @@ class Matmul final : public MatmulKernels {
   }
 
   void linear_backward_data(Queue& /*queue*/, ConstView dy, const Weights& w, View dx) override {
-    const Extents e = extents_of("linear backward_data", dy.shape, w.values.shape);
+    check_matrices("linear backward_data", dy.shape, w.values.shape);
+    const Extents e{dy.shape[0], w.values.shape[1], dy.shape[1]};
     const Call call("linear backward_data", dx.dtype);
     const Values gradient = call.load("dy", dy, {e.n, e.m});
     const Values weights = call.load("w", w.values, {e.m, e.k});
@@ -71,7 +71,8 @@ class Matmul final : public MatmulKernels {
 
   void linear_backward_weights(Queue& /*queue*/, ConstView x, ConstView dy, View dw,
                                View dbias) override {
-    const Extents e = extents_of("linear backward_weights", dy.shape, dw.shape);
+    check_matrices("linear backward_weights", dy.shape, x.shape);
+    const Extents e{dy.shape[0], x.shape[1], dy.shape[1]};
     const Call call("linear backward_weights", dw.dtype);
     const Values rows = call.load("x", x, {e.n, e.k});
     const Values gradient = call.load("dy", dy, {e.n, e.m});
