@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "kernels/error.h"
 #include "tests/support/compare.h"
+#include "tests/support/counting_device.h"
 #include "tests/support/gradients.h"
 #include "tests/support/workbench.h"
 
@@ -120,6 +122,33 @@ TEST_F(Ops, Conv2dMaxPoolGradients) {
         }))
         << name_of(activation);
   }
+}
+
+TEST_F(Ops, Conv2dMaxPoolWithoutAFusedKernelRunsTheStepsApart) {
+  // The CPU does not fuse convolutions with a stride.
+  test::CountingDevice cpu(test::cpu_device());
+  const test::Workbench bench(cpu);
+  Tensor x = bench.random({2, 9, 9, 2}, RngKey(1), DType::kF32);
+  const Tensor w = bench.random({3, 3, 3, 2}, RngKey(2), DType::kF32);
+  const auto gradient = [&](auto function) {
+    Tape tape(cpu, bench.queue());
+    tape.begin({});
+    tape.watch(x);
+    Context context{cpu, bench.queue(), &tape, true, {}};
+    const Tensor y = function(context);
+    tape.backward(ops::sum(context, y));
+    return std::pair(bench.values(y), bench.values(tape.gradient(x)));
+  };
+  const auto fused = gradient([&](Context& context) {
+    return ops::conv2d_max_pool(context, x, w, {}, {2, 2}, {}, Activation::kTanh);
+  });
+  EXPECT_EQ(cpu.calls("conv.pool_forward"), 0);
+  EXPECT_EQ(cpu.calls("pool.max_forward"), 1);
+  EXPECT_EQ(fused, gradient([&](Context& context) {
+              const Tensor z = ops::conv2d(context, x, w, {}, {2, 2});
+              return ops::activate(context, ops::max_pool2d(context, z, {2, 2}, {2, 2}),
+                                   Activation::kTanh);
+            }));
 }
 
 TEST_F(Ops, Conv2dMaxPoolRefusesAResultBelowOneWindow) {
