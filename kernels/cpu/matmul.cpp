@@ -1,11 +1,13 @@
 // Dense layers. Two kernels, chosen by shapes alone: the own one (gemm.h), which reads weights
 // packed once per version and adds bias and activation on the way, and oneDNN's.
 //
-// Measured on one thread of a Zen 3 core (tests/bench/matmul_bench.cpp), forward the own kernel is
-// never slower, but for the few rows of use_own_forward; backward both are equal within 5 % as long
-// as everything lies in the second cache, and beyond it oneDNN's, which copies what it reads into
-// blocks, is up to twice as fast.
+// Measured on one thread of a Zen 3 core (tests/bench/matmul_bench.cpp): forward the own kernel is
+// never slower, but for the few rows that use_own_forward names. Backward both are equal within 5 %
+// while everything lies in the second cache (the own one ahead where the layer is small); beyond it
+// oneDNN's, which copies what it reads into blocks, is up to twice as fast.
 #include "kernels/matmul.h"
+
+#include <functional>
 
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/checks.h"
@@ -113,7 +115,7 @@ class Matmul final : public MatmulKernels {
       pack(packed);
       call.b = static_cast<const float*>(packed);
     } else {
-      shared = backend_.weights->get(w, &kPackedLayout, bytes, pack);
+      shared = backend_.weights->get(w, &kPackedLayout, bytes, std::ref(pack));
       call.b = static_cast<const float*>(shared->data());
     }
     simd_.gemm.multiply(call);

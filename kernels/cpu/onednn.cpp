@@ -1,6 +1,7 @@
 // oneDNN primitives: creation, cache, execution.
 #include "kernels/cpu/onednn.h"
 
+#include <functional>
 #include <mutex>
 #include <string_view>
 #include <unordered_map>
@@ -175,12 +176,11 @@ const Program& OneDnn::find(const Key& key, Make make) {
     }
   }
   const std::unique_lock lock(mutex_);
-  std::unique_ptr<const Program>& program = programs_[key];
-  if (!program) {
-    thread_stream();
-    program = make();
+  if (const auto found = programs_.find(key); found != programs_.end()) {
+    return *found->second;
   }
-  return *program;
+  thread_stream();
+  return *programs_.emplace(key, make()).first->second;
 }
 
 const Program& OneDnn::conv(Operation operation, const ConvGeometry& g, bool with_bias) {
@@ -248,9 +248,10 @@ void OneDnn::execute(const Program& program, CpuQueue& queue, const Operands& op
   try {
     if (kept) {
       const Weights values{{operands.w, DType::kF32, {}}, operands.version};
-      shared = weights_->get(values, &program, program.w.get_size(), [&](void* to) {
+      const auto fill = [&](void* to) {
         run_reorder(program, operands.w, to, scratch + reorder_work);
-      });
+      };
+      shared = weights_->get(values, &program, program.w.get_size(), std::ref(fill));
       w = shared->data();
     } else if (reorders && !makes_weights) {
       run_reorder(program, operands.w, w, scratch + reorder_work);

@@ -1,0 +1,48 @@
+// The tables of vector kernels that this machine can run, for tests that each of them must pass.
+#pragma once
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/simd.h"
+
+namespace gentrain::simd::v4on3 {
+/// The wide table, compiled for x86-64-v3.
+const Kernels& kernels();
+}  // namespace gentrain::simd::v4on3
+
+namespace gentrain::test {
+
+struct TableCase {
+  const char* name;
+  const simd::Kernels* table;
+};
+
+inline void PrintTo(const TableCase& tables, std::ostream* stream) {
+  *stream << tables.name;
+}
+
+inline std::vector<TableCase> runnable_tables() {
+  std::vector<TableCase> result = {{"v3", &simd::v3::kernels()},
+                                   {"v4on3", &simd::v4on3::kernels()}};
+  if (cpu::this_processor().missing_v4.empty()) {
+    result.push_back({"v4", &simd::v4::kernels()});
+  }
+  return result;
+}
+
+/// `count` floats in [low, high), a pure function of the seed.
+inline std::vector<float> floats(std::int64_t count, std::uint64_t seed, float low = -1,
+                                 float high = 1) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  std::uint64_t state = seed * 0x9E3779B97F4A7C15U + 1;
+  for (float& value : values) {
+    state = state * 6364136223846793005U + 1442695040888963407U;
+    value = low + (high - low) * static_cast<float>(state >> 40) * 0x1p-24F;
+  }
+  return values;
+}
+
+}  // namespace gentrain::test
