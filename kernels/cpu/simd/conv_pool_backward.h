@@ -35,7 +35,7 @@ struct Row {
   }
 };
 
-constexpr int kSums = kLanes == 16 ? 24 : 12;  // accumulators out of 32 (AVX-512) or 16 registers
+constexpr int kSums = kLanes == 16 ? 24 : 15;  // accumulators out of 32 (AVX-512) or 16 registers
 constexpr int kMostColumns = 6;                // vectors side by side
 constexpr int kMostRows = 6;
 constexpr std::int64_t kSlack = 16;  // floats that a row may be overread by
@@ -71,9 +71,11 @@ inline T* opaque(T* p) {
 // places [i] = bases [i] + (down for argmax 2 and 3) + (right for argmax 1 and 3).
 inline void locate(const std::uint8_t* argmax, const std::int32_t* bases, std::int64_t count,
                    std::int64_t down, std::int64_t right, std::int32_t* places) {
+  const auto row = static_cast<std::int32_t>(down);
+  const auto column = static_cast<std::int32_t>(right);
   for (std::int64_t i = 0; i < count; ++i) {
-    places[i] = bases[i] + (argmax[i] >> 1) * static_cast<std::int32_t>(down) +
-                (argmax[i] & 1) * static_cast<std::int32_t>(right);
+    const std::int32_t a = argmax[i];
+    places[i] = bases[i] + (-(a >> 1) & row) + (-(a & 1) & column);
   }
 }
 

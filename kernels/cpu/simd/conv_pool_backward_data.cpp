@@ -9,7 +9,7 @@ namespace {
 // Adds to dx what the windows of one image give.
 struct DataSums {
   Windows w;
-  const float* frames;         // [column of the argmax][o][kh + 2][stride]
+  const float* frames;         // see DataScratch
   const std::int32_t* pixels;  // where the windows begin in dx
   float* dx;
 
@@ -50,7 +50,8 @@ struct DataSums {
 
 struct DataScratch {
   std::int64_t stride;  // floats of a row of a frame
-  float* frames;        // [2][oc][kh + 2][stride]
+  std::int64_t copy;    // floats of all frames
+  float* frames;        // [2][oc * (kh + 1) + 1][stride]: neighbours share a row of zeros
   float* image;         // stands in for those that a write behind dx would follow
   std::int32_t* pixels;
   std::int32_t* bases;  // where the channels begin in frames, for each window
@@ -61,7 +62,8 @@ DataScratch plan(const ConvPoolShape& s, Scratch& scratch) {
   DataScratch own{};
   const std::int64_t floats = (s.kw + 1) * s.c;
   own.stride = round_up(floats, lanes_for(floats));
-  own.frames = scratch.floats(2 * s.oc * (s.kh + 2) * own.stride);
+  own.copy = (s.oc * (s.kh + 1) + 1) * own.stride;
+  own.frames = scratch.floats(2 * own.copy);
   own.image = scratch.floats(image_size(s) + kSlack);
   own.pixels = scratch.integers(pooled_h(s) * pooled_w(s));
   own.bases = scratch.integers(pooled_size(s));
@@ -71,11 +73,11 @@ DataScratch plan(const ConvPoolShape& s, Scratch& scratch) {
 
 // Two copies of w in frames of zeros, the second one pixel to the right; and the tables.
 void pack(const ConvPoolShape& s, const float* w, const DataScratch& own) {
-  const std::int64_t rows = s.kh + 2;
-  zero(own.frames, 2 * s.oc * rows * own.stride);
+  const std::int64_t rows = s.kh + 1;
+  zero(own.frames, 2 * own.copy);
   for (std::int64_t right = 0; right < 2; ++right) {
     for (std::int64_t o = 0; o < s.oc; ++o) {
-      float* to = own.frames + ((right * s.oc + o) * rows + 1) * own.stride + right * s.c;
+      float* to = own.frames + right * own.copy + (o * rows + 1) * own.stride + right * s.c;
       for (std::int64_t i = 0; i < s.kh; ++i) {
         __builtin_memcpy(to + i * own.stride, w + (o * s.kh + i) * s.kw * s.c,
                          static_cast<unsigned long>(s.kw * s.c) * 4);
@@ -106,13 +108,13 @@ void conv_pool_backward_data(const ConvPoolShape& s, const float* dp, const std:
   pack(s, w, own);
   const std::int64_t size = image_size(s);
   const std::int64_t outputs = pooled_size(s);
-  const std::int64_t channel = (s.kh + 2) * own.stride;
+  const std::int64_t channel = (s.kh + 1) * own.stride;
   for (std::int64_t n = 0; n < s.n; ++n) {
     // Vectors may add zeros to what follows an image.
     const bool last = (s.n - n - 1) * size < kSlack;
     float* to = last ? own.image : dx + n * size;
     zero(to, last ? size + kSlack : size);
-    locate(argmax + n * outputs, own.bases, outputs, -own.stride, s.oc * channel, own.places);
+    locate(argmax + n * outputs, own.bases, outputs, -own.stride, own.copy, own.places);
     const Windows windows{pooled_h(s) * pooled_w(s), s.oc,      s.w * s.c, own.stride, channel,
                           dp + n * outputs,          own.places};
     visit_parts(DataSums{windows, own.frames, own.pixels, to}, s.kh + 1, (s.kw + 1) * s.c);

@@ -5,6 +5,9 @@
 namespace gentrain::simd::GENTRAIN_SIMD_NS {
 namespace {
 
+// Rows of taps begin anywhere: longer vectors would nearly always cross a cache line.
+constexpr int kRowLanes = 8;
+
 // Adds to sums [o][i][stride] and dbias [o] what a few images give.
 struct WeightSums {
   Windows w;
@@ -88,7 +91,7 @@ struct WeightScratch {
 
 WeightScratch plan(const ConvPoolShape& s, Scratch& scratch) {
   WeightScratch own{};
-  own.stride = round_up(s.kw * s.c, lanes_for(s.kw * s.c));
+  own.stride = round_up(s.kw * s.c, kRowLanes);
   own.sums = scratch.floats(s.oc * s.kh * own.stride);
   own.dbias = scratch.floats(s.oc);
   own.images = scratch.floats(group_images(s) * image_size(s) + kSlack);
@@ -132,7 +135,7 @@ void conv_pool_backward_weights(const ConvPoolShape& s, const float* x, const fl
   for (std::int64_t n = 0; n < s.n; n += group) {
     const std::int64_t images = smaller(group, s.n - n);
     const float* from = x + n * size;
-    if ((s.n - n - images) * size < kSlack) {  // no reads behind x
+    if ((s.n - n - images) * size < kSlack) {
       __builtin_memcpy(own.images, from, static_cast<unsigned long>(images * size) * 4);
       from = own.images;
     }
@@ -144,7 +147,8 @@ void conv_pool_backward_weights(const ConvPoolShape& s, const float* x, const fl
                           s.kh * own.stride,
                           dp + n * outputs,
                           own.places};
-    visit_parts(WeightSums{windows, from, own.sums, own.dbias}, s.kh, s.kw * s.c);
+    visit_parts_of<kRowLanes>(WeightSums{windows, from, own.sums, own.dbias}, s.kh,
+                              own.stride / kRowLanes);
   }
   for (std::int64_t i = 0; i < s.oc * s.kh; ++i) {
     __builtin_memcpy(dw + i * s.kw * s.c, own.sums + i * own.stride,

@@ -141,19 +141,19 @@ void scatter(const std::int32_t* at, std::int64_t count, std::int64_t images, st
              std::uint8_t* argmax) {
   const auto* from = reinterpret_cast<const IntVec*>(at);
   for (std::int64_t e = 0; e < count; e += 8, from += 8) {
-    const IntVec packed[2] = {from[0] | from[1] << 8 | from[2] << 16 | from[3] << 24,
-                              from[4] | from[5] << 8 | from[6] << 16 | from[7] << 24};
-    const Vec low = mix<Step::kUnpack1, 0>((Vec)packed[0], (Vec)packed[1]);
-    const Vec high = mix<Step::kUnpack1, 1>((Vec)packed[0], (Vec)packed[1]);
-    Vec out[2] = {low, high};
-    const auto* bytes = reinterpret_cast<const unsigned char*>(out);
+    const IntVec low = from[0] | from[1] << 8 | from[2] << 16 | from[3] << 24;
+    const IntVec high = from[4] | from[5] << 8 | from[6] << 16 | from[7] << 24;
+    // Image 4q + 2h + p stands in pair p of quad q of the first (h = 0) or second vector.
+    const Vec pairs[2] = {mix<Step::kUnpack1, 0>((Vec)low, (Vec)high),
+                          mix<Step::kUnpack1, 1>((Vec)low, (Vec)high)};
+    const auto* bytes = reinterpret_cast<const unsigned char*>(pairs);
     const auto length = static_cast<unsigned long>(smaller(8, count - e));
-    for (std::int64_t lane = 0; lane < images; ++lane) {
-      // Image 4q + 2h + p stands in quad q, pair p of low (h = 0) or high.
-      const std::int64_t place = lane % 4 / 2 * 4 * kLanes + lane / 4 * 16 + lane % 2 * 8;
-      if (length == 8) {
+#pragma GCC unroll 16
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int place = lane % 4 / 2 * 4 * kLanes + lane / 4 * 16 + lane % 2 * 8;
+      if (lane < images && length == 8) {
         __builtin_memcpy(argmax + lane * stride + e, bytes + place, 8);
-      } else {
+      } else if (lane < images) {
         __builtin_memcpy(argmax + lane * stride + e, bytes + place, length);
       }
     }
@@ -247,6 +247,26 @@ void pooled_row(const Forward& f, const float* x, std::int64_t o, std::int64_t c
   }
 }
 
+template <Activation kActivation>
+void activate(const Forward& f) {
+  for (std::int64_t e = 0; e < f.row_outputs * kLanes; e += kLanes) {
+    store(f.yt + e, apply<kActivation>(load(f.yt + e)));
+  }
+}
+
+void activate(const Forward& f, int activation) {
+  switch (static_cast<Activation>(activation)) {
+    case Activation::kTanh:
+      return activate<Activation::kTanh>(f);
+    case Activation::kRelu:
+      return activate<Activation::kRelu>(f);
+    case Activation::kSigmoid:
+      return activate<Activation::kSigmoid>(f);
+    case Activation::kNone:
+      return;
+  }
+}
+
 Forward plan(const ConvPoolShape& s, Scratch& scratch) {
   Forward f{};
   f.s = s;
@@ -306,9 +326,7 @@ void conv_pool_forward(const ConvPoolShape& s, const float* x, const float* w, c
         const std::int64_t o = group_begin(s.oc, blocks, block);
         pooled_row(f, f.xt + 2 * r * f.row, o, group_begin(s.oc, blocks, block + 1) - o);
       }
-      for (std::int64_t e = 0; e < f.row_outputs * kLanes; e += kLanes) {
-        store(f.yt + e, apply(activation, load(f.yt + e)));
-      }
+      activate(f, activation);
       const std::int64_t place = n * outputs + r * f.row_outputs;
       scatter(f.yt, f.row_outputs, images, outputs, y + place);
       scatter(f.at, f.row_outputs, images, outputs, argmax + place);
