@@ -1,4 +1,5 @@
-// Data sets: numbered samples in host memory or on disk, and the order in which an epoch takes them.
+// Data sets: numbered samples in host memory or on disk, and the order in which an epoch takes
+// them.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,8 @@ class Dataset {
   [[nodiscard]] virtual std::int32_t label(std::int64_t index) const = 0;
   /// Whether read() is a plain copy from memory: then it is not worth a prefetching thread.
   [[nodiscard]] virtual bool in_memory() const = 0;
-  /// SHA-256 of the decoded content (sample shape, pixels, labels), lower-case hex. May take a while.
+  /// SHA-256 of the decoded content (sample shape, pixels, labels), lower-case hex. May take a
+  /// while.
   [[nodiscard]] virtual std::string sha256() const = 0;
   /// Where it comes from, for messages: "mnist in /data/mnist", "built-in digits".
   [[nodiscard]] virtual std::string description() const = 0;
@@ -51,9 +53,9 @@ struct DataPair {
 
 /// MNIST idx files (train-images-idx3-ubyte and its three siblings, plain or .gz) in a folder.
 ///
-/// Throws IoError naming the file: missing (saying where it was looked for), wrong magic, truncated,
-/// counts that differ between images and labels, a damaged .gz, a label above 9.
-/// Source: http://yann.lecun.com/exdb/mnist
+/// Throws IoError naming the file: missing (saying where it was looked for), wrong magic,
+/// truncated, counts that differ between images and labels, a damaged .gz, a label above 9. Source:
+/// http://yann.lecun.com/exdb/mnist
 DataPair load_mnist(const std::filesystem::path& folder);
 
 /// One idx pair of images and labels.
@@ -63,14 +65,14 @@ std::shared_ptr<const Dataset> load_idx(const std::filesystem::path& images,
 /// An idx file of images alone: every label() is -1. Throws IoError as load_mnist.
 std::shared_ptr<const Dataset> load_idx_images(const std::filesystem::path& images);
 
-/// The built-in 28x28 digits, drawn from (seed, index): strokes, affine and elastic distortions, noise.
-/// Counts default to those of MNIST. Sample i of the training set has nothing to do with sample i of
-/// the test set. Drawn by `threads` threads, the same bytes for any number.
+/// The built-in 28x28 digits, drawn from (seed, index): strokes, affine and elastic distortions,
+/// noise. Counts default to those of MNIST. Sample i of the training set has nothing to do with
+/// sample i of the test set. Drawn by `threads` threads, the same bytes for any number.
 DataPair make_digits(std::uint64_t seed, std::int64_t train_count = 60000,
                      std::int64_t test_count = 10000, int threads = 1);
 
-/// HDF5 arrays: /x [n, h, w, c] or [n, h, w] u8 and /y [n] integers. Read from disk sample by sample.
-/// `test_file` may be empty: then `validation` must set a part aside. Throws IoError.
+/// HDF5 arrays: /x [n, h, w, c] or [n, h, w] u8 and /y [n] integers. Read from disk sample by
+/// sample. `test_file` may be empty: then `validation` must set a part aside. Throws IoError.
 DataPair load_hdf5(const std::filesystem::path& train_file, const std::filesystem::path& test_file);
 
 /// A part of a data set: samples `indices` of `whole`, in that order.

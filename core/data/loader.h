@@ -1,5 +1,5 @@
-// Loader: the samples of a step's shards, ready when a worker asks for them. Data sets in memory are
-// copied by the asking thread; others are read ahead by a thread.
+// Loader: the samples of a step's shards, ready when a worker asks for them. Data sets in memory
+// are copied by the asking thread; others are read ahead by a thread.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ struct BatchRequest {
 class Loader {
  public:
   virtual ~Loader() = default;
-  /// Fills `batch` with the samples at these positions of the epoch's order. Thread-safe; vectors are
-  /// reused. Throws what Dataset::read throws.
+  /// Fills `batch` with the samples at these positions of the epoch's order. Thread-safe; vectors
+  /// are reused. Throws what Dataset::read throws.
   virtual void load(const BatchRequest& request, ShardBatch& batch) = 0;
   /// Says what will be asked for next, in this order; it may be read ahead.
   virtual void announce(const std::vector<BatchRequest>& requests) = 0;
