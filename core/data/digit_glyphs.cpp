@@ -1,33 +1,65 @@
-// Skeletons as points that a stroke passes: through them straight (L) or as a Catmull-Rom curve
-// (C). Strokes that meet share a point, so that smooth distortions keep them joined.
+// Skeletons as texts: strokes that pass points in hundredths of the unit square, straight (L) or as
+// a Catmull-Rom curve (C). Strokes that meet share a point, so that smooth distortions keep them
+// joined.
 #include "core/data/digit_glyphs.h"
 
 #include <array>
+#include <cctype>
+#include <locale>
+#include <sstream>
+#include <string>
+#include <string_view>
 
 namespace gentrain::data {
 namespace {
 
 constexpr int kPiecesPerSpan = 4;
-constexpr bool C = true;
-constexpr bool L = false;
-
-struct Path {
-  bool curved;
-  std::vector<GlyphPoint> points;
-};
-using Variant = std::vector<Path>;
-using Table = std::array<std::vector<Variant>, 10>;
+// Per digit its ways to be drawn.
+constexpr std::array<std::array<std::string_view, 3>, 10> kSkeletons = {{
+    // 0: an ellipse; a slim one that closes with an overlap; a wide one
+    {"C 50,0 24,12 10,40 12,72 32,96 62,97 86,75 90,42 76,12 50,0",
+     "C 62,6 38,6 24,35 24,70 42,97 64,86 76,55 72,22 56,3 42,12",
+     "C 45,10 12,28 4,60 28,90 65,92 95,66 90,30 66,10 38,12"},
+    // 1: a bar; with a flag; with flag and foot
+    {"L 50,0 50,100", "L 28,24 54,0 52,100", "L 30,20 52,0 52,97 L 26,98 80,96"},
+    // 2: with a flat foot; with a loop in the foot; with a wave
+    {"C 14,26 26,7 50,0 75,9 80,30 64,56 38,79 12,97 L 12,97 88,94",
+     "C 20,20 40,2 70,7 78,30 60,62 34,90 16,96 10,84 24,76 50,88 74,97 94,88",
+     "C 16,12 44,0 76,12 74,40 46,68 14,92 C 14,92 36,86 64,97 90,90"},
+    // 3: two bows; with a flat top; drawn with a small loop in the middle
+    {"C 18,14 44,0 74,10 74,34 42,47 C 42,47 76,57 85,79 62,97 32,98 10,84",
+     "L 16,4 80,2 44,40 C 44,40 76,48 85,72 64,95 36,98 12,86",
+     "C 22,8 56,0 76,18 60,40 36,50 40,42 62,50 80,70 66,93 38,100 14,90"},
+    // 4: open; closed; with a round arm
+    {"L 22,3 15,55 88,50 L 74,6 66,100", "L 66,0 10,64 94,62 L 66,0 64,100",
+     "C 20,4 14,34 26,55 54,52 76,40 C 80,2 74,50 62,100"},
+    // 5: with a cap; in one curve; with a long cap
+    {"L 80,3 28,5 22,44 C 22,44 50,36 80,48 86,74 62,96 32,98 10,86",
+     "C 82,4 52,4 30,14 28,36 54,46 76,62 72,86 46,98 14,90",
+     "L 32,6 28,46 L 32,6 94,0 C 28,46 60,46 74,68 58,92 20,98"},
+    // 6: round; slim; with a bent top
+    {"C 70,2 40,20 20,50 18,78 40,98 70,92 80,70 62,53 36,58 20,76",
+     "C 52,0 30,30 18,66 28,93 56,98 78,82 70,62 46,58 22,74",
+     "C 84,16 64,2 36,14 18,46 20,80 46,98 78,86 78,60 50,50 22,66"},
+    // 7: plain; with a bar; with a hook
+    {"L 12,7 85,5 C 85,5 60,46 44,100", "L 12,6 84,6 42,100 L 32,52 80,48",
+     "C 10,24 16,8 50,8 86,4 C 86,4 70,50 64,100"},
+    // 8: in one stroke; two circles; with an open top
+    {"C 74,14 50,0 25,14 34,37 65,56 80,78 52,99 20,82 34,56 64,38 74,14",
+     "C 50,0 25,10 25,35 50,46 75,35 75,10 50,0 C 50,46 20,60 16,86 50,100 84,86 80,60 50,46",
+     "C 84,10 52,2 28,16 38,42 66,62 68,88 40,98 20,80 42,52 76,26 88,4"},
+    // 9: with a straight tail; with a bent one; with an open, angular head
+    {"C 78,16 54,2 26,14 20,38 44,52 70,38 78,16 C 78,16 76,58 68,100",
+     "C 80,22 55,2 22,16 28,44 60,44 80,22 C 80,22 82,56 64,90 28,98",
+     "C 70,4 34,8 18,34 42,48 76,30 L 82,0 62,100"},
+}};
 
 // One coordinate of a Catmull-Rom span from b to c, 0 <= t <= 1.
 float curve(float a, float b, float c, float d, float t) {
   return b + 0.5F * t * ((c - a) + t * ((2 * a - 5 * b + 4 * c - d) + t * (3 * (b - c) + (d - a))));
 }
 
-GlyphStroke flatten(const Path& path) {
-  if (!path.curved) {
-    return path.points;
-  }
-  const std::vector<GlyphPoint>& p = path.points;
+GlyphStroke through(const GlyphStroke& p) {
   GlyphStroke stroke{p.front()};
   for (std::size_t i = 0; i + 1 < p.size(); ++i) {
     const GlyphPoint& a = p[i == 0 ? 0 : i - 1];
@@ -41,221 +73,28 @@ GlyphStroke flatten(const Path& path) {
   return stroke;
 }
 
-Table skeletons() {
-  return {{
-      // 0: an ellipse; a slim one that closes with an overlap; a wide one
-      {{{C,
-         {{.5F, .0F},
-          {.24F, .12F},
-          {.1F, .4F},
-          {.12F, .72F},
-          {.32F, .96F},
-          {.62F, .97F},
-          {.86F, .75F},
-          {.9F, .42F},
-          {.76F, .12F},
-          {.5F, .0F}}}},
-       {{C,
-         {{.62F, .06F},
-          {.38F, .06F},
-          {.24F, .35F},
-          {.24F, .7F},
-          {.42F, .97F},
-          {.64F, .86F},
-          {.76F, .55F},
-          {.72F, .22F},
-          {.56F, .03F},
-          {.42F, .12F}}}},
-       {{C,
-         {{.45F, .1F},
-          {.12F, .28F},
-          {.04F, .6F},
-          {.28F, .9F},
-          {.65F, .92F},
-          {.95F, .66F},
-          {.9F, .3F},
-          {.66F, .1F},
-          {.38F, .12F}}}}},
-      // 1: a bar; with a flag; with flag and foot
-      {{{L, {{.5F, .0F}, {.5F, 1.F}}}},
-       {{L, {{.28F, .24F}, {.54F, .0F}, {.52F, 1.F}}}},
-       {{L, {{.3F, .2F}, {.52F, .0F}, {.52F, .97F}}}, {L, {{.26F, .98F}, {.8F, .96F}}}}},
-      // 2: with a flat foot; with a loop in the foot; with a wave
-      {{{C,
-         {{.14F, .26F},
-          {.26F, .07F},
-          {.5F, .0F},
-          {.75F, .09F},
-          {.8F, .3F},
-          {.64F, .56F},
-          {.38F, .79F},
-          {.12F, .97F}}},
-        {L, {{.12F, .97F}, {.88F, .94F}}}},
-       {{C,
-         {{.2F, .2F},
-          {.4F, .02F},
-          {.7F, .07F},
-          {.78F, .3F},
-          {.6F, .62F},
-          {.34F, .9F},
-          {.16F, .96F},
-          {.1F, .84F},
-          {.24F, .76F},
-          {.5F, .88F},
-          {.74F, .97F},
-          {.94F, .88F}}}},
-       {{C, {{.16F, .12F}, {.44F, .0F}, {.76F, .12F}, {.74F, .4F}, {.46F, .68F}, {.14F, .92F}}},
-        {C, {{.14F, .92F}, {.36F, .86F}, {.64F, .97F}, {.9F, .9F}}}}},
-      // 3: two bows; with a flat top; drawn with a small loop in the middle
-      {{{C, {{.18F, .14F}, {.44F, .0F}, {.74F, .1F}, {.74F, .34F}, {.42F, .47F}}},
-        {C, {{.42F, .47F}, {.76F, .57F}, {.85F, .79F}, {.62F, .97F}, {.32F, .98F}, {.1F, .84F}}}},
-       {{L, {{.16F, .04F}, {.8F, .02F}, {.44F, .4F}}},
-        {C, {{.44F, .4F}, {.76F, .48F}, {.85F, .72F}, {.64F, .95F}, {.36F, .98F}, {.12F, .86F}}}},
-       {{C,
-         {{.22F, .08F},
-          {.56F, .0F},
-          {.76F, .18F},
-          {.6F, .4F},
-          {.36F, .5F},
-          {.4F, .42F},
-          {.62F, .5F},
-          {.8F, .7F},
-          {.66F, .93F},
-          {.38F, 1.F},
-          {.14F, .9F}}}}},
-      // 4: open; closed; with a round arm
-      {{{L, {{.22F, .03F}, {.15F, .55F}, {.88F, .5F}}}, {L, {{.74F, .06F}, {.66F, 1.F}}}},
-       {{L, {{.66F, .0F}, {.1F, .64F}, {.94F, .62F}}}, {L, {{.66F, .0F}, {.64F, 1.F}}}},
-       {{C, {{.2F, .04F}, {.14F, .34F}, {.26F, .55F}, {.54F, .52F}, {.76F, .4F}}},
-        {C, {{.8F, .02F}, {.74F, .5F}, {.62F, 1.F}}}}},
-      // 5: with a cap; in one curve; with a long cap
-      {{{L, {{.8F, .03F}, {.28F, .05F}, {.22F, .44F}}},
-        {C,
-         {{.22F, .44F},
-          {.5F, .36F},
-          {.8F, .48F},
-          {.86F, .74F},
-          {.62F, .96F},
-          {.32F, .98F},
-          {.1F, .86F}}}},
-       {{C,
-         {{.82F, .04F},
-          {.52F, .04F},
-          {.3F, .14F},
-          {.28F, .36F},
-          {.54F, .46F},
-          {.76F, .62F},
-          {.72F, .86F},
-          {.46F, .98F},
-          {.14F, .9F}}}},
-       {{L, {{.32F, .06F}, {.28F, .46F}}},
-        {L, {{.32F, .06F}, {.94F, .0F}}},
-        {C, {{.28F, .46F}, {.6F, .46F}, {.74F, .68F}, {.58F, .92F}, {.2F, .98F}}}}},
-      // 6: round; slim; with a bent top
-      {{{C,
-         {{.7F, .02F},
-          {.4F, .2F},
-          {.2F, .5F},
-          {.18F, .78F},
-          {.4F, .98F},
-          {.7F, .92F},
-          {.8F, .7F},
-          {.62F, .53F},
-          {.36F, .58F},
-          {.2F, .76F}}}},
-       {{C,
-         {{.52F, .0F},
-          {.3F, .3F},
-          {.18F, .66F},
-          {.28F, .93F},
-          {.56F, .98F},
-          {.78F, .82F},
-          {.7F, .62F},
-          {.46F, .58F},
-          {.22F, .74F}}}},
-       {{C,
-         {{.84F, .16F},
-          {.64F, .02F},
-          {.36F, .14F},
-          {.18F, .46F},
-          {.2F, .8F},
-          {.46F, .98F},
-          {.78F, .86F},
-          {.78F, .6F},
-          {.5F, .5F},
-          {.22F, .66F}}}}},
-      // 7: plain; with a bar; with a hook
-      {{{L, {{.12F, .07F}, {.85F, .05F}}}, {C, {{.85F, .05F}, {.6F, .46F}, {.44F, 1.F}}}},
-       {{L, {{.12F, .06F}, {.84F, .06F}, {.42F, 1.F}}}, {L, {{.32F, .52F}, {.8F, .48F}}}},
-       {{C, {{.1F, .24F}, {.16F, .08F}, {.5F, .08F}, {.86F, .04F}}},
-        {C, {{.86F, .04F}, {.7F, .5F}, {.64F, 1.F}}}}},
-      // 8: in one stroke; two circles; with an open top
-      {{{C,
-         {{.74F, .14F},
-          {.5F, .0F},
-          {.25F, .14F},
-          {.34F, .37F},
-          {.65F, .56F},
-          {.8F, .78F},
-          {.52F, .99F},
-          {.2F, .82F},
-          {.34F, .56F},
-          {.64F, .38F},
-          {.74F, .14F}}}},
-       {{C,
-         {{.5F, .0F},
-          {.25F, .1F},
-          {.25F, .35F},
-          {.5F, .46F},
-          {.75F, .35F},
-          {.75F, .1F},
-          {.5F, .0F}}},
-        {C,
-         {{.5F, .46F},
-          {.2F, .6F},
-          {.16F, .86F},
-          {.5F, 1.F},
-          {.84F, .86F},
-          {.8F, .6F},
-          {.5F, .46F}}}},
-       {{C,
-         {{.84F, .1F},
-          {.52F, .02F},
-          {.28F, .16F},
-          {.38F, .42F},
-          {.66F, .62F},
-          {.68F, .88F},
-          {.4F, .98F},
-          {.2F, .8F},
-          {.42F, .52F},
-          {.76F, .26F},
-          {.88F, .04F}}}}},
-      // 9: with a straight tail; with a bent one; with an open, angular head
-      {{{C,
-         {{.78F, .16F},
-          {.54F, .02F},
-          {.26F, .14F},
-          {.2F, .38F},
-          {.44F, .52F},
-          {.7F, .38F},
-          {.78F, .16F}}},
-        {C, {{.78F, .16F}, {.76F, .58F}, {.68F, 1.F}}}},
-       {{C, {{.8F, .22F}, {.55F, .02F}, {.22F, .16F}, {.28F, .44F}, {.6F, .44F}, {.8F, .22F}}},
-        {C, {{.8F, .22F}, {.82F, .56F}, {.64F, .9F}, {.28F, .98F}}}},
-       {{C, {{.7F, .04F}, {.34F, .08F}, {.18F, .34F}, {.42F, .48F}, {.76F, .3F}}},
-        {L, {{.82F, .0F}, {.62F, 1.F}}}}},
-  }};
+Glyph parse(std::string_view text) {
+  Glyph glyph;
+  std::istringstream in{std::string(text)};
+  in.imbue(std::locale::classic());
+  for (char kind = 0; in >> kind;) {
+    GlyphStroke points;
+    float x = 0;
+    float y = 0;
+    for (char comma = 0; in >> std::ws && std::isdigit(in.peek()) != 0 && in >> x >> comma >> y;) {
+      points.push_back({x / 100, y / 100});
+    }
+    in.clear(in.rdstate() & ~std::ios::failbit);
+    glyph.push_back(kind == 'C' ? through(points) : points);
+  }
+  return glyph;
 }
 
-std::array<std::vector<Glyph>, 10> flatten_all() {
+std::array<std::vector<Glyph>, 10> parse_all() {
   std::array<std::vector<Glyph>, 10> glyphs;
-  const Table table = skeletons();
-  for (std::size_t digit = 0; digit < table.size(); ++digit) {
-    for (const Variant& variant : table[digit]) {
-      Glyph& glyph = glyphs[digit].emplace_back();
-      for (const Path& path : variant) {
-        glyph.push_back(flatten(path));
-      }
+  for (std::size_t digit = 0; digit < kSkeletons.size(); ++digit) {
+    for (const std::string_view text : kSkeletons[digit]) {
+      glyphs[digit].push_back(parse(text));
     }
   }
   return glyphs;
@@ -264,7 +103,7 @@ std::array<std::vector<Glyph>, 10> flatten_all() {
 }  // namespace
 
 const std::vector<Glyph>& digit_glyphs(int digit) {
-  static const std::array<std::vector<Glyph>, 10> glyphs = flatten_all();
+  static const std::array<std::vector<Glyph>, 10> glyphs = parse_all();
   return glyphs[static_cast<std::size_t>(digit)];
 }
 

@@ -153,7 +153,7 @@ class DistanceMap {
     const int bottom = last_pixel(std::max(a.y, b.y));
     for (int y = first_pixel(std::min(a.y, b.y)); y <= bottom; ++y) {
       const float py = static_cast<float>(y) - a.y;
-      float* const row = squares_.data() + y * kSide;
+      float* const row = squares_.data() + std::ptrdiff_t{y} * kSide;
       for (int x = left; x <= right; ++x) {
         const float px = static_cast<float>(x) - a.x;
         const float t = std::min(std::max((px * dx + py * dy) * inverse, 0.0F), 1.0F);

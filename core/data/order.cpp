@@ -1,5 +1,6 @@
 // Which samples when: the order of an epoch, parts of data sets. All pure functions of a seed.
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -116,7 +117,7 @@ Split split_validation(const std::shared_ptr<const Dataset>& whole, double fract
     throw JobError(
         fmt::format("validation: a fraction between 0 and 1 is needed, not {}", fraction));
   }
-  const auto count = static_cast<std::int64_t>(fraction * static_cast<double>(size) + 0.5);
+  const auto count = static_cast<std::int64_t>(std::llround(fraction * static_cast<double>(size)));
   if (count == 0 || count == size) {
     throw JobError(fmt::format(
         "validation: a fraction of {} of {} samples leaves {} for training and {} for validation",

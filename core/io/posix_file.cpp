@@ -88,8 +88,8 @@ Bytes make_bytes(std::size_t size) {
   if (size >= kHugeFrom) {
     // Advice only: huge pages spare a fault per 4 KiB, a third of the time of reading a cached
     // file.
-    auto* const begin = reinterpret_cast<std::uint8_t*>(
-        (reinterpret_cast<std::uintptr_t>(bytes.data.get()) + kPage - 1) / kPage * kPage);
+    const std::uintptr_t past = reinterpret_cast<std::uintptr_t>(bytes.data.get()) % kPage;
+    std::uint8_t* const begin = bytes.data.get() + (past == 0 ? 0 : kPage - past);
     ::madvise(begin, size - kPage, MADV_HUGEPAGE);
   }
   return bytes;

@@ -1,0 +1,132 @@
+// SHA-256 against published vectors; files that appear whole or not at all.
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/io/atomic_file.h"
+#include "core/io/sha256.h"
+#include "kernels/error.h"
+
+namespace gentrain::io {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+std::string hash(const std::string& text) {
+  return sha256(std::as_bytes(std::span(text)));
+}
+
+std::string content(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+class AtomicFile : public testing::Test {
+ protected:
+  AtomicFile() : folder_(fs::temp_directory_path() / ("gentrain-io-" + std::to_string(getpid()))) {
+    fs::create_directories(folder_);
+  }
+  ~AtomicFile() override { fs::remove_all(folder_); }
+
+  [[nodiscard]] int files() const {
+    return static_cast<int>(
+        std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
+  }
+
+  fs::path folder_;
+};
+
+TEST(Sha256, MatchesThePublishedVectors) {
+  EXPECT_EQ(hash(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST(Sha256, PiecesGiveTheHashOfTheWhole) {
+  Sha256 pieces;
+  pieces.update("a", 1);
+  pieces.update("bc", 2);
+  EXPECT_EQ(pieces.finish(), hash("abc"));
+}
+
+TEST_F(AtomicFile, WritesAndReplaces) {
+  const fs::path path = folder_ / "file";
+  write_file_atomically(path, "one");
+  EXPECT_EQ(content(path), "one");
+  write_file_atomically(path, std::string("t\0wo", 4));
+  EXPECT_EQ(content(path), std::string("t\0wo", 4));
+  EXPECT_EQ(files(), 1);
+}
+
+TEST_F(AtomicFile, CommitsATemporaryFile) {
+  std::ofstream(folder_ / "temporary") << "text";
+  commit_file(folder_ / "temporary", folder_ / "file");
+  EXPECT_EQ(content(folder_ / "file"), "text");
+  EXPECT_EQ(files(), 1);
+}
+
+TEST_F(AtomicFile, CommitOfNothingNamesTheTemporaryFile) {
+  EXPECT_THAT([&] { commit_file(folder_ / "temporary", folder_ / "file"); },
+              ThrowsMessage<IoError>(AllOf(HasSubstr("cannot write " + (folder_ / "file").string()),
+                                           HasSubstr("temporary: open failed: No such file"))));
+}
+
+TEST_F(AtomicFile, AFileInTheFoldersPlace) {
+  std::ofstream(folder_ / "runs") << "text";
+  const fs::path path = folder_ / "runs" / "file";
+  EXPECT_THAT([&] { write_file_atomically(path, "x"); },
+              ThrowsMessage<IoError>(
+                  AllOf(HasSubstr("cannot write " + path.string()), HasSubstr("Not a directory"))));
+}
+
+TEST_F(AtomicFile, AFolderInTheFilesPlace) {
+  fs::create_directories(folder_ / "file" / "inner");
+  EXPECT_THAT([&] { write_file_atomically(folder_ / "file", "x"); },
+              ThrowsMessage<IoError>(AllOf(HasSubstr("rename to"), HasSubstr("Is a directory"))));
+  EXPECT_EQ(files(), 1);
+}
+
+TEST_F(AtomicFile, AFolderThatTakesNoFiles) {
+  // Root ignores mode bits, but nobody creates files in /proc.
+  const bool root = geteuid() == 0;
+  const fs::path path = root ? fs::path("/proc/gentrain.h5") : folder_ / "file";
+  if (!root) {
+    fs::permissions(folder_, fs::perms::owner_read | fs::perms::owner_exec);
+  }
+  EXPECT_THAT([&] { write_file_atomically(path, "x"); },
+              ThrowsMessage<IoError>(
+                  AllOf(HasSubstr("cannot write " + path.string()), HasSubstr("open failed: "))));
+  fs::permissions(folder_, fs::perms::owner_all);
+}
+
+TEST_F(AtomicFile, AWriteThatFailsLeavesTheOldContent) {
+  const fs::path path = folder_ / "file";
+  write_file_atomically(path, "old");
+  // A limit on the size of files stands for a full disk.
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{1000, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  EXPECT_THAT([&] { write_file_atomically(path, std::string(5000, 'x')); },
+              ThrowsMessage<IoError>(AllOf(HasSubstr("cannot write " + path.string()),
+                                           HasSubstr("write failed: File too large"))));
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(content(path), "old");
+  EXPECT_EQ(files(), 1);
+}
+
+}  // namespace
+}  // namespace gentrain::io

@@ -1,0 +1,240 @@
+// Model files: what goes in comes out, the same bytes each time, and every kind of damage is found.
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "core/io/model_file.h"
+#include "core/io/sha256.h"
+#include "kernels/error.h"
+
+namespace gentrain::io {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::AnyOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::ThrowsMessage;
+
+ModelFile example() {
+  ModelFile model;
+  model.header = {{"network", "lenet"}, {"classes", 10}, {"note", "\u00e9t\u00e9"}};
+  model.arrays.push_back({"conv1/weight", {2, 3}, {1, 2, 3, 4, 5, 6.5F}});
+  model.arrays.push_back({"conv1/bias", {2}, {-0.0F, 1e-42F}});
+  model.arrays.push_back({"a_scalar", {}, {42}});
+  model.arrays.push_back({"deep/er/empty", {0, 4}, {}});
+  return model;
+}
+
+class ModelFileTest : public testing::Test {
+ protected:
+  ModelFileTest()
+      : folder_(fs::temp_directory_path() / ("gentrain-model-" + std::to_string(getpid()))),
+        path_(folder_ / "model.h5") {
+    fs::create_directories(folder_);
+  }
+  ~ModelFileTest() override { fs::remove_all(folder_); }
+
+  [[nodiscard]] std::string bytes() const {
+    std::ifstream in(path_, std::ios::binary);
+    std::ostringstream text;
+    text << in.rdbuf();
+    return text.str();
+  }
+  void put(const std::string& text) const { std::ofstream(path_, std::ios::binary) << text; }
+
+  // Asserts that reading fails with a message that names the file, and that verify says the same.
+  void expect_broken(const std::string& message) const {
+    EXPECT_THAT([&] { read_model(path_); },
+                ThrowsMessage<IoError>(AllOf(HasSubstr(path_.string()), HasSubstr(message))));
+    const auto lines = verify_model(path_);
+    ASSERT_FALSE(lines.empty());
+    EXPECT_THAT(lines.front(), AllOf(HasSubstr(path_.string()), HasSubstr(message)));
+  }
+
+  fs::path folder_;
+  fs::path path_;
+};
+
+TEST_F(ModelFileTest, WhatGoesInComesOut) {
+  const ModelFile model = example();
+  write_model(path_, model);
+  const ModelFile read = read_model(path_);
+  EXPECT_EQ(read.header, model.header);
+  ASSERT_EQ(read.arrays.size(), model.arrays.size());
+  for (std::size_t i = 0; i < model.arrays.size(); ++i) {
+    EXPECT_EQ(read.arrays[i].name, model.arrays[i].name);
+    EXPECT_EQ(read.arrays[i].shape, model.arrays[i].shape);
+    EXPECT_EQ(sha256(std::as_bytes(std::span(read.arrays[i].values))),
+              sha256(std::as_bytes(std::span(model.arrays[i].values))));
+  }
+  EXPECT_THAT(verify_model(path_), IsEmpty());
+}
+
+TEST_F(ModelFileTest, NoArraysAtAll) {
+  write_model(path_, {nlohmann::json::object(), {}});
+  EXPECT_THAT(read_model(path_).arrays, IsEmpty());
+}
+
+TEST_F(ModelFileTest, SameArraysGiveTheSameBytes) {
+  write_model(path_, example());
+  const std::string first = bytes();
+  write_model(path_, example());
+  EXPECT_EQ(bytes(), first);
+  ModelFile other = example();
+  other.arrays[0].values[0] = 1.5F;
+  write_model(path_, other);
+  EXPECT_NE(bytes(), first);
+}
+
+TEST_F(ModelFileTest, BeginsWithReadableText) {
+  write_model(path_, example());
+  const std::string text = bytes();
+  EXPECT_EQ(text.substr(0, 24), "gentrain model\nformat 1\n");
+  EXPECT_THAT(text, HasSubstr(fmt::format("\nbytes {}\nsha256 {}\n", text.size(),
+                                          sha256(std::as_bytes(std::span(text).subspan(512))))));
+  EXPECT_EQ(text.substr(512, 4), "\x89HDF");
+}
+
+TEST_F(ModelFileTest, EveryFlippedBitIsFound) {
+  write_model(path_, example());
+  const std::string whole = bytes();
+  for (std::size_t at = 0; at < whole.size(); at += at < 600 ? 7 : 97) {
+    std::string broken = whole;
+    broken[at] = static_cast<char>(broken[at] ^ (1 << (at % 8)));
+    put(broken);
+    EXPECT_THAT([&] { read_model(path_); }, ThrowsMessage<IoError>(HasSubstr(path_.string())))
+        << "byte " << at;
+    EXPECT_FALSE(verify_model(path_).empty()) << "byte " << at;
+  }
+}
+
+TEST_F(ModelFileTest, NamesTheDamagedArray) {
+  write_model(path_, example());
+  std::string text = bytes();
+  const float value = 6.5F;
+  const std::size_t at = text.find(std::string(reinterpret_cast<const char*>(&value), 4));
+  ASSERT_NE(at, std::string::npos);
+  text[at + 2] = static_cast<char>(text[at + 2] ^ 1);
+  put(text);
+  expect_broken("is damaged: its SHA-256 is ");
+  EXPECT_THAT(
+      verify_model(path_),
+      ElementsAre(HasSubstr("is damaged"), AllOf(HasSubstr("array conv1/weight: its SHA-256 is"),
+                                                 HasSubstr("written was"))));
+}
+
+TEST_F(ModelFileTest, SaysWhenNoArrayIsDamaged) {
+  write_model(path_, example());
+  std::string text = bytes();
+  const std::size_t at = text.find("lenet");
+  ASSERT_NE(at, std::string::npos);
+  text[at] = 'k';
+  put(text);
+  expect_broken("is damaged: its SHA-256 is ");
+  EXPECT_THAT(verify_model(path_),
+              ElementsAre(HasSubstr("is damaged"), HasSubstr("all arrays are whole")));
+}
+
+TEST_F(ModelFileTest, DamagedFirstBlock) {
+  write_model(path_, example());
+  const std::string text = bytes();
+  std::string padding = text;
+  padding[500] = 'x';
+  put(padding);
+  expect_broken("is damaged: its first block is not as it was written");
+  put(std::string("gentrain model\nfarmat 1") + text.substr(23));
+  expect_broken("is damaged: its first block names no format");
+}
+
+TEST_F(ModelFileTest, Truncated) {
+  write_model(path_, example());
+  const std::string text = bytes();
+  put(text.substr(0, text.size() - 1));
+  expect_broken(fmt::format("is truncated: {} bytes of {}", text.size() - 1, text.size()));
+  put(text.substr(0, 512));
+  expect_broken(fmt::format("is truncated: 512 bytes of {}", text.size()));
+  put(text.substr(0, 100));
+  expect_broken("is truncated: 100 bytes, the first block alone has 512");
+}
+
+TEST_F(ModelFileTest, TrailingBytes) {
+  write_model(path_, example());
+  const std::string text = bytes();
+  put(text + "xyz");
+  expect_broken(fmt::format("has 3 bytes behind its end at {}", text.size()));
+}
+
+TEST_F(ModelFileTest, NoModel) {
+  put("");
+  expect_broken("is no gentrain model");
+  put(std::string(5000, 'x'));
+  expect_broken("is no gentrain model");
+  write_model(path_, example());
+  put(bytes().substr(512));
+  expect_broken("is no gentrain model");
+}
+
+TEST_F(ModelFileTest, NewerFormat) {
+  write_model(path_, example());
+  std::string text = bytes();
+  text[22] = '2';
+  put(text);
+  expect_broken("has format 2, this program reads formats up to 1");
+}
+
+TEST_F(ModelFileTest, Missing) {
+  expect_broken("open failed: No such file or directory");
+}
+
+TEST_F(ModelFileTest, AFileInTheFoldersPlace) {
+  put("text");
+  const fs::path path = path_ / "model.h5";
+  EXPECT_THAT([&] { write_model(path, example()); },
+              ThrowsMessage<IoError>(
+                  AllOf(HasSubstr("cannot write " + path.string()), HasSubstr("Not a directory"))));
+}
+
+TEST_F(ModelFileTest, ArraysThatCannotBeWritten) {
+  write_model(path_, example());
+  const std::string before = bytes();
+  ModelFile model = example();
+  model.arrays[0].values.pop_back();
+  EXPECT_THAT([&] { write_model(path_, model); },
+              ThrowsMessage<ShapeError>(HasSubstr("conv1/weight has 5 values but shape [2, 3]")));
+  model = example();
+  model.arrays[1].name = model.arrays[0].name;
+  EXPECT_THAT([&] { write_model(path_, model); },
+              ThrowsMessage<IoError>(AllOf(HasSubstr("cannot write " + path_.string()),
+                                           HasSubstr("conv1/weight"), HasSubstr("exists"))));
+  model = example();
+  model.arrays[1].name.clear();
+  EXPECT_THAT([&] { write_model(path_, model); },
+              ThrowsMessage<ShapeError>(HasSubstr("'' is no name for an array")));
+  EXPECT_EQ(bytes(), before);
+}
+
+TEST_F(ModelFileTest, H5pyReadsIt) {
+  if (std::system("/usr/bin/python3 -c 'import h5py' 2>/dev/null") != 0) {
+    GTEST_SKIP() << "python3 has no h5py";
+  }
+  write_model(path_, example());
+  const std::string script = fmt::format(
+      "import h5py, json; f = h5py.File('{}', 'r'); "
+      "assert json.loads(f['header'][()])['classes'] == 10; "
+      "assert json.loads(f['order'][()])[1] == 'conv1/bias'; "
+      "w = f['weights/conv1/weight']; assert w.shape == (2, 3) and w[1, 2] == 6.5; "
+      "assert len(w.attrs['sha256']) == 64",
+      path_.string());
+  EXPECT_EQ(std::system(fmt::format("/usr/bin/python3 -c \"{}\"", script).c_str()), 0);
+}
+
+}  // namespace
+}  // namespace gentrain::io
