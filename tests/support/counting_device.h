@@ -17,6 +17,8 @@ class CountingDevice final : public Device {
   /// `device` must outlive this one. Memory and queues are its own.
   explicit CountingDevice(Device& device);
   ~CountingDevice() override;
+  CountingDevice(const CountingDevice&) = delete;
+  CountingDevice& operator=(const CountingDevice&) = delete;
 
   /// What was called since the start or the last clear().
   [[nodiscard]] const Calls& calls() const { return calls_; }
