@@ -94,4 +94,11 @@ Launcher detect_launcher();
 /// several processes without PMI, which could not find each other.
 std::unique_ptr<Communicator> make_communicator();
 
+/// "Open MPI 4.1.4"; MPI need not be initialised.
+std::string mpi_version();
+
+/// Rank 0 of `size` ranks that are not there: every operation ends at once and moves nothing. For
+/// estimates of what a run takes; what it computes is worthless.
+std::unique_ptr<Communicator> make_pretended(int size);
+
 }  // namespace gentrain::comm

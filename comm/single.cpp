@@ -1,4 +1,5 @@
-// The communicator of a lone process: nothing is initialised, nothing moves.
+// The communicator of a lone process, or of one that only pretends to have peers: nothing is
+// initialised, nothing moves.
 #include <array>
 #include <cstdio>
 
@@ -17,16 +18,17 @@ class Ended : public Transfer {
   bool poll() override { return true; }
 };
 
-class Single : public Communicator {
+class Alone : public Communicator {
  public:
+  explicit Alone(int size) : size_(size) {}
   [[nodiscard]] int rank() const override { return 0; }
-  [[nodiscard]] int size() const override { return 1; }
+  [[nodiscard]] int size() const override { return size_; }
   [[nodiscard]] std::string where() const override {
     std::array<char, 256> host{};
     gethostname(host.data(), host.size() - 1);
     return fmt::format("{}:{}", host.data(), getpid());
   }
-  [[nodiscard]] int ranks_on_host() const override { return 1; }
+  [[nodiscard]] int ranks_on_host() const override { return size_; }
 
   std::unique_ptr<Transfer> all_to_all(std::span<const std::vector<ConstBytes>> send,
                                        std::span<const std::vector<Bytes>> receive,
@@ -46,7 +48,9 @@ class Single : public Communicator {
   }
 
   void broadcast(Bytes /*data*/, int /*root*/) override {}
-  std::vector<std::string> all_gather_text(const std::string& text) override { return {text}; }
+  std::vector<std::string> all_gather_text(const std::string& text) override {
+    return std::vector<std::string>(static_cast<std::size_t>(size_), text);
+  }
   void barrier() override {}
   [[noreturn]] void abort(int exit_code) noexcept override {
     std::fflush(nullptr);
@@ -54,17 +58,24 @@ class Single : public Communicator {
   }
 
  private:
-  static void check(const char* operation, std::size_t parts) {
-    if (parts != 1) {
-      throw CommError(fmt::format("{}: {} parts for 1 rank", operation, parts));
+  void check(const char* operation, std::size_t parts) const {
+    if (parts != static_cast<std::size_t>(size_)) {
+      throw CommError(fmt::format("{}: {} parts for {} rank{}", operation, parts, size_,
+                                  size_ == 1 ? "" : "s"));
     }
   }
+
+  int size_;
 };
 
 }  // namespace
 
 std::unique_ptr<Communicator> make_single() {
-  return std::make_unique<Single>();
+  return std::make_unique<Alone>(1);
+}
+
+std::unique_ptr<Communicator> make_pretended(int size) {
+  return std::make_unique<Alone>(size);
 }
 
 }  // namespace gentrain::comm

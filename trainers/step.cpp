@@ -84,6 +84,16 @@ void StepRunner::run(Pass& pass, const StepPosition& position, std::int64_t inde
     }
   };
   pool_.start(work);
+  try {
+    drive(pass);
+  } catch (...) {
+    pool_.cancel();  // the workers use what stands on this stack
+    throw;
+  }
+  pool_.finish();
+}
+
+void StepRunner::drive(Pass& pass) {
   Backoff backoff;
   while (!pool_.failed()) {
     bool all = true;
@@ -91,11 +101,10 @@ void StepRunner::run(Pass& pass, const StepPosition& position, std::int64_t inde
       all = update->exchange().poll() && all;
     }
     if (all) {
-      break;
+      return;
     }
     backoff.pause();
   }
-  pool_.finish();
 }
 
 }  // namespace gentrain::trainers

@@ -59,7 +59,7 @@ class StepRunner {
   StepRunner(comm::Communicator& communicator, Device& device, int workers, std::int64_t shards);
 
   /// Runs one pass to its end: on return the new weights stand on every rank. `index` is the pass's
-  /// number in its step. Rethrows the first error of a worker.
+  /// number in its step. Rethrows the first error of a worker; on any error all workers have ended.
   void run(Pass& pass, const StepPosition& position, std::int64_t index);
 
   /// Shards of this rank.
@@ -74,6 +74,7 @@ class StepRunner {
  private:
   void compute(Pass& pass, const StepPosition& position, std::int64_t index, std::int64_t shard,
                Worker& worker);
+  void drive(Pass& pass);
 
   comm::Communicator& communicator_;
   Device& device_;

@@ -2,8 +2,6 @@
 // step of a small network is short, and sleep in the kernel after that.
 #include "trainers/worker_pool.h"
 
-#include <immintrin.h>
-
 namespace gentrain::trainers {
 
 namespace {
@@ -16,7 +14,7 @@ void wait_while(const std::atomic<T>& value, T old) {
     if (value.load(std::memory_order_acquire) != old) {
       return;
     }
-    _mm_pause();
+    __builtin_ia32_pause();
   }
   value.wait(old, std::memory_order_acquire);
 }
@@ -78,12 +76,21 @@ void WorkerPool::thread_main(int worker) {
   }
 }
 
-void WorkerPool::finish() {
+void WorkerPool::wait_for_workers() {
   int left = running_.load(std::memory_order_acquire);
   while (left != 0) {
     wait_while(running_, left);
     left = running_.load(std::memory_order_acquire);
   }
+}
+
+void WorkerPool::cancel() noexcept {
+  failed_.store(true, std::memory_order_release);
+  wait_for_workers();
+}
+
+void WorkerPool::finish() {
+  wait_for_workers();
   if (error_) {
     std::rethrow_exception(error_);
   }

@@ -30,6 +30,8 @@ class WorkerPool {
   [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_acquire); }
   /// Waits for the end and rethrows the first exception of a worker.
   void finish();
+  /// Ends a round early: failed() becomes true, and this waits until all workers have ended.
+  void cancel() noexcept;
   /// start() and finish().
   void run(const std::function<void(int)>& work) {
     start(work);
@@ -39,6 +41,7 @@ class WorkerPool {
  private:
   void thread_main(int worker);
   void run_one(int worker);
+  void wait_for_workers();
 
   int workers_;
   bool caller_works_;

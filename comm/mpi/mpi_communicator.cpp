@@ -336,12 +336,11 @@ class MpiCommunicator : public Communicator {
 
   void broadcast(Bytes data, int root) override {
     for (std::size_t done = 0; done < data.size; done += kChunk) {
-      MPI_Request request = MPI_REQUEST_NULL;
       check(MPI_Ibcast(static_cast<std::byte*>(data.data) + done,
                        static_cast<int>(std::min(kChunk, data.size - done)), MPI_BYTE, root, comm_,
-                       &request),
+                       &blocking_),
             "MPI_Ibcast");
-      wait(request);
+      wait();
     }
   }
 
@@ -349,10 +348,9 @@ class MpiCommunicator : public Communicator {
     const auto ranks = static_cast<std::size_t>(size_);
     const int length = to_int(text.size(), "all_gather_text");
     std::vector<int> lengths(ranks);
-    MPI_Request request = MPI_REQUEST_NULL;
-    check(MPI_Iallgather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, comm_, &request),
+    check(MPI_Iallgather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, comm_, &blocking_),
           "MPI_Iallgather");
-    wait(request);
+    wait();
     std::vector<int> offsets(ranks);
     std::size_t total = 0;
     for (std::size_t r = 0; r < ranks; ++r) {
@@ -361,9 +359,9 @@ class MpiCommunicator : public Communicator {
     }
     std::string all(static_cast<std::size_t>(to_int(total, "all_gather_text")), '\0');
     check(MPI_Iallgatherv(text.data(), length, MPI_CHAR, all.data(), lengths.data(), offsets.data(),
-                          MPI_CHAR, comm_, &request),
+                          MPI_CHAR, comm_, &blocking_),
           "MPI_Iallgatherv");
-    wait(request);
+    wait();
     std::vector<std::string> texts;
     for (std::size_t r = 0; r < ranks; ++r) {
       texts.push_back(
@@ -373,9 +371,8 @@ class MpiCommunicator : public Communicator {
   }
 
   void barrier() override {
-    MPI_Request request = MPI_REQUEST_NULL;
-    check(MPI_Ibarrier(comm_, &request), "MPI_Ibarrier");
-    wait(request);
+    check(MPI_Ibarrier(comm_, &blocking_), "MPI_Ibarrier");
+    wait();
   }
 
   [[noreturn]] void abort(int exit_code) noexcept override {
@@ -411,15 +408,16 @@ class MpiCommunicator : public Communicator {
     }
   }
 
-  void wait(MPI_Request& request) const {
+  void wait() {
     int flag = 0;
-    for (int polls = 0;; ++polls) {
+    for (int polls = 0;;) {
       control_.heed_abort();
-      check(MPI_Test(&request, &flag, MPI_STATUS_IGNORE), "MPI_Test");
+      check(MPI_Test(&blocking_, &flag, MPI_STATUS_IGNORE), "MPI_Test");
       if (flag != 0) {
         return;
       }
       if (polls < kSpins) {
+        ++polls;
         std::this_thread::yield();
       } else {
         std::this_thread::sleep_for(std::chrono::microseconds(50));
@@ -429,6 +427,7 @@ class MpiCommunicator : public Communicator {
 
   Control control_;
   MPI_Comm comm_ = MPI_COMM_NULL;
+  MPI_Request blocking_ = MPI_REQUEST_NULL;  // of the blocking operation under way
   int rank_ = 0;
   int size_ = 1;
   int ranks_on_host_ = 1;

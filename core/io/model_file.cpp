@@ -336,4 +336,12 @@ std::vector<std::string> verify_model(const std::filesystem::path& path) {
   return lines;
 }
 
+std::string hdf5_version() {
+  unsigned major = 0;
+  unsigned minor = 0;
+  unsigned release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return fmt::format("HDF5 {}.{}.{}", major, minor, release);
+}
+
 }  // namespace gentrain::io

@@ -20,7 +20,7 @@ bool OptionSet::parse(const Arguments& arguments) {
   po::options_description all;
   all.add(visible).add(hidden_);
   try {
-    po::store(po::command_line_parser(arguments).options(all).positional(positional).run(),
+    po::store(po::command_line_parser(arguments).options(all).positional(positional_).run(),
               values_);
     if (has("help")) {
       std::cout << "usage: " << usage_ << "\n" << summary_ << "\n\n" << visible;
@@ -40,17 +40,25 @@ std::string OptionSet::log_level() const {
   return has("log-level") ? get<std::string>("log-level") : "info";
 }
 
-Job OptionSet::job() const {
-  if (!has("job")) {
-    throw JobError(fmt::format("a job file is missing (usage: {})", usage_));
+void OptionSet::add_argument(const std::string& name) {
+  hidden_.add_options()(name.c_str(), po::value<std::string>(), name.c_str());
+  positional_.add(name.c_str(), 1);
+}
+
+std::string OptionSet::required(const std::string& name) const {
+  if (!has(name)) {
+    throw JobError(fmt::format("the {} is missing (usage: {})", name, usage_));
   }
-  return load_job(get<std::string>("job"),
+  return get<std::string>(name);
+}
+
+Job OptionSet::job() const {
+  return load_job(required("job"),
                   has("set") ? get<std::vector<std::string>>("set") : std::vector<std::string>{});
 }
 
 void add_job_options(OptionSet& options) {
-  options.hidden_.add_options()("job", po::value<std::string>(), "job file");
-  options.positional.add("job", 1);
+  options.add_argument("job");
   options.visible.add_options()("set", po::value<std::vector<std::string>>()->composing(),
                                 "KEY=VALUE: a key of the job, as --set batch.shards=8");
 }

@@ -17,7 +17,9 @@ class OptionSet {
   OptionSet(std::string usage, std::string summary);
 
   boost::program_options::options_description visible{"options"};
-  boost::program_options::positional_options_description positional;
+
+  /// The next argument without a name, as a string.
+  void add_argument(const std::string& name);
 
   /// Reads the arguments; false if --help was asked for and printed.
   bool parse(const Arguments& arguments);
@@ -26,16 +28,18 @@ class OptionSet {
   [[nodiscard]] const T& get(const std::string& name) const {
     return values_[name].as<T>();
   }
+  /// An argument or option that must be given. Throws JobError naming it, with the usage.
+  [[nodiscard]] std::string required(const std::string& name) const;
   /// "info" unless --log-level or --quiet say otherwise.
   [[nodiscard]] std::string log_level() const;
   /// The job that the arguments name, with --set applied.
   [[nodiscard]] Job job() const;
 
  private:
-  friend void add_job_options(OptionSet& options);
   std::string usage_;
   std::string summary_;
   boost::program_options::options_description hidden_;
+  boost::program_options::positional_options_description positional_;
   boost::program_options::variables_map values_;
 };
 

@@ -3,17 +3,40 @@
 
 #include <fmt/format.h>
 
+#include "comm/communicator.h"
+#include "core/io/model_file.h"
+#include "kernels/device.h"
+#include "trainers/contract.h"
+
 namespace gentrain::jobs {
 
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> table = {
       {"train", "train JOB", "trains; the same as gentrain JOB", train_verb},
+      {"check", "check JOB [--ranks N]", "what a job is, needs and lacks; trains nothing",
+       check_verb},
+      {"bench", "bench JOB [--steps N]", "times whole steps", bench_verb},
+      {"eval", "eval MODEL [DATA]", "loss and accuracy of a trained model", eval_verb},
+      {"predict", "predict MODEL [FILE] [-n 8]", "labels and probabilities of images",
+       predict_verb},
+      {"verify", "verify FILE", "whether a model file is whole", verify_verb},
+      {"list", "list [WHAT]", "models, data, optimizers, keys, ...", list_verb},
   };
   return table;
 }
 
 std::string version_text() {
-  return fmt::format("gentrain {}\n", GENTRAIN_VERSION);
+  const auto device = trainers::make_device({});
+  const DeviceIdentity& identity = device->identity();
+  return fmt::format(
+      "gentrain {}\n"
+      "built        {} with g++ or clang {}\n"
+      "libraries    {}, {}, {}\n"
+      "processor    {}, kernels for x86-64-{}\n"
+      "rules        f32, no contraction but explicit fused multiply-adds, sums over one tree of "
+      "shards\n",
+      GENTRAIN_VERSION, GENTRAIN_BUILD, __VERSION__, identity.libraries, io::hdf5_version(),
+      comm::mpi_version(), identity.name, identity.isa);
 }
 
 }  // namespace gentrain::jobs

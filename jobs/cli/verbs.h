@@ -29,11 +29,24 @@ struct Verb {
 
 /// gentrain JOB: trains. Also `gentrain train JOB`.
 int train_verb(Session& session, const Arguments& arguments);
+/// gentrain bench JOB: times whole steps; the last line printed is one JSON object.
+int bench_verb(Session& session, const Arguments& arguments);
+
+/// gentrain check JOB: the resolved job and what it will take; trains nothing.
+int check_verb(Session& session, const Arguments& arguments);
+/// gentrain eval MODEL [DATA]: loss and accuracy; the last line is one JSON object.
+int eval_verb(Session& session, const Arguments& arguments);
+/// gentrain predict MODEL [FILE]: labels and probabilities.
+int predict_verb(Session& session, const Arguments& arguments);
+/// gentrain verify FILE: whether a model file is whole.
+int verify_verb(Session& session, const Arguments& arguments);
+/// gentrain list [WHAT]: the names that jobs and commands know.
+int list_verb(Session& session, const Arguments& arguments);
 
 /// All verbs, in the order of --help.
 const std::vector<Verb>& verbs();
 
-/// "gentrain 0.1.0 ...": build, libraries, instruction set.
+/// Version, build, libraries, instruction set and the numeric rules, one line each.
 std::string version_text();
 
 }  // namespace gentrain::jobs

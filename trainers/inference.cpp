@@ -1,0 +1,147 @@
+// Evaluation and prediction with a model file.
+#include "trainers/inference.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "kernels/error.h"
+#include "trainers/contract.h"
+
+namespace gentrain::trainers {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kTestImages = "t10k-images-idx3-ubyte";
+constexpr const char* kTestLabels = "t10k-labels-idx1-ubyte";
+/// Images that a worker computes at a time; part of what the loss's last bits depend on.
+constexpr std::int64_t kChunk = 256;
+/// More than a host has cores: ranks and threads are not bound by the shards of a training run.
+constexpr std::int64_t kShards = 65536;
+
+bool holds_test_set(const fs::path& folder) {
+  std::error_code error;
+  const fs::path images = folder / kTestImages;
+  return fs::exists(images, error) || fs::exists(images.string() + ".gz", error);
+}
+
+InferenceData mnist_test_set(const fs::path& folder) {
+  return {data::load_idx(folder / kTestImages, folder / kTestLabels),
+          fmt::format("data: MNIST's test set in {}", folder.string())};
+}
+
+InferenceData digits_test_set(std::string note, int threads) {
+  const DataOptions defaults;
+  return {data::make_digits(defaults.seed, 1, defaults.test_count, threads).test, std::move(note)};
+}
+
+InferenceData any_test_set(int threads) {
+  std::string searched;
+  for (const fs::path& folder : mnist_folders({})) {
+    if (holds_test_set(folder)) {
+      return mnist_test_set(folder);
+    }
+    searched += (searched.empty() ? "" : ", ") + folder.string();
+  }
+  return digits_test_set(
+      fmt::format("data: MNIST was not found in {}; taking the built-in digits", searched),
+      threads);
+}
+
+std::string lower_extension(const fs::path& path) {
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return extension;
+}
+
+bool is_image(const std::string& extension) {
+  constexpr std::array<std::string_view, 9> kImages = {".png",  ".jpg", ".jpeg", ".bmp", ".gif",
+                                                       ".webp", ".tif", ".tiff", ".pgm"};
+  return std::find(kImages.begin(), kImages.end(), extension) != kImages.end();
+}
+
+}  // namespace
+
+InferenceData load_inference_data(const std::string& source, int threads) {
+  if (source.empty()) {
+    return any_test_set(threads);
+  }
+  std::error_code error;
+  const fs::path path(source);
+  if (fs::is_directory(path, error)) {
+    if (!holds_test_set(path)) {
+      throw IoError(fmt::format("{}: the folder holds no {} (or .gz), MNIST's test set", source,
+                                kTestImages));
+    }
+    return mnist_test_set(path);
+  }
+  if (!fs::exists(path, error)) {
+    if (source == "digits") {
+      return digits_test_set("data: the built-in digits", threads);
+    }
+    throw IoError(
+        fmt::format("{} is not there: a folder of MNIST's files, an idx file of images, "
+                    "an .h5 file or 'digits' was expected",
+                    source));
+  }
+  const std::string extension = lower_extension(path);
+  if (extension == ".h5" || extension == ".hdf5") {
+    return {data::load_hdf5(path, {}).train, fmt::format("data: {}", source)};
+  }
+  if (is_image(extension)) {
+    throw JobError(
+        fmt::format("{}: the image module, which reads {} files, is not in this "
+                    "version; idx files of images and .h5 files are read",
+                    source, extension));
+  }
+  return {data::load_idx_images(path), fmt::format("data: {}", source)};
+}
+
+Inference::Inference(const std::filesystem::path& model, const InferenceOptions& options,
+                     comm::Communicator& communicator)
+    : file_(model.string()), communicator_(communicator) {
+  TrainOptions train;
+  train.isa = options.isa;
+  train.threads = options.threads;
+  train.batch.shards = kShards;
+  device_ = make_device(train);
+  runner_ = std::make_unique<StepRunner>(communicator, *device_, worker_count(train, communicator),
+                                         kShards);
+  model_ = load_model(model, *device_, runner_->queue());
+}
+
+void Inference::check_shape(const data::Dataset& samples) const {
+  const Shape& needed = description().image;
+  if (samples.sample_shape() != needed) {
+    throw JobError(fmt::format("{} takes images of {} but {} holds images of {}", file_,
+                               needed.str(), samples.description(), samples.sample_shape().str()));
+  }
+}
+
+Evaluation Inference::evaluate(const data::Dataset& samples) {
+  check_shape(samples);
+  for (std::int64_t i = 0; i < samples.size(); ++i) {
+    const std::int32_t label = samples.label(i);
+    if (label < 0) {
+      throw JobError(fmt::format("{}: there are no labels to compare with", samples.description()));
+    }
+    if (label >= description().classes) {
+      throw JobError(fmt::format("{}: label {} of sample {}, but {} tells only {} classes apart",
+                                 samples.description(), label, i, file_, description().classes));
+    }
+  }
+  return trainers::evaluate(communicator_, *runner_, *model_.network, samples,
+                            description().test_normalization, kChunk);
+}
+
+std::vector<float> Inference::predict(const data::Dataset& samples, std::int64_t count) {
+  check_shape(samples);
+  return trainers::predict(*runner_, *model_.network, samples, description().test_normalization, 0,
+                           count);
+}
+
+}  // namespace gentrain::trainers

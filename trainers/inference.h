@@ -1,0 +1,65 @@
+// A trained model at work: what eval and predict share.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "trainers/data_source.h"
+#include "trainers/evaluate.h"
+#include "trainers/model_io.h"
+#include "trainers/options.h"
+#include "trainers/step.h"
+
+namespace gentrain::trainers {
+
+struct InferenceOptions {
+  IsaChoice isa = IsaChoice::kAuto;
+  std::int64_t threads = 0;  // of a rank; 0: max(1, allowed cores / ranks on this host)
+};
+
+/// Samples to compute with, and a line for the log where the choice was left open.
+struct InferenceData {
+  std::shared_ptr<const data::Dataset> samples;
+  std::string note;
+};
+
+/// The samples that `source` names: a folder with MNIST's test set (idx files), "digits" (the
+/// built-in test set), an HDF5 file (.h5, .hdf5), or an idx file of images, whose labels are then
+/// unknown (-1) . Empty: MNIST's test set if it is found, else that of the built-in digits.
+///
+/// Throws IoError: missing, damaged. Throws JobError for image files, which this version does not
+/// read.
+InferenceData load_inference_data(const std::string& source, int threads);
+
+/// A model file on this rank's device, ready to compute.
+class Inference {
+ public:
+  /// Throws IoError, DeviceError (see load_model, make_device).
+  Inference(const std::filesystem::path& model, const InferenceOptions& options,
+            comm::Communicator& communicator);
+
+  [[nodiscard]] const ModelDescription& description() const { return model_.description; }
+  [[nodiscard]] int workers() const { return runner_->pool().workers(); }
+
+  /// Every sample once, over all ranks. Collective.
+  /// Throws JobError if the samples are not what the model takes, or have no labels.
+  Evaluation evaluate(const data::Dataset& samples);
+
+  /// Probabilities [count, classes] of the first `count` samples. On this rank alone.
+  /// Throws JobError if the samples are not what the model takes or there are fewer.
+  std::vector<float> predict(const data::Dataset& samples, std::int64_t count);
+
+ private:
+  void check_shape(const data::Dataset& samples) const;
+
+  std::string file_;
+  comm::Communicator& communicator_;
+  std::unique_ptr<Device> device_;
+  std::unique_ptr<StepRunner> runner_;
+  LoadedModel model_;
+};
+
+}  // namespace gentrain::trainers
