@@ -2,6 +2,8 @@
 #include "comm/buckets.h"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -33,22 +35,28 @@ TEST(Buckets, EveryRankSumsTheStatistics) {
   EXPECT_EQ(buckets[1].segments[1], buckets[1].elements);
 }
 
+/// Checks that the segments of all buckets, ascending, tile [0, elements).
+void expect_tiles(std::vector<Bucket> buckets, std::int64_t elements) {
+  std::reverse(buckets.begin(), buckets.end());
+  std::int64_t next = 0;
+  for (const Bucket& bucket : buckets) {
+    EXPECT_EQ(bucket.elements.first, next);
+    for (const Range& segment : bucket.segments) {
+      EXPECT_EQ(segment.first, next);
+      EXPECT_TRUE(segment.size() == 0 || segment.first % kReduceBlock == 0);
+      next = segment.last;
+    }
+    EXPECT_EQ(bucket.elements.last, next);
+  }
+  EXPECT_EQ(next, elements);
+}
+
 TEST(Buckets, SegmentsTileTheArenaInBlocks) {
-  for (const std::int64_t elements : {0L, 16L, 4096L, 4112L, 70000L}) {
+  for (const std::int64_t elements : {0, 16, 4096, 4112, 70000}) {
     for (int ranks = 1; ranks <= 9; ++ranks) {
       auto buckets = make_buckets(elements, 3 * kReduceBlock, 0, ranks);
       buckets.pop_back();
-      std::int64_t next = 0;
-      for (auto bucket = buckets.rbegin(); bucket != buckets.rend(); ++bucket) {
-        EXPECT_EQ(bucket->elements.first, next);
-        for (const Range& segment : bucket->segments) {
-          EXPECT_EQ(segment.first, next);
-          EXPECT_TRUE(segment.size() == 0 || segment.first % kReduceBlock == 0);
-          next = segment.last;
-        }
-        EXPECT_EQ(bucket->elements.last, next);
-      }
-      EXPECT_EQ(next, elements);
+      expect_tiles(std::move(buckets), elements);
     }
   }
 }

@@ -36,8 +36,11 @@ std::vector<unsigned char> message(int from, int to, int piece) {
 
 TEST(Mpi, KnowsTheRanks) {
   Communicator& ranks = communicator();
-  EXPECT_EQ(ranks.size(), std::atoi(std::getenv("OMPI_COMM_WORLD_SIZE")));
-  EXPECT_EQ(ranks.rank(), std::atoi(std::getenv("OMPI_COMM_WORLD_RANK")));
+  const char* size = std::getenv("OMPI_COMM_WORLD_SIZE");
+  const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
+  ASSERT_TRUE(size != nullptr && rank != nullptr);
+  EXPECT_EQ(std::to_string(ranks.size()), size);
+  EXPECT_EQ(std::to_string(ranks.rank()), rank);
   EXPECT_EQ(ranks.ranks_on_host(), ranks.size());
   const std::vector<std::string> where = ranks.all_gather_text(ranks.where());
   EXPECT_EQ(where[index(ranks.rank())], ranks.where());

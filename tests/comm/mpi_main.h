@@ -2,6 +2,8 @@
 // an exit code that says whether this rank's tests passed.
 #pragma once
 
+#include <memory>
+
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -9,21 +11,17 @@
 
 namespace gentrain::test {
 
-/// The communicator of the tests under way.
-inline comm::Communicator*& communicator_slot() {
-  static comm::Communicator* slot = nullptr;
-  return slot;
-}
+/// The communicator of the tests, made at the first call and given up at the end of the program.
 inline comm::Communicator& communicator() {
-  return *communicator_slot();
+  static const std::unique_ptr<comm::Communicator> ranks = comm::make_communicator();
+  return *ranks;
 }
 
 /// Runs all tests on every rank; a rank that hangs ends after a minute and takes the others along.
 inline int run_mpi_tests(int argc, char** argv) {
   alarm(60);
   ::testing::InitGoogleTest(&argc, argv);
-  const auto communicator = comm::make_communicator();
-  communicator_slot() = communicator.get();
+  communicator().barrier();
   return RUN_ALL_TESTS();
 }
 
