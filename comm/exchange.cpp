@@ -2,6 +2,7 @@
 #include "comm/exchange.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -134,11 +135,14 @@ class Exchange::Implementation {
     advance_norm();
     const auto done = [](const Work& work) { return work.phase == Phase::kDone; };
     const auto updated = [](const Work& work) { return work.updated; };
-    open_ = !std::all_of(work_.begin(), work_.end(), done);
-    if (!open_ && std::any_of(work_.begin(), work_.end(), updated)) {
+    if (!std::all_of(work_.begin(), work_.end(), done)) {
+      return false;
+    }
+    if (std::any_of(work_.begin(), work_.end(), updated)) {
       parameters_.mark_changed();
     }
-    return !open_;
+    open_ = false;
+    return true;
   }
 
   [[nodiscard]] const std::vector<float>& statistics() const { return statistics_; }
@@ -405,7 +409,7 @@ class Exchange::Implementation {
   std::vector<Work> work_;
   int first_tag_ = 0;
 
-  bool open_ = false;
+  std::atomic<bool> open_{false};  // workers see it in shard()
   Queue* queue_ = nullptr;
   UpdateSegment update_;
   std::vector<std::size_t> complete_;

@@ -14,9 +14,11 @@ namespace gentrain::test {
 
 /// Any number, of very different sizes: sums in another order have other bits.
 inline float wild(std::uint64_t step, std::uint64_t shard, std::uint64_t element) {
-  const auto word = RngKey(step).fold(shard).block(element);
-  const float scale = 1.0F / static_cast<float>(1U << (word[1] % 16));
-  return (uniform_float(word[0]) - 0.5F) * scale;
+  std::uint64_t word = ((step << 40) + (shard << 32) + element + 1) * 0x9E3779B97F4A7C15U;
+  word = (word ^ (word >> 29)) * 0xBF58476D1CE4E5B9U;
+  word ^= word >> 32;
+  const float scale = 1.0F / static_cast<float>(1U << (word >> 60));
+  return (uniform_float(static_cast<std::uint32_t>(word)) - 0.5F) * scale;
 }
 
 /// Five parameters over five blocks, with gaps between them and a last block that is short.
