@@ -54,14 +54,18 @@ void check_copy(const Tensor& tensor, DType dtype, std::int64_t elements) {
 template <class T>
 void copy_from_host(Device& device, Queue& queue, std::span<const T> source, const Tensor& target) {
   check_copy(target, kDTypeOf<T>, static_cast<std::int64_t>(source.size()));
-  device.to_device(queue, source.data(), target.data(), source.size_bytes());
+  if (!source.empty()) {
+    device.to_device(queue, source.data(), target.data(), source.size_bytes());
+  }
 }
 
 template <class T>
 std::vector<T> copy_to_host(Device& device, Queue& queue, const Tensor& source) {
   check_copy(source, kDTypeOf<T>, source.elements());
   std::vector<T> result(static_cast<std::size_t>(source.elements()));
-  device.to_host(queue, source.data(), result.data(), source.bytes());
+  if (!result.empty()) {
+    device.to_host(queue, source.data(), result.data(), source.bytes());
+  }
   return result;
 }
 
