@@ -83,7 +83,9 @@ Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner, const 
     }
   });
   std::string text(sums.size() * sizeof(ChunkSums), '\0');
-  std::memcpy(text.data(), sums.data(), text.size());
+  if (!sums.empty()) {
+    std::memcpy(text.data(), sums.data(), text.size());
+  }
   ChunkSums total;
   for (const std::string& part : communicator.all_gather_text(text)) {
     for (std::size_t at = 0; at < part.size(); at += sizeof(ChunkSums)) {

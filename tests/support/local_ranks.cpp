@@ -74,7 +74,8 @@ class LocalRanks::Exchanged : public Transfer {
         throw CommError(fmt::format("{} bytes came, {} were expected", packet.pieces[i].size,
                                     incoming.pieces[i].size));
       }
-      std::memcpy(incoming.pieces[i].data, packet.pieces[i].data, packet.pieces[i].size);
+      std::copy_n(static_cast<const std::byte*>(packet.pieces[i].data), packet.pieces[i].size,
+                  static_cast<std::byte*>(incoming.pieces[i].data));
     }
     packet.ended = true;
     box.pop_front();
