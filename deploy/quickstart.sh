@@ -49,8 +49,8 @@ output=${output:-runs/$(basename "$job" .yaml)}
 step "Training: b/gentrain $job --overwrite"
 b/gentrain "$job" --overwrite
 
-step "Prediction: b/gentrain predict $output/model.h5 -n 8"
-b/gentrain predict "$output/model.h5" -n 8
+step "Prediction: b/gentrain predict $output/model.h5 -n 8 --draw"
+b/gentrain predict "$output/model.h5" -n 8 --draw
 
 cat <<END
 
