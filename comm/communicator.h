@@ -97,8 +97,9 @@ std::unique_ptr<Communicator> make_communicator();
 /// "Open MPI 4.1.4"; MPI need not be initialised.
 std::string mpi_version();
 
-/// Rank 0 of `size` ranks that are not there: every operation ends at once and moves nothing. For
-/// estimates of what a run takes; what it computes is worthless.
-std::unique_ptr<Communicator> make_pretended(int size);
+/// Rank `rank` of `size` ranks whose others are not there: every operation ends at once and moves
+/// nothing; what other ranks would have sent is zero. For estimates of what a run takes; what it
+/// computes is worthless.
+std::unique_ptr<Communicator> make_pretended(int size, int rank);
 
 }  // namespace gentrain::comm

@@ -1,56 +1,180 @@
 // Estimates by trial.
 #include "trainers/estimate.h"
 
+#include <algorithm>
 #include <memory>
+#include <numeric>
 
 #include "comm/communicator.h"
 #include "kernels/error.h"
+#include "trainers/classifier.h"
+#include "trainers/contract.h"
+#include "trainers/evaluate.h"
 #include "trainers/training.h"
 
 namespace gentrain::trainers {
 
 namespace {
 
-/// The run itself, or one on stand-in images if the job's own are not there.
+constexpr double kMib = 1024.0 * 1024.0;
+/// Of two steps in a row at most one has a short last batch.
+constexpr std::int64_t kTrialSteps = 3;
+constexpr std::int64_t kMnistBytes = std::int64_t{70000} * (28 * 28 + sizeof(std::int32_t));
+
+std::unique_ptr<comm::Communicator> pretend(int ranks, int rank) {
+  return ranks == 1 ? comm::make_single() : comm::make_pretended(ranks, rank);
+}
+
+/// The run itself, or one on stand-in images if the job's own are not there; null if nothing is
+/// known of them.
 std::unique_ptr<ClassifierRun> make_run(TrainOptions options, comm::Communicator& communicator,
-                                        std::string& missing) {
+                                        Estimate& estimate) {
   try {
     return std::make_unique<ClassifierRun>(options, communicator);
   } catch (const IoError& error) {
-    missing = error.what();
+    estimate.missing = error.what();
   }
   if (options.data.source == DataOptions::Source::kHdf5) {
-    throw IoError(missing);  // nothing is known of the images' shape
+    return nullptr;
   }
   options.data.source = DataOptions::Source::kDigits;
   options.data.train_count = options.batch.global;
-  options.data.test_count = 1;
+  options.data.test_count = options.batch.global;
   options.data.validation = 0;
+  estimate.resident_mib += static_cast<double>(kMnistBytes) / kMib;
   return std::make_unique<ClassifierRun>(options, communicator);
+}
+
+std::int64_t live_bytes(ClassifierRun& run) {
+  return static_cast<std::int64_t>(run.device().memory().stats().live_bytes);
+}
+
+/// What came and went since the last reset of the peak, begins a new measurement.
+std::int64_t passing_bytes(ClassifierRun& run) {
+  CachingAllocator& memory = run.device().memory();
+  const MemoryStats stats = memory.stats();
+  memory.reset_peak();
+  return static_cast<std::int64_t>(stats.peak_bytes - stats.live_bytes);
+}
+
+/// Measures one worker's steps and adds what `workers` of them hold.
+class MemoryTrial final : public Observer {
+ public:
+  MemoryTrial(ClassifierRun& run, int workers, TensorMemory& memory)
+      : run_(run), workers_(workers), memory_(memory) {}
+
+  void begin_stage(const Stage& /*stage*/, std::int64_t /*steps_planned*/) override {
+    before_ = live_bytes(run_);
+    passing_bytes(run_);
+  }
+  void after_step(const StepReport& report) override {
+    memory_.worker = std::max(memory_.worker, passing_bytes(run_));
+    if (!report.ends_stage) {
+      return;
+    }
+    comm::Exchange& exchange =
+        run_.updates()[static_cast<std::size_t>(report.stage_index)]->exchange();
+    const int more = gradient_copies(run_.runner().owned(), run_.runner().shards(), workers_) -
+                     exchange.live_copies();
+    const auto copy = CachingAllocator::size_class(
+        (static_cast<std::size_t>(run_.parameters().arena_elements()) + kClassifierStatistics) *
+        sizeof(float));
+    memory_.gradients += live_bytes(run_) - before_;
+    memory_.gradients += std::max(more, 0) * static_cast<std::int64_t>(copy);
+  }
+
+ private:
+  ClassifierRun& run_;
+  int workers_;
+  TensorMemory& memory_;
+  std::int64_t before_ = 0;
+};
+
+/// One chunk of the evaluation, on one worker.
+std::int64_t evaluation_bytes(ClassifierRun& run) {
+  const auto& test = run.data().test;
+  std::vector<std::int64_t> first(
+      static_cast<std::size_t>(std::min(run.evaluation_chunk(), test->size())));
+  std::iota(first.begin(), first.end(), std::int64_t{0});
+  passing_bytes(run);
+  evaluate(run.communicator(), run.runner(), run.network(), *data::subset(test, std::move(first)),
+           run.data().test_normalization, run.evaluation_chunk());
+  return passing_bytes(run);
+}
+
+std::int64_t try_stages(ClassifierRun& run, int workers, TensorMemory& memory) {
+  memory.weights = live_bytes(run);
+  std::vector<Stage> stages = run.make_stages("");
+  memory.optimizer = live_bytes(run) - memory.weights;
+  std::int64_t planned = 0;
+  for (Stage& stage : stages) {
+    const std::int64_t steps = planned_steps(stage.stop, run.loop_options());
+    planned += steps;
+    stage.stop = {std::nullopt, std::min(steps, kTrialSteps)};
+  }
+  MemoryTrial trial(run, workers, memory);
+  run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&trial});
+  if (run.options().best.metric != Metric::kNone) {
+    memory.best = memory.weights;
+  }
+  memory.worker = std::max(memory.worker, evaluation_bytes(run));
+  memory.total =
+      memory.weights + memory.optimizer + memory.gradients + memory.best + workers * memory.worker;
+  return planned;
+}
+
+std::int64_t most_bytes_sent(ClassifierRun& run, int ranks) {
+  std::int64_t most = 0;
+  for (const StageOptions& stage : run.options().stages) {
+    for (int rank = 0; rank < ranks; ++rank) {
+      comm::ExchangeOptions options;
+      options.mode = run.options().exchange;
+      options.shards = run.options().batch.shards;
+      options.statistics = kClassifierStatistics;
+      options.needs_norm = stage.clip_norm > 0;
+      const auto communicator = pretend(ranks, rank);
+      const comm::Exchange exchange(*communicator, run.device(), run.parameters(), options);
+      most = std::max(most, exchange.bytes_sent_per_step());
+    }
+  }
+  return most;
 }
 
 }  // namespace
 
+int gradient_copies(const comm::Range& owned, std::int64_t shards, int workers) {
+  std::int64_t most = 0;
+  for (std::int64_t next = owned.first; next < owned.last; ++next) {
+    const std::int64_t busy = std::min<std::int64_t>(workers, owned.last - next);
+    const auto sums = next == owned.first ? 0 : comm::cover({owned.first, next}, shards).size();
+    most = std::max(most, busy + static_cast<std::int64_t>(sums));
+  }
+  return static_cast<int>(most);
+}
+
 Estimate estimate_classifier(const TrainOptions& options, int ranks) {
-  constexpr double kMib = 1024.0 * 1024.0;
-  const auto communicator = ranks == 1 ? comm::make_single() : comm::make_pretended(ranks);
+  check_supported(options, ranks);
+  const auto communicator = pretend(ranks, ranks - 1);  // no rank has more shards than the last
   Estimate estimate;
-  const auto run = make_run(options, *communicator, estimate.missing);
+  estimate.threads = worker_count(options, *communicator);
+  TrainOptions one_worker = options;
+  one_worker.threads = 1;
+  const auto run = make_run(one_worker, *communicator, estimate);
+  if (run == nullptr) {
+    estimate.contract = contract_text(options, make_device(options)->identity());
+    return estimate;
+  }
   estimate.contract = run->contract();
   estimate.layers = run->network().layers();
   estimate.parameters = run->parameters().count();
   estimate.data = run->data().train->description();
-  estimate.threads = run->workers();
-  std::vector<Stage> stages = run->make_stages("");
-  constexpr std::int64_t kTrialSteps = 2;
-  for (Stage& stage : stages) {
-    estimate.steps += planned_steps(stage.stop, run->loop_options());
-    stage.stop = {std::nullopt, kTrialSteps};
-  }
-  run_stages(stages, run->loop_options(), run->runner(), &run->loader(), {});
-  estimate.exchanged_bytes = run->updates().back()->exchange().bytes_sent_per_step();
-  estimate.tensor_mib = static_cast<double>(run->device().memory().stats().peak_bytes) / kMib;
-  estimate.resident_mib = peak_rss_mib();
+  estimate.shards = run->runner().owned().size();
+  estimate.steps = try_stages(*run, estimate.threads, estimate.memory);
+  estimate.exchanged_bytes = most_bytes_sent(*run, ranks);
+  const auto held = static_cast<std::int64_t>(run->device().memory().stats().live_bytes);
+  const std::int64_t tried = held + estimate.memory.worker;
+  estimate.resident_mib +=
+      peak_rss_mib() + static_cast<double>(estimate.memory.total - tried) / kMib;
   return estimate;
 }
 

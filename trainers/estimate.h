@@ -1,33 +1,50 @@
-// What a run will take, found by trying: two steps of a job on one rank whose peers are only
-// pretended.
+// What a run will take, found by trying: a few steps of a job on one worker of one rank whose peers
+// are only pretended, and what more workers add.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "comm/shards.h"
 #include "trainers/models/network.h"
 #include "trainers/options.h"
 
 namespace gentrain::trainers {
 
-/// Of one rank (rank 0), with all ranks on this host.
+/// Where the tensor memory of a rank goes, in bytes as the allocator counts them. Over all stages,
+/// whose optimizers and gradients stay until the run ends.
+struct TensorMemory {
+  std::int64_t weights = 0;
+  std::int64_t optimizer = 0;
+  std::int64_t gradients = 0;  // sums over shards that are under way, partial sums received
+  std::int64_t best = 0;       // the best weights so far, where they are kept
+  std::int64_t worker = 0;     // activations and their gradients, of one worker
+  std::int64_t total = 0;      // largest use at any time
+};
+
+/// Of the rank with the most shards, all ranks being on this host.
 struct Estimate {
   std::string contract;
-  std::vector<LayerInfo> layers;
+  std::vector<LayerInfo> layers;  // empty: the images' shape is not known, nor anything below
   std::int64_t parameters = 0;
   std::string data;     // where it comes from
   std::string missing;  // what is missing, empty if nothing is
   int threads = 1;
-  double tensor_mib = 0;             // largest use of tensor memory
+  std::int64_t shards = 0;  // of the rank
+  TensorMemory memory;
   double resident_mib = 0;           // largest resident memory
-  std::int64_t exchanged_bytes = 0;  // sent per step
+  std::int64_t exchanged_bytes = 0;  // sent per step by the rank that sends most
   std::int64_t steps = 0;            // planned, over all stages
 };
 
 /// Throws what a run would throw before its first step, but for missing data: where images of
-/// MNIST's shape are needed, drawn digits stand in for them, and `missing` says so.
+/// MNIST's shape are needed, drawn digits stand in for them, and `missing` says so; of HDF5 files
+/// nothing is known then.
 Estimate estimate_classifier(const TrainOptions& options, int ranks);
+
+/// Gradient arenas that a rank holds at most while its workers keep step: one for each shard under
+/// way, one for each partial sum over the shards before them.
+int gradient_copies(const comm::Range& owned, std::int64_t shards, int workers);
 
 }  // namespace gentrain::trainers

@@ -54,11 +54,11 @@ void FiniteCheck::after_step(const StepReport& report) {
       break;
     }
   }
-  throw NumericError(
-      fmt::format("the loss is {} at step {} (epoch {}); the first tensor that is not finite: {}. "
-                  "A lower learning "
-                  "rate or clip_norm may help",
-                  loss, report.step, report.epoch + 1, first));
+  throw NumericError(fmt::format(
+      "the loss is {} at step {} (epoch {}); the first tensor that is not finite: {}. "
+      "A lower learning "
+      "rate or clip_norm may help",
+      std::isnan(loss) ? std::fabs(loss) : loss, report.step + 1, report.epoch + 1, first));
 }
 
 void StepTimes::after_step(const StepReport& report) {

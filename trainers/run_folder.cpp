@@ -88,7 +88,7 @@ void RunFolder::append_metrics(const nlohmann::json& line) {
 void RunFolder::append_error(const std::string& line) const noexcept {
   try {
     std::error_code error;
-    if (fs::exists(path_ / "status.json", error)) {
+    if (fs::exists(log(), error)) {
       std::ofstream(log(), std::ios::app) << line << '\n';
     }
   } catch (...) {  // the error itself is printed anyway

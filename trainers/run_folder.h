@@ -36,7 +36,7 @@ class RunFolder {
 
   /// Adds a line to metrics.jsonl.
   void append_metrics(const nlohmann::json& line);
-  /// Adds an error of any rank to log.txt, if the folder is there.
+  /// Adds an error of any rank to log.txt, if that is there.
   void append_error(const std::string& line) const noexcept;
 
  private:

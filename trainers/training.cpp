@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/io/sha256.h"
+#include "kernels/error.h"
 #include "trainers/contract.h"
 #include "trainers/observers.h"
 #include "trainers/run_log.h"
@@ -39,16 +40,25 @@ void announce_run(ClassifierRun& run, const RunSetting& setting) {
                with_commas(run.parameters().count()));
 }
 
-/// Peak memory over the ranks: the largest, and the sum, in MiB.
-std::pair<double, double> memory_of_ranks(comm::Communicator& communicator) {
-  double largest = 0;
-  double sum = 0;
-  for (const std::string& text : communicator.all_gather_text(std::to_string(peak_rss_mib()))) {
-    const double one = std::stod(text);
-    largest = std::max(largest, one);
-    sum += one;
+/// Peak memory over the ranks, MiB.
+struct PeakMemory {
+  double largest = 0;  // resident, of a rank
+  double all = 0;      // resident, of all ranks
+  double tensors = 0;  // largest tensor memory of a rank
+};
+
+PeakMemory memory_of_ranks(ClassifierRun& run) {
+  constexpr double kMib = 1024.0 * 1024.0;
+  const double tensors = static_cast<double>(run.device().memory().stats().peak_bytes) / kMib;
+  const nlohmann::json mine = {peak_rss_mib(), tensors};
+  PeakMemory peak;
+  for (const std::string& text : run.communicator().all_gather_text(mine.dump())) {
+    const nlohmann::json one = nlohmann::json::parse(text);
+    peak.largest = std::max(peak.largest, one[0].get<double>());
+    peak.all += one[0].get<double>();
+    peak.tensors = std::max(peak.tensors, one[1].get<double>());
   }
-  return {largest, sum};
+  return peak;
 }
 
 /// The lines at the end of a run.
@@ -93,7 +103,7 @@ nlohmann::json summarize(ClassifierRun& run, const RunSetting& setting, const Wa
                          const std::string& data_sha256) {
   Queue& queue = run.runner().queue();
   const auto state = run.updates().back()->gather_state(queue);
-  const auto [largest, sum] = memory_of_ranks(run.communicator());
+  const PeakMemory memory = memory_of_ranks(run);
   const bool keeps_best = run.options().best.metric != Metric::kNone;
   nlohmann::json summary = {
       {"job", setting.job},
@@ -114,8 +124,9 @@ nlohmann::json summarize(ClassifierRun& run, const RunSetting& setting, const Wa
       {"images_per_s", watch.times.images_per_second()},
       {"step_ms", watch.times.median_seconds() * 1e3},
       {"startup_s", watch.times.startup_seconds()},
-      {"peak_rss_mib", largest},
-      {"peak_rss_mib_all_ranks", sum},
+      {"peak_rss_mib", memory.largest},
+      {"peak_rss_mib_all_ranks", memory.all},
+      {"tensor_peak_mib", memory.tensors},
       {"restarts", 0}};
   if (keeps_best && watch.evaluation.best()) {
     summary["best_step"] = watch.evaluation.best_step();
@@ -141,14 +152,12 @@ double peak_rss_mib() {
   return static_cast<double>(usage.ru_maxrss) / 1024.0;
 }
 
-nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& setting,
-                                comm::Communicator& communicator) {
+namespace {
+
+/// Trains into a folder that is ready.
+nlohmann::json train_into(RunFolder& folder, StepTimes& times, const TrainOptions& options,
+                          const RunSetting& setting, comm::Communicator& communicator) {
   const bool first_rank = communicator.rank() == 0;
-  RunFolder folder(setting.output);
-  if (first_rank) {
-    folder.prepare(setting.overwrite);
-    log_to_file(folder.log());
-  }
   ClassifierRun run(options, communicator);
   check_same_on_all_ranks(communicator, run.contract(), setting.identity);
   std::vector<Stage> stages = run.make_stages("");
@@ -163,7 +172,6 @@ nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& s
       return io::sha256(std::as_bytes(std::span(both)));
     });
   }
-  StepTimes times(setting.process_start);
   FiniteCheck finite(run.runner(), run.parameters());
   StepLog log(folder, options.log, setting.terminal);
   EvaluationObserver evaluation({communicator, run.runner(), run.network(), run.parameters(),
@@ -192,6 +200,37 @@ nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& s
   }
   communicator.barrier();
   return summary;
+}
+
+/// Leaves word of a rank's error in the run's folder.
+void record_failure(const RunFolder& folder, const std::string& rank, std::int64_t steps,
+                    const std::exception& error, int exit_code) {
+  folder.append_error(fmt::format("{}: {}", rank, error.what()));
+  try {
+    folder.write_status("failed", steps, exit_code);
+  } catch (const IoError&) {  // the error itself matters more
+    spdlog::debug("status.json could not be written");
+  }
+}
+
+}  // namespace
+
+nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& setting,
+                                comm::Communicator& communicator) {
+  RunFolder folder(setting.output);
+  if (communicator.rank() == 0) {
+    folder.prepare(setting.overwrite);
+    log_to_file(folder.log());
+  }
+  communicator.barrier();  // now the folder is this run's: errors of any rank may go there
+  StepTimes times(setting.process_start);
+  try {
+    return train_into(folder, times, options, setting, communicator);
+  } catch (const std::exception& error) {
+    record_failure(folder, fmt::format("rank {} ({})", communicator.rank(), communicator.where()),
+                   times.steps(), error, setting.exit_code_of(error));
+    throw;
+  }
 }
 
 }  // namespace gentrain::trainers

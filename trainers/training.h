@@ -3,7 +3,9 @@
 #pragma once
 
 #include <chrono>
+#include <exception>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,6 +30,8 @@ struct RunSetting {
   bool overwrite = false;
   bool terminal = false;  // draw a progress bar
   std::chrono::system_clock::time_point process_start;
+  /// The program's exit code for an error, for status.json.
+  std::function<int(const std::exception&)> exit_code_of = [](const std::exception&) { return 1; };
 };
 
 /// Everything of a classifier on one rank, ready to take steps: what train, check and bench share.

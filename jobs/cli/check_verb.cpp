@@ -18,27 +18,57 @@ namespace po = boost::program_options;
 
 namespace {
 
-void print(const Job& job, const trainers::Estimate& estimate, int ranks) {
-  using trainers::with_commas;
-  std::cout << dump_job(job) << "\n";
-  std::cout << "layer                 output            parameters      products\n";
-  for (const trainers::LayerInfo& layer : estimate.layers) {
-    std::cout << fmt::format("{:<20}  {:<16} {:>11} {:>13}\n", layer.name, layer.output.str(),
+using trainers::with_commas;
+
+void row(std::string_view name, const std::string& value) {
+  std::cout << fmt::format("{:<18} {}\n", name, value);
+}
+
+void print_layers(const std::vector<trainers::LayerInfo>& layers) {
+  std::cout << fmt::format("{:<22} {:<18} {:>12} {:>14}\n", "layer", "output of an image",
+                           "parameters", "products");
+  for (const trainers::LayerInfo& layer : layers) {
+    std::cout << fmt::format("{:<22} {:<18} {:>12} {:>14}\n", layer.name, layer.output.str(),
                              with_commas(layer.parameters), with_commas(layer.products));
   }
-  const auto row = [](std::string_view name, const std::string& value) {
-    std::cout << fmt::format("{:<18} {}\n", name, value);
-  };
   std::cout << "\n";
-  row("parameters", with_commas(estimate.parameters));
-  row("data", estimate.data);
+}
+
+void print_memory(const trainers::TensorMemory& memory, int threads) {
+  const auto mib = [](std::int64_t bytes) {
+    return static_cast<double>(bytes) / (1024.0 * 1024.0);
+  };
+  row("tensor memory", fmt::format("{:.3f} MiB a rank", mib(memory.total)));
+  const auto part = [&](std::string_view name, std::int64_t bytes) {
+    row("", fmt::format("{:>9.3f} MiB {}", mib(bytes), name));
+  };
+  part("weights", memory.weights);
+  part("optimizer", memory.optimizer);
+  part("gradients: sums over shards, on their way", memory.gradients);
+  if (memory.best > 0) {
+    part("best weights", memory.best);
+  }
+  part(fmt::format("{} x {:.3f}: activations of a worker", threads, mib(memory.worker)),
+       threads * memory.worker);
+}
+
+void print(const Job& job, const trainers::Estimate& estimate, int ranks) {
+  std::cout << dump_job(job) << "\n";
+  if (!estimate.layers.empty()) {
+    print_layers(estimate.layers);
+    row("parameters", with_commas(estimate.parameters));
+    row("data", estimate.data);
+    row("steps", with_commas(estimate.steps));
+  }
   row("contract", estimate.contract);
-  row("steps", with_commas(estimate.steps));
   row("ranks x threads", fmt::format("{} x {}", ranks, estimate.threads));
-  row("tensor memory", fmt::format("{:.1f} MiB a rank", estimate.tensor_mib));
-  row("resident memory", fmt::format("{:.0f} MiB a rank", estimate.resident_mib));
-  row("exchanged",
-      fmt::format("{} bytes sent a step by rank 0", with_commas(estimate.exchanged_bytes)));
+  if (!estimate.layers.empty()) {
+    row("shards", fmt::format("at most {} a rank", estimate.shards));
+    print_memory(estimate.memory, estimate.threads);
+    row("resident memory", fmt::format("{:.0f} MiB a rank", estimate.resident_mib));
+    row("exchanged", fmt::format("at most {} bytes sent a step and rank",
+                                 with_commas(estimate.exchanged_bytes)));
+  }
   row("missing", estimate.missing.empty() ? "nothing" : estimate.missing);
 }
 
@@ -47,15 +77,16 @@ void print(const Job& job, const trainers::Estimate& estimate, int ranks) {
 int check_verb(Session& session, const Arguments& arguments) {
   OptionSet options(
       "gentrain check JOB [options]",
-      "Reads a job, tries two steps of it on one rank, and prints the resolved job, its "
-      "layers, and what\na rank will take; writes nothing.");
+      "Reads a job, tries a few steps of it on one rank, and prints the resolved job, its layers, "
+      "what a rank\nwill take, and what is missing (then the exit code is 3); writes nothing.");
   add_job_options(options);
-  options.visible.add_options()("ranks", po::value<int>()->default_value(1),
-                                "number of ranks to answer for, all on this host");
+  options.visible.add_options()("ranks", po::value<int>()->value_name("N"),
+                                "ranks to answer for, all on this host; default: those that mpirun "
+                                "started, or 1");
   if (!options.parse(arguments)) {
     return kSuccess;
   }
-  const int ranks = options.get<int>("ranks");
+  const int ranks = options.has("ranks") ? options.get<int>("ranks") : session.communicator.size();
   if (ranks < 1) {
     throw JobError(fmt::format("--ranks {}: at least 1 is needed", ranks));
   }

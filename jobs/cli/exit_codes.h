@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <exception>
 #include <string_view>
 
 namespace gentrain::jobs {
@@ -15,6 +16,9 @@ enum ExitCode : int {
   kRankTrouble = 5,  // ranks that disagree or failed
   kNotFinite = 6,    // NaN or infinite loss
 };
+
+/// The code for what a verb threw.
+int exit_code_of(const std::exception& error);
 
 struct ExitCodeText {
   int code;

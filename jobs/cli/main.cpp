@@ -5,19 +5,39 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <sstream>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "jobs/cli/exit_codes.h"
 #include "jobs/cli/verbs.h"
+#include "jobs/cli/yaml.h"
 #include "kernels/error.h"
 
 namespace gentrain::jobs {
+
+int exit_code_of(const std::exception& error) {
+  if (dynamic_cast<const JobError*>(&error) != nullptr ||
+      dynamic_cast<const ShapeError*>(&error) != nullptr) {
+    return kUsage;
+  }
+  if (dynamic_cast<const IoError*>(&error) != nullptr) {
+    return kBadFile;
+  }
+  if (dynamic_cast<const DeviceError*>(&error) != nullptr) {
+    return kDeviceGone;
+  }
+  if (dynamic_cast<const CommError*>(&error) != nullptr) {
+    return kRankTrouble;
+  }
+  return dynamic_cast<const NumericError*>(&error) != nullptr ? kNotFinite : kFailure;
+}
 
 namespace {
 
@@ -43,23 +63,6 @@ std::chrono::system_clock::time_point process_start() {
                    std::chrono::duration<double>(std::max(age, 0.0)));
 }
 
-int exit_code_of(const std::exception& error) {
-  if (dynamic_cast<const JobError*>(&error) != nullptr ||
-      dynamic_cast<const ShapeError*>(&error) != nullptr) {
-    return kUsage;
-  }
-  if (dynamic_cast<const IoError*>(&error) != nullptr) {
-    return kBadFile;
-  }
-  if (dynamic_cast<const DeviceError*>(&error) != nullptr) {
-    return kDeviceGone;
-  }
-  if (dynamic_cast<const CommError*>(&error) != nullptr) {
-    return kRankTrouble;
-  }
-  return dynamic_cast<const NumericError*>(&error) != nullptr ? kNotFinite : kFailure;
-}
-
 void print_help() {
   std::cout << "gentrain: trains networks on MPI; any number of ranks and threads gives the same "
                "bytes\n\n"
@@ -74,12 +77,27 @@ void print_help() {
   }
 }
 
+/// Whether the first argument looks like a verb that is none, rather than like a job file.
+bool is_unknown_verb(const std::string& word) {
+  std::error_code error;
+  return !word.starts_with("-") && word.find_first_of("/.") == std::string::npos &&
+         !std::filesystem::exists(word, error);
+}
+
 int dispatch(Session& session, Arguments arguments) {
+  std::vector<std::string_view> names;
   for (const Verb& verb : verbs()) {
     if (arguments.front() == verb.name) {
       arguments.erase(arguments.begin());
       return verb.run(session, arguments);
     }
+    names.push_back(verb.name);
+  }
+  if (is_unknown_verb(arguments.front())) {
+    const std::string hint = suggest(arguments.front(), names);
+    throw JobError(fmt::format(
+        "'{}' is neither a verb nor a job file{}{}", arguments.front(), hint,
+        hint.starts_with(" (known") ? "" : fmt::format("; verbs: {}", fmt::join(names, ", "))));
   }
   return train_verb(session, arguments);
 }

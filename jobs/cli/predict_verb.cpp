@@ -86,35 +86,63 @@ void print_json_lines(const std::vector<Prediction>& predictions) {
   }
 }
 
-/// Each image beside the three most probable labels.
+bool can_draw(const Shape& image) {
+  constexpr std::int64_t kWidest = 100;
+  return image[2] == 1 && image[1] <= kWidest;
+}
+
+/// What stands beside an image of `height` lines: the label, and bars of the classes in their
+/// order, of the most probable ones alone if there are too many.
+std::vector<std::string> beside(const Prediction& p, std::size_t height, bool colours) {
+  constexpr int kBarWidth = 24;
+  const auto order = p.ranking();
+  std::vector<std::size_t> shown(
+      order.begin(), order.begin() + static_cast<std::ptrdiff_t>(
+                                         std::min(order.size(), height > 4 ? height - 4 : 1)));
+  if (shown.size() == order.size()) {
+    std::sort(shown.begin(), shown.end());
+  }
+  std::vector<std::string> lines((height - std::min(height, shown.size() + 2)) / 2);
+  lines.push_back(fmt::format("image {}: {}   {}", p.index, order[0], p.verdict(order[0])));
+  lines.emplace_back();
+  for (const std::size_t k : shown) {
+    const bool strong = colours && k == order[0];
+    lines.push_back(fmt::format("{}{:>3} {} {:>5.1f} %{}", strong ? "\033[1;32m" : "", k,
+                                bar(p.probabilities[k], kBarWidth), 100.0F * p.probabilities[k],
+                                strong ? "\033[0m" : ""));
+  }
+  lines.resize(std::max(height, lines.size()));
+  return lines;
+}
+
 void draw(const std::vector<Prediction>& predictions, const data::Dataset& samples) {
   const Shape shape = samples.sample_shape();
-  if (shape[2] != 1 || shape[1] > 100) {
-    throw JobError(fmt::format("--draw: images of {} are not small grey ones", shape.str()));
-  }
   const bool colours = isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(shape.elements()));
-  constexpr std::size_t kTop = 3;
-  constexpr int kBarWidth = 20;
   for (const Prediction& p : predictions) {
     samples.read(p.index, pixels.data());
-    std::vector<std::string> lines =
+    const std::vector<std::string> image =
         draw_image(pixels, static_cast<int>(shape[0]), static_cast<int>(shape[1]), colours);
-    const auto order = p.ranking();
-    const std::size_t middle = lines.size() / 2 > 2 ? lines.size() / 2 - 2 : 0;
-    for (std::size_t i = 0; i < lines.size(); ++i) {
-      std::string beside;
-      if (i == middle) {
-        beside = fmt::format("image {}: {}  {}", p.index, order[0], p.verdict(order[0]));
-      } else if (i > middle && i - middle <= std::min(kTop, order.size())) {
-        const std::size_t k = order[i - middle - 1];
-        beside = fmt::format("{:>3}  {}  {:.4f}", k, bar(p.probabilities[k], kBarWidth),
-                             p.probabilities[k]);
-      }
-      std::cout << "  " << lines[i] << "   " << beside << "\n";
+    const std::vector<std::string> text = beside(p, image.size(), colours);
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      const std::string gap(static_cast<std::size_t>(shape[1]), ' ');
+      std::cout << "  " << (i < image.size() ? image[i] : gap) << "  " << text[i] << "\n";
     }
     std::cout << "\n";
   }
+}
+
+/// Whether images are drawn: asked for, or few of them on a terminal.
+bool wants_drawing(const std::vector<Prediction>& predictions, const Shape& image,
+                   const OptionSet& options) {
+  constexpr std::size_t kFew = 32;
+  if (!options.has("draw")) {
+    return isatty(STDOUT_FILENO) == 1 && can_draw(image) && predictions.size() <= kFew;
+  }
+  if (!can_draw(image)) {
+    throw JobError(fmt::format("--draw: images of {} are not small grey ones", image.str()));
+  }
+  return true;
 }
 
 void print(const std::vector<Prediction>& predictions, const data::Dataset& samples,
@@ -124,14 +152,30 @@ void print(const std::vector<Prediction>& predictions, const data::Dataset& samp
     print_csv(predictions);
   } else if (format == "jsonl") {
     print_json_lines(predictions);
-  } else if (format == "table") {
-    if (options.has("draw") || isatty(STDOUT_FILENO) == 1) {
+  } else {
+    if (wants_drawing(predictions, samples.sample_shape(), options)) {
       draw(predictions, samples);
     }
     print_table(predictions);
-  } else {
+  }
+}
+
+/// --format, and how many of `there` images -n asks for.
+std::int64_t check(const OptionSet& options, const data::Dataset& samples) {
+  const auto& format = options.get<std::string>("format");
+  if (format != "table" && format != "csv" && format != "jsonl") {
     throw JobError(fmt::format("--format: there is no '{}' (known: table, csv, jsonl)", format));
   }
+  const std::int64_t there = samples.size();
+  constexpr std::int64_t kOfTestSet = 8;
+  const std::int64_t count = options.has("count")  ? options.get<std::int64_t>("count")
+                             : options.has("file") ? there
+                                                   : std::min(kOfTestSet, there);
+  if (count < 1 || count > there) {
+    throw JobError(fmt::format("-n {}: there are {} images in {}; ask for 1 to {}", count, there,
+                               samples.description(), there));
+  }
+  return count;
 }
 
 }  // namespace
@@ -145,7 +189,8 @@ int predict_verb(Session& session, const Arguments& arguments) {
   add_model_options(options);
   options.add_argument("file");
   options.visible.add_options()("count,n", po::value<std::int64_t>(),
-                                "the first so many images; all of them unless given")(
+                                "the first so many images; without it all of FILE, or 8 of the "
+                                "test set")(
       "format", po::value<std::string>()->default_value("table"), "table, csv or jsonl")(
       "draw", "draw each image beside its label, also where the output is no terminal");
   if (!options.parse(arguments)) {
@@ -158,12 +203,7 @@ int predict_verb(Session& session, const Arguments& arguments) {
                                 session.communicator);
   const trainers::InferenceData data = trainers::load_inference_data(
       options.has("file") ? options.get<std::string>("file") : "", inference.workers());
-  const std::int64_t there = data.samples->size();
-  const std::int64_t count = options.has("count") ? options.get<std::int64_t>("count") : there;
-  if (count < 1 || count > there) {
-    throw JobError(fmt::format("-n {}: there are {} images in {}; ask for 1 to {}", count, there,
-                               data.samples->description(), there));
-  }
+  const std::int64_t count = check(options, *data.samples);
   const std::vector<float> probabilities = inference.predict(*data.samples, count);
   const auto classes = static_cast<std::size_t>(inference.description().classes);
   std::vector<Prediction> predictions;

@@ -33,7 +33,8 @@ int train_verb(Session& session, const Arguments& arguments) {
                                      job.output,
                                      options.has("overwrite"),
                                      isatty(STDOUT_FILENO) == 1 && options.log_level() == "info",
-                                     session.process_start};
+                                     session.process_start,
+                                     exit_code_of};
   trainers::train_classifier(job, setting, session.communicator);
   return kSuccess;
 }

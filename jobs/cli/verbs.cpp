@@ -6,6 +6,7 @@
 #include "comm/communicator.h"
 #include "core/io/model_file.h"
 #include "kernels/device.h"
+#include "kernels/error.h"
 #include "trainers/contract.h"
 
 namespace gentrain::jobs {
@@ -26,17 +27,25 @@ const std::vector<Verb>& verbs() {
 }
 
 std::string version_text() {
-  const auto device = trainers::make_device({});
-  const DeviceIdentity& identity = device->identity();
+  std::string processor;
+  std::string libraries;
+  try {
+    const auto device = trainers::make_device({});
+    const DeviceIdentity& identity = device->identity();
+    processor = fmt::format("{}, kernels for x86-64-{}", identity.name, identity.isa);
+    libraries = identity.libraries + ", ";
+  } catch (const DeviceError& error) {
+    processor = error.what();
+  }
   return fmt::format(
       "gentrain {}\n"
-      "built        {} with g++ or clang {}\n"
-      "libraries    {}, {}, {}\n"
-      "processor    {}, kernels for x86-64-{}\n"
+      "built        {}\n"
+      "libraries    {}{}, {}\n"
+      "processor    {}\n"
       "rules        f32, no contraction but explicit fused multiply-adds, sums over one tree of "
       "shards\n",
-      GENTRAIN_VERSION, GENTRAIN_BUILD, __VERSION__, identity.libraries, io::hdf5_version(),
-      comm::mpi_version(), identity.name, identity.isa);
+      GENTRAIN_VERSION, GENTRAIN_BUILD, libraries, io::hdf5_version(), comm::mpi_version(),
+      processor);
 }
 
 }  // namespace gentrain::jobs

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <random>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -16,18 +16,25 @@
 namespace gentrain::comm {
 namespace {
 
-/// A sum written down: no two different orders of addition give the same text.
-std::string sum_of(const std::string& left, const std::string& right) {
-  return "(" + left + "+" + right + ")";
+/// Stands for a sum and the order in which it was taken: another order gives another mark.
+using Mark = std::uint64_t;
+
+/// Never 0.
+Mark mark_of(std::int64_t shard) {
+  return static_cast<Mark>(shard) + 1;
+}
+Mark sum_of(Mark left, Mark right) {
+  const Mark mixed = (left * 0x9E3779B97F4A7C15U + (right ^ (right >> 31))) * 0xBF58476D1CE4E5B9U;
+  return mixed ^ (mixed >> 29);
 }
 
-std::string level_by_level(std::int64_t shards) {
-  std::vector<std::string> values;
+Mark level_by_level(std::int64_t shards) {
+  std::vector<Mark> values;
   for (std::int64_t s = 0; s < shards; ++s) {
-    values.push_back(std::to_string(s));
+    values.push_back(mark_of(s));
   }
   while (values.size() > 1) {
-    std::vector<std::string> above;
+    std::vector<Mark> above;
     for (std::size_t i = 0; i < values.size(); i += 2) {
       above.push_back(i + 1 < values.size() ? sum_of(values[i], values[i + 1]) : values[i]);
     }
@@ -37,31 +44,31 @@ std::string level_by_level(std::int64_t shards) {
 }
 
 /// The partial sums of one rank whose shards end in a shuffled order.
-std::vector<std::string> merge(const GradientTree& tree, std::mt19937& random) {
+std::vector<Mark> merge(const GradientTree& tree, std::mt19937& random) {
   using Next = GradientTree::Next;
   std::vector<std::int64_t> order;
   for (std::int64_t s = tree.owned().first; s < tree.owned().last; ++s) {
     order.push_back(s);
   }
   std::shuffle(order.begin(), order.end(), random);
-  std::vector<std::string> parked(tree.nodes());
-  std::vector<std::string> partials(static_cast<std::size_t>(tree.partials_of(tree.rank())));
+  std::vector<Mark> parked(tree.nodes());
+  std::vector<Mark> partials(static_cast<std::size_t>(tree.partials_of(tree.rank())));
   for (const std::int64_t shard : order) {
-    std::string value = std::to_string(shard);
+    Mark value = mark_of(shard);
     std::size_t node = tree.leaf(shard);
-    while (!value.empty() && tree.next(node) != Next::kPartial) {
+    while (value != 0 && tree.next(node) != Next::kPartial) {
       EXPECT_NE(tree.next(node), Next::kForeign);
       if (tree.next(node) == Next::kMerge) {
-        const std::string sibling = std::exchange(parked[node ^ 1], "");
-        if (sibling.empty()) {
-          parked[node] = std::exchange(value, "");
+        const Mark sibling = std::exchange(parked[node ^ 1], 0);
+        if (sibling == 0) {
+          parked[node] = std::exchange(value, 0);
         } else {
           value = node % 2 == 0 ? sum_of(value, sibling) : sum_of(sibling, value);
         }
       }
       node /= 2;
     }
-    if (!value.empty()) {
+    if (value != 0) {
       partials[static_cast<std::size_t>(tree.partial_index(node))] = value;
     }
   }
@@ -112,19 +119,19 @@ TEST(Shards, RanksAddWhatTheTreeAdds) {
   std::mt19937 random(7);
   int pairs = 0;
   for (std::int64_t shards = 1; shards <= 64; ++shards) {
-    const std::string expected = level_by_level(shards);
+    const Mark expected = level_by_level(shards);
     for (int ranks = 1; ranks <= shards; ++ranks) {
-      std::vector<std::string> partials;
+      std::vector<Mark> partials;
       std::vector<TreeAdd> adds;
       for (int r = 0; r < ranks; ++r) {
         const GradientTree tree(shards, ranks, r);
         EXPECT_EQ(tree.first_partial(r), static_cast<int>(partials.size()));
-        const std::vector<std::string> own = merge(tree, random);
+        const std::vector<Mark> own = merge(tree, random);
         partials.insert(partials.end(), own.begin(), own.end());
         adds = tree.adds();
       }
       for (const TreeAdd& add : adds) {
-        std::string& into = partials[static_cast<std::size_t>(add.into)];
+        Mark& into = partials[static_cast<std::size_t>(add.into)];
         into = sum_of(into, partials[static_cast<std::size_t>(add.from)]);
       }
       ASSERT_EQ(partials.front(), expected) << shards << " shards, " << ranks << " ranks";
@@ -132,6 +139,14 @@ TEST(Shards, RanksAddWhatTheTreeAdds) {
     }
   }
   EXPECT_EQ(pairs, 2080);
+}
+
+TEST(Shards, AnotherOrderIsAnotherSum) {
+  const Mark one = mark_of(1);
+  const Mark two = mark_of(2);
+  const Mark three = mark_of(3);
+  EXPECT_NE(sum_of(sum_of(one, two), three), sum_of(one, sum_of(two, three)));
+  EXPECT_NE(sum_of(one, two), sum_of(two, one));
 }
 
 TEST(Shards, OneRankHasOnePartialSum) {

@@ -245,7 +245,7 @@ TEST_F(Cache, ForgetsWeightsWhenThereAreTooMany) {
   for (const float& weight : many) {
     get(&weight, 1, 4096);
   }
-  EXPECT_LE(test::cpu_device().memory().stats().live_bytes, before + 1024 * 4096);
+  EXPECT_LE(test::cpu_device().memory().stats().live_bytes, before + std::uint64_t{1024} * 4096);
 }
 
 }  // namespace

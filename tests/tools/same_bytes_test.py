@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""The promise of the built program: one job gives the same bytes on any number of ranks and threads; and
+what must give other bytes does.
+
+usage: GENTRAIN=PROGRAM MPIRUN=mpirun [GENTRAIN_DATA=FOLDER] same_bytes_test.py [CLASS...]
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import unittest
+from pathlib import Path
+
+from program_runs import run
+
+PROGRAM = os.environ.get("GENTRAIN", "gentrain")
+MPIRUN = os.environ.get("MPIRUN", "mpirun")
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
+# Ranks and threads of a rank. A rank has at most as many threads as shards: 16 ranks have one each.
+ALL = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (3, 1), (3, 2), (3, 3), (5, 1), (5, 2), (5, 3),
+       (8, 1), (8, 2), (16, 1)]
+SOME = [(1, 1), (1, 3), (3, 2), (5, 1), (16, 1)]
+
+
+class SameBytes(unittest.TestCase):
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="gentrain_same_bytes_"))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def summary(self, job, ranks, threads, *settings):
+        """Trains and gives the run's summary.json."""
+        options = [word for setting in (*settings, "output=run", f"threads={threads}")
+                   for word in ("--set", setting)]
+        result = run([PROGRAM, JOBS / job, "--quiet", "--overwrite", *options], ranks, 60.0,
+                     cwd=self.folder, mpirun=MPIRUN)
+        self.assertEqual(result.code, 0, result)
+        summary = json.loads((self.folder / "run/summary.json").read_text(encoding="utf-8"))
+        self.assertEqual(summary["ranks"], ranks)
+        return summary
+
+    def hashes(self, job, ranks, threads, *settings):
+        summary = self.summary(job, ranks, threads, *settings)
+        return {key: summary[key] for key in ("weights_sha256", "state_sha256", "data_sha256")
+                } | {"metrics": summary["metrics"]}
+
+    def assert_same(self, job, places, *settings):
+        expected = self.hashes(job, *places[0], *settings)
+        for ranks, threads in places[1:]:
+            with self.subTest(ranks=ranks, threads=threads):
+                self.assertEqual(self.hashes(job, ranks, threads, *settings), expected)
+        return expected
+
+
+class TinyJobs(SameBytes):
+    def test_lenet(self):
+        self.assert_same("tiny/lenet.yaml", ALL)
+
+    def test_mlp(self):
+        self.assert_same("tiny/mlp.yaml", SOME)
+
+    def test_dropout(self):
+        self.assert_same("tiny/dropout.yaml", SOME)
+
+    def test_stages(self):
+        self.assert_same("tiny/stages.yaml", SOME)
+
+
+class Models(SameBytes):
+    """What must be equal or differ beside ranks and threads."""
+
+    DIGITS = ("data={source: digits, train_count: 300, test_count: 50}", "batch={global: 64}",
+              "stop={epochs: 1}")
+
+    def test_lenet_layer_by_layer(self):
+        built_in = self.hashes("lenet_mnist.yaml", 1, 2, *self.DIGITS)
+        layers = self.hashes("lenet_layers.yaml", 3, 1, *self.DIGITS)
+        self.assertEqual(layers, built_in)
+
+    def test_what_gives_other_bytes(self):
+        weights = {}
+        for setting in ("seed=1", "seed=2", "batch={global: 64, shards: 8}", "optimizer.lr=0.11"):
+            weights[setting] = self.hashes("tiny/lenet.yaml", 1, 1, setting)["weights_sha256"]
+        self.assertEqual(len(set(weights.values())), len(weights), weights)
+
+    def test_the_sum_of_a_library(self):
+        canonical = self.summary("tiny/lenet.yaml", 3, 1)
+        library = self.summary("tiny/lenet.yaml", 3, 1, "exchange=library")
+        loss = "loss_mean_500"
+        self.assertAlmostEqual(library["train"][loss], canonical["train"][loss], delta=1e-3)
+        self.assertNotEqual(library["weights_sha256"], canonical["weights_sha256"])
+
+
+@unittest.skipUnless((Path(os.environ.get("GENTRAIN_DATA", "/nowhere")) / "mnist").is_dir(),
+                     "GENTRAIN_DATA has no MNIST")
+class Mnist(SameBytes):
+    def test_two_epochs(self):
+        same = self.assert_same("lenet_mnist.yaml", [(1, 2), (3, 1), (16, 1)], "stop={epochs: 2}")
+        self.assertEqual(same["metrics"]["samples"], 10000)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""The verbs of the built program where a process of its own matters: on a terminal, under mpirun, and
+what `check` foretells against what `bench` and a run then measure.
+
+usage: GENTRAIN=PROGRAM MPIRUN=mpirun verbs_test.py [CLASS...]
+"""
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from program_runs import run
+
+PROGRAM = os.environ.get("GENTRAIN", "gentrain")
+MPIRUN = os.environ.get("MPIRUN", "mpirun")
+LIMIT = 60.0
+MISSING = 3
+JOB = """\
+batch: {global: 512, shards: 16}
+data: {source: digits, train_count: 1024, test_count: 64}
+model: lenet
+stop: {steps: 4}
+threads: 1
+"""
+
+
+class VerbTest(unittest.TestCase):
+    """A folder with a job."""
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="gentrain_verbs_"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        (self.folder / "job.yaml").write_text(JOB, encoding="utf-8")
+
+    def gentrain(self, *arguments, ranks=1, code=0):
+        """What it prints."""
+        result = run([PROGRAM, *arguments], ranks, LIMIT, cwd=self.folder, mpirun=MPIRUN)
+        self.assertEqual(result.code, code, result)
+        self.assertEqual(result.survivors, [], result)
+        return result.output
+
+    def train(self):
+        self.gentrain("job.yaml", "--quiet")
+        return self.folder / "runs/job/model.h5"
+
+    def foretold(self, *arguments, code=0):
+        text = self.gentrain("check", "job.yaml", *arguments, code=code)
+        numbers = {}
+        for key, pattern in (("tensor", r"tensor memory +([\d.]+) MiB"),
+                             ("resident", r"resident memory +([\d.]+) MiB"),
+                             ("bytes", r"exchanged +at most ([\d,]+) bytes")):
+            numbers[key] = float(re.search(pattern, text)[1].replace(",", ""))
+        return numbers
+
+    def assert_close(self, foretold, measured):
+        self.assertAlmostEqual(foretold["tensor"], measured["tensor_peak_mib"],
+                               delta=0.05 * measured["tensor_peak_mib"])
+        self.assertAlmostEqual(foretold["resident"], measured["peak_rss_mib"],
+                               delta=max(30.0, 0.2 * measured["peak_rss_mib"]))
+
+
+def last_json(text):
+    return json.loads(text.strip().splitlines()[-1])
+
+
+class Terminal(VerbTest):
+    """What is printed on a terminal alone."""
+
+    def on_terminal(self, *arguments, env=None):
+        leader, follower = pty.openpty()
+        environment = {**os.environ, **(env or {})}
+        if env is None:
+            environment.pop("NO_COLOR", None)
+        with subprocess.Popen([PROGRAM, *arguments], cwd=self.folder, env=environment,
+                              stdout=follower, stderr=subprocess.DEVNULL) as process:
+            os.close(follower)
+            text = b""
+            while True:
+                try:
+                    piece = os.read(leader, 65536)
+                except OSError:  # the other side is closed
+                    break
+                if not piece:
+                    break
+                text += piece
+        os.close(leader)
+        self.assertEqual(process.returncode, 0, text)
+        return text.decode()
+
+    def test_digits_are_drawn_in_greys(self):
+        model = self.train()
+        text = self.on_terminal("predict", str(model), "digits", "-n", "2")
+        self.assertEqual(text.count("\033[0m"), 2 * (14 + 1), text)  # lines, and the label's bar
+        self.assertIn("\033[38;5;232;48;5;232m\u2580", text)
+        plain = self.on_terminal("predict", str(model), "digits", "-n", "2", env={"NO_COLOR": "1"})
+        self.assertNotIn("\033", plain)
+        self.assertIn("\u2588", plain)
+
+    def test_many_images_are_not_drawn(self):
+        text = self.on_terminal("predict", str(self.train()), "digits")
+        self.assertNotIn("\u2580", text)
+        self.assertEqual(len(text.splitlines()), 1 + 10000)
+
+
+class Check(VerbTest):
+    """Foretold against measured, on one rank."""
+
+    def test_bench_and_run_measure_what_check_says(self):
+        foretold = self.foretold()
+        self.assert_close(foretold, last_json(self.gentrain("bench", "job.yaml", "--steps", "5")))
+        self.train()
+        self.assert_close(foretold,
+                          json.loads((self.folder / "runs/job/summary.json").read_text()))
+
+    def test_nothing_is_written(self):
+        self.foretold()
+        self.gentrain("bench", "job.yaml", "--steps", "1")
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["job.yaml"])
+
+    def test_missing_data_is_told_with_the_rest(self):
+        numbers = self.foretold("--set", "data={source: mnist, folder: nowhere}", code=MISSING)
+        self.assertGreater(numbers["resident"], 50)  # 70,000 images are counted in
+
+
+class Ranks(VerbTest):
+    """The same over ranks."""
+
+    def test_bench_measures_what_check_says(self):
+        foretold = self.foretold("--ranks", "3")
+        measured = last_json(self.gentrain("bench", "job.yaml", "--steps", "5", ranks=3))
+        self.assert_close(foretold, measured)
+        self.assertEqual(foretold["bytes"], measured["exchanged_bytes"])
+        self.assertEqual((measured["ranks"], measured["threads"]), (3, 1))
+        self.assertAlmostEqual(measured["images_per_s"], 512e3 / measured["step_ms"], delta=1)
+
+    def test_evaluation_is_the_same(self):
+        model = self.train()
+        one = last_json(self.gentrain("eval", model, "digits"))
+        self.assertEqual(one, last_json(self.gentrain("eval", model, "digits", ranks=3)))
+
+    def test_one_rank_prints(self):
+        model = self.train()
+        text = self.gentrain("predict", model, "digits", "-n", "2", "--format", "csv", ranks=2)
+        self.assertEqual(text.count("image,label"), 1)
+        self.assertEqual(self.gentrain("list", "models", ranks=2), "lenet\n")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,202 @@
+// The loop: how many steps a stage takes, where each of them stands, and when a stage ends.
+#include "trainers/loop.h"
+
+#include <limits>
+#include <mutex>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/error.h"
+#include "tests/support/compare.h"
+
+namespace gentrain::trainers {
+namespace {
+
+using comm::Range;
+using ::testing::ElementsAre;
+
+TEST(PlannedSteps, WhicheverComesFirst) {
+  const LoopOptions loop{.samples = 250, .batch_images = 48};  // six steps an epoch
+  EXPECT_EQ(planned_steps({.epochs = 3, .steps = {}}, loop), 18);
+  EXPECT_EQ(planned_steps({.epochs = {}, .steps = 7}, loop), 7);
+  EXPECT_EQ(planned_steps({.epochs = 3, .steps = 7}, loop), 7);
+  EXPECT_EQ(planned_steps({.epochs = 1, .steps = 7}, loop), 6);
+  EXPECT_EQ(planned_steps({.epochs = 3, .steps = 0}, loop), 0);
+  EXPECT_EQ(planned_steps({.epochs = 2, .steps = {}}, {.samples = 96, .batch_images = 48}), 4);
+  EXPECT_EQ(planned_steps({.epochs = 2, .steps = {}}, {.samples = 5, .batch_images = 48}), 2);
+}
+
+TEST(ShardSamples, CutABatchIntoSlicesThatMayBeEmpty) {
+  std::vector<Range> slices;
+  for (std::int64_t shard = 0; shard < 4; ++shard) {
+    slices.push_back(shard_samples({100, 103}, 4, shard));
+  }
+  EXPECT_THAT(slices,
+              ElementsAre(Range{100, 100}, Range{100, 101}, Range{101, 102}, Range{102, 103}));
+}
+
+/// Notes what it sees; may stop a stage.
+class Notes final : public Observer {
+ public:
+  void begin_stage(const Stage& stage, std::int64_t planned) override {
+    begun.emplace_back(stage.name, planned);
+    stop_ = false;
+  }
+  void after_step(const StepReport& report) override {
+    reports.push_back(report);
+    stop_ = report.step == stop_after;
+  }
+  [[nodiscard]] bool wants_stop() const override { return stop_; }
+
+  std::vector<std::pair<std::string, std::int64_t>> begun;
+  std::vector<StepReport> reports;
+  std::int64_t stop_after = -1;
+
+ private:
+  bool stop_ = false;
+};
+
+/// A loader that only notes what is announced.
+class Announced final : public data::Loader {
+ public:
+  void load(const data::BatchRequest& /*request*/, data::ShardBatch& /*batch*/) override {}
+  void announce(const std::vector<data::BatchRequest>& announced) override {
+    requests.push_back(announced);
+  }
+  [[nodiscard]] double waited() const override { return 0; }
+  std::vector<std::vector<data::BatchRequest>> requests;
+};
+
+struct Visit {
+  StepPosition position;
+  RngKey key;
+  std::int64_t shard;
+  Range samples;
+};
+
+class LoopTest : public ::testing::Test {
+ protected:
+  Stage stage(const std::string& name, const StopOptions& stop, std::size_t passes = 1) {
+    Stage made{name, stop, {}};
+    for (std::size_t i = 0; i < passes; ++i) {
+      made.passes.push_back(
+          {{}, [this](ShardRun& run) {
+             const std::lock_guard lock(mutex_);
+             visits_.push_back({run.position, run.context.key, run.shard, run.samples});
+           }});
+    }
+    return made;
+  }
+
+  void run(std::vector<Stage> stages, data::Loader* loader = nullptr) {
+    StepRunner runner(*single_, *device_, workers_, 2);
+    run_stages(stages, options_, runner, loader, {&notes_});
+  }
+
+  int workers_ = 1;
+  LoopOptions options_{.seed = 5, .samples = 10, .batch_images = 4};  // an epoch: 4, 4, 2
+  std::unique_ptr<comm::Communicator> single_ = comm::make_single();
+  std::unique_ptr<Device> device_ = make_cpu_device();
+  std::mutex mutex_;
+  std::vector<Visit> visits_;
+  Notes notes_;
+};
+
+TEST_F(LoopTest, PositionsOverEpochsWithAShortLastBatch) {
+  run({stage("one", {.epochs = 2, .steps = {}})});
+  ASSERT_EQ(notes_.reports.size(), 6U);
+  const std::vector<std::int64_t> images = {4, 4, 2, 4, 4, 2};
+  for (std::size_t i = 0; i < 6; ++i) {
+    const StepReport& report = notes_.reports[i];
+    const auto step = static_cast<std::int64_t>(i);
+    EXPECT_EQ(report.step, step);
+    EXPECT_EQ(report.stage_step, step);
+    EXPECT_EQ(report.epoch, step / 3);
+    EXPECT_EQ(report.images, images[i]);
+    EXPECT_EQ(report.ends_epoch, i == 2 || i == 5);
+    EXPECT_EQ(report.ends_stage, i == 5);
+  }
+  ASSERT_EQ(visits_.size(), 12U);
+  EXPECT_EQ(visits_[0].samples, (Range{0, 2}));
+  EXPECT_EQ(visits_[1].samples, (Range{2, 4}));
+  EXPECT_EQ(visits_[4].samples, (Range{8, 9}));
+  EXPECT_EQ(visits_[5].samples, (Range{9, 10}));
+  EXPECT_EQ(visits_[6].samples, (Range{0, 2}));
+  EXPECT_EQ(visits_[6].position.epoch, 1);
+  EXPECT_EQ(visits_[6].position.seed, 5U);
+}
+
+TEST_F(LoopTest, StagesBeginNewEpochsAndCountTheirOwnSteps) {
+  run({stage("one", {.epochs = {}, .steps = 4}), stage("skipped", {.epochs = 9, .steps = 0}),
+       stage("two", {.epochs = {}, .steps = 1})});
+  EXPECT_THAT(notes_.begun,
+              ElementsAre(std::pair("one", 4), std::pair("skipped", 0), std::pair("two", 1)));
+  ASSERT_EQ(notes_.reports.size(), 5U);
+  const StepReport& last = notes_.reports.back();
+  EXPECT_EQ(last.stage_index, 2);
+  EXPECT_EQ(last.stage_step, 0);
+  EXPECT_EQ(last.step, 4);
+  EXPECT_EQ(last.epoch, 2);  // "one" had broken off in epoch 1
+  EXPECT_TRUE(last.ends_stage);
+  EXPECT_EQ(visits_.back().position.stage, 2);
+  EXPECT_EQ(visits_.back().position.samples, (Range{0, 4}));
+}
+
+TEST_F(LoopTest, AnObserverEndsAStageAndTheNextOneRuns) {
+  notes_.stop_after = 1;
+  run({stage("one", {.epochs = 3, .steps = {}}), stage("two", {.epochs = {}, .steps = 2})});
+  ASSERT_EQ(notes_.reports.size(), 4U);
+  EXPECT_FALSE(notes_.reports[1].ends_stage);
+  EXPECT_EQ(notes_.reports[2].stage_index, 1);
+  EXPECT_EQ(notes_.reports[2].epoch, 1);
+}
+
+TEST_F(LoopTest, EveryShardOfEveryPassHasAKeyOfItsOwnWhateverTheWorkers) {
+  const auto keys = [this] {
+    visits_.clear();
+    run({stage("one", {.epochs = {}, .steps = 3}, 2), stage("two", {.epochs = {}, .steps = 3})});
+    std::vector<std::array<std::uint32_t, 4>> all;
+    for (const Visit& visit : visits_) {
+      all.push_back(visit.key.words());
+    }
+    std::sort(all.begin(), all.end());
+    return all;
+  };
+  const auto alone = keys();
+  ASSERT_EQ(alone.size(), 18U);
+  EXPECT_EQ(std::adjacent_find(alone.begin(), alone.end()), alone.end());
+  workers_ = 2;
+  EXPECT_EQ(keys(), alone);
+  options_.seed = 6;
+  EXPECT_NE(keys(), alone);
+}
+
+TEST_F(LoopTest, AnnouncesWhatComesNextAndNothingBehindTheEnd) {
+  Announced loader;
+  run({stage("skipped", {.epochs = {}, .steps = 0}), stage("one", {.epochs = {}, .steps = 4})},
+      &loader);
+  ASSERT_EQ(loader.requests.size(), 4U);
+  EXPECT_EQ(loader.requests[0].size(), 2U);
+  EXPECT_EQ(loader.requests[2][1].first, 9);
+  EXPECT_EQ(loader.requests[2][1].last, 10);
+  EXPECT_EQ(loader.requests[3][0].epoch, 1);
+  EXPECT_EQ(loader.requests[3][0].first, 0);
+}
+
+TEST_F(LoopTest, AnErrorOfAShardComesOutOfTheLoop) {
+  for (workers_ = 1; workers_ <= 2; ++workers_) {
+    Stage failing = stage("one", {.epochs = 1, .steps = {}});
+    failing.passes[0].shard = [](ShardRun& run) {
+      if (run.shard == 1 && run.position.stage_step == 1) {
+        throw IoError("sample 6 cannot be read");
+      }
+    };
+    notes_.reports.clear();
+    EXPECT_EQ(test::message_of<IoError>([&] { run({failing}); }), "sample 6 cannot be read");
+    EXPECT_EQ(notes_.reports.size(), 1U);
+  }
+}
+
+}  // namespace
+}  // namespace gentrain::trainers

@@ -1,0 +1,204 @@
+// Update: which parameters a stage trains, clipping, weight decay, learning rates, and the
+// optimizer's state over the ranks.
+#include "trainers/update.h"
+
+#include <cmath>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/error.h"
+#include "tests/support/compare.h"
+#include "tests/trainers/small_runs.h"
+
+namespace gentrain::trainers {
+namespace {
+
+using test::message_of;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::FloatEq;
+using ::testing::SizeIs;
+
+TEST(Matches, StarsAndQuestionMarks) {
+  const std::vector<std::pair<const char*, const char*>> yes = {{"*", ""},
+                                                                {"*", "conv1/weight"},
+                                                                {"conv1/*", "conv1/weight"},
+                                                                {"*/bias", "a/bias"},
+                                                                {"conv?/weight", "conv2/weight"},
+                                                                {"c*1/*t", "conv1/weight"},
+                                                                {"**", "x"},
+                                                                {"a*b*c", "abbbcbc"},
+                                                                {"", ""},
+                                                                {"conv1/weight", "conv1/weight"},
+                                                                {"*a", "aaa"},
+                                                                {"x/*", "x/"}};
+  for (const auto& [pattern, text] : yes) {
+    EXPECT_TRUE(matches(pattern, text)) << pattern << " " << text;
+  }
+  const std::vector<std::pair<const char*, const char*>> no = {{"", "x"},
+                                                               {"?", ""},
+                                                               {"conv1", "conv1/weight"},
+                                                               {"conv?/weight", "conv/weight"},
+                                                               {"*/bias", "a/biased"},
+                                                               {"a*b", "ac"},
+                                                               {"conv1/*", "conv10/weight"},
+                                                               {"A", "a"},
+                                                               {"[ab]", "a"},
+                                                               {"conv.", "conv1"}};
+  for (const auto& [pattern, text] : no) {
+    EXPECT_FALSE(matches(pattern, text)) << pattern << " " << text;
+  }
+}
+
+/// Three parameters of ones on one rank, whose gradients are given.
+class UpdateTest : public ::testing::Test {
+ protected:
+  UpdateTest() {
+    const Initializer ones{Initializer::Kind::kOnes};
+    parameters_.add("a/weight", {3}, ones, 1, 1);
+    parameters_.add("b/weight", {5}, ones, 1, 1);
+    parameters_.add("b/bias", {2}, ones, 1, 1);
+    parameters_.allocate(*device_, *queue_);
+    parameters_.initialize(*device_, *queue_, RngKey(1));
+    stage_.optimizer.lr = 0.5;
+  }
+
+  std::unique_ptr<Update> make_update() {
+    return std::make_unique<Update>(
+        UpdateSetting{*single_, *device_, comm::ExchangeMode::kCanonical, 1}, *queue_, parameters_,
+        stage_, 0);
+  }
+
+  /// One step with every gradient element `gradient`.
+  void step(Update& update, std::int64_t number, float gradient) {
+    update.begin(*queue_, number);
+    const auto shard = update.exchange().shard(0, *queue_);
+    for (int i = 0; i < parameters_.size(); ++i) {
+      EXPECT_EQ(shard->wants(i), update.trainable()[static_cast<std::size_t>(i)]) << i;
+      if (shard->wants(i)) {
+        const Tensor slot = shard->slot(i);
+        const std::vector<float> values(static_cast<std::size_t>(slot.elements()), gradient);
+        copy_from_host<float>(*device_, *queue_, values, slot);
+        shard->complete(i);
+      }
+    }
+    shard->finish();
+    ASSERT_TRUE(update.exchange().poll());
+  }
+
+  std::vector<float> values(int parameter) {
+    return copy_to_host<float>(*device_, *queue_, parameters_[parameter]);
+  }
+
+  std::unique_ptr<comm::Communicator> single_ = comm::make_single();
+  std::unique_ptr<Device> device_ = make_cpu_device();
+  std::unique_ptr<Queue> queue_ = device_->make_queue();
+  ParameterSet parameters_;
+  StageOptions stage_;
+};
+
+TEST_F(UpdateTest, TrainsAllUnlessToldOtherwise) {
+  const auto update = make_update();
+  EXPECT_THAT(update->trainable(), ElementsAre(true, true, true));
+  step(*update, 0, 2.0F);
+  for (int i = 0; i < parameters_.size(); ++i) {
+    EXPECT_THAT(values(i), Each(0.0F)) << i;  // 1 - 0.5 * 2
+  }
+}
+
+TEST_F(UpdateTest, FrozenValuesKeepTheirBitsWhateverTheOptimizer) {
+  using Name = OptimizerOptions::Name;
+  stage_.trainable = {{"b/w*", ""}};
+  stage_.clip_norm = 100;
+  for (const Name name : {Name::kSgd, Name::kAdam, Name::kAdamW}) {
+    stage_.optimizer = {.name = name, .lr = 0.5, .weight_decay = 0.25};
+    const auto update = make_update();
+    EXPECT_THAT(update->trainable(), ElementsAre(false, true, false));
+    const std::vector<float> before = values(1);
+    for (int number = 0; number < 3; ++number) {
+      step(*update, number, 1.0F);
+    }
+    EXPECT_THAT(values(0), Each(1.0F));
+    EXPECT_THAT(values(2), Each(1.0F));
+    EXPECT_NE(values(1), before);
+  }
+}
+
+TEST_F(UpdateTest, WeightDecayPullsWhatIsTrained) {
+  stage_.trainable = {{"a/*", ""}, {"*/bias", ""}};
+  stage_.optimizer.weight_decay = 0.5;
+  const auto update = make_update();
+  step(*update, 0, 0.0F);
+  EXPECT_THAT(values(0), Each(0.75F));  // 1 - lr * decay * 1
+  EXPECT_THAT(values(1), Each(1.0F));
+  EXPECT_THAT(values(2), Each(0.75F));
+}
+
+TEST_F(UpdateTest, APatternThatMatchesNothingIsNamed) {
+  stage_.name = "head";
+  stage_.trainable = {{"a/*", "job.yaml:3:14"}, {"fc9/*", "job.yaml:3:21"}};
+  EXPECT_EQ(message_of<JobError>([&] { make_update(); }),
+            "job.yaml:3:21: stage head: the trainable pattern 'fc9/*' matches no parameter (there "
+            "are a/weight, b/weight, b/bias)");
+  stage_.trainable = {{"A", ""}};
+  EXPECT_EQ(message_of<JobError>([&] { make_update(); }),
+            "stage head: the trainable pattern 'A' matches no parameter (there are a/weight, "
+            "b/weight, b/bias)");
+}
+
+TEST_F(UpdateTest, ClippingScalesLongGradientsAlone) {
+  // Ten elements: the norm of a gradient of all g is g sqrt(10).
+  stage_.clip_norm = std::sqrt(10.0) / 2;
+  const auto update = make_update();
+  step(*update, 0, 2.0F);
+  EXPECT_NEAR(update->exchange().norm(), 2 * std::sqrt(10.0), 1e-12);
+  EXPECT_THAT(values(1), Each(FloatEq(0.75F)));  // 1 - 0.5 * 2 / 4
+  step(*update, 1, 0.25F);
+  EXPECT_THAT(values(1), Each(FloatEq(0.625F)));  // below the limit: 0.75 - 0.5 * 0.25
+}
+
+TEST_F(UpdateTest, TheNormLeavesFrozenGradientsOut) {
+  stage_.clip_norm = 1;
+  stage_.trainable = {{"b/weight", ""}};
+  const auto update = make_update();
+  step(*update, 0, 2.0F);
+  EXPECT_NEAR(update->exchange().norm(), 2 * std::sqrt(5.0), 1e-12);
+}
+
+TEST_F(UpdateTest, FollowsTheSchedule) {
+  stage_.schedule.name = ScheduleOptions::Name::kInverseTime;
+  stage_.schedule.decay = 1;
+  const auto update = make_update();
+  step(*update, 0, 0.0F);
+  EXPECT_EQ(update->learning_rate(), 0.5);
+  step(*update, 3, 0.0F);
+  EXPECT_EQ(update->learning_rate(), 0.125);
+}
+
+/// Adam's moments of LeNet over three ranks: every trained element is in exactly one segment, and
+/// the gathered state has the same bits on all ranks and as on one.
+TEST(UpdateState, IsGatheredFromAllRanks) {
+  TrainOptions options = small_job();
+  options.stages[0].optimizer.name = OptimizerOptions::Name::kAdam;
+  options.stages[0].stop.steps = 2;
+  std::vector<std::vector<std::vector<float>>> states(4);
+  const auto train = [&](comm::Communicator& communicator, std::size_t slot) {
+    ClassifierRun run(options, communicator);
+    std::vector<Stage> stages = run.make_stages("");
+    run_stages(stages, run.loop_options(), run.runner(), nullptr, {});
+    states[slot] = run.updates()[0]->gather_state(run.runner().queue());
+  };
+  run_ranks(1, [&](comm::Communicator& communicator) { train(communicator, 3); });
+  run_ranks(3, [&](comm::Communicator& communicator) {
+    train(communicator, static_cast<std::size_t>(communicator.rank()));
+  });
+  ASSERT_THAT(states[3], SizeIs(2));
+  EXPECT_NE(states[3][0], std::vector<float>(states[3][0].size()));
+  for (std::size_t rank = 0; rank < 3; ++rank) {
+    EXPECT_TRUE(states[rank] == states[3]) << "rank " << rank;
+  }
+}
+
+}  // namespace
+}  // namespace gentrain::trainers

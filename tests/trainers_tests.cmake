@@ -1,0 +1,18 @@
+# Programs of tests/trainers beside test_trainers: allocations of a step (its operator new counts), and
+# faults in the middle of a step over MPI.
+add_executable(test_host_allocations trainers/host_allocations.cpp)
+target_link_libraries(test_host_allocations PRIVATE gentrain_trainers gentrain_reference GTest::gtest
+                      GTest::gtest_main)
+if(NOT GENTRAIN_SANITIZE)
+  add_test(NAME trainers.host_allocations COMMAND test_host_allocations)
+  set_tests_properties(trainers.host_allocations PROPERTIES LABELS unit TIMEOUT 60)
+endif()
+
+add_executable(mpi_fault trainers/mpi_fault.cpp)
+target_link_libraries(mpi_fault PRIVATE gentrain_trainers)
+if(Python3_FOUND)
+  add_test(NAME mpi.fault
+           COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/fault_test.py
+                   --program $<TARGET_FILE:mpi_fault> --mpirun ${MPIEXEC_EXECUTABLE})
+  set_tests_properties(mpi.fault PROPERTIES LABELS mpi TIMEOUT 60)
+endif()
