@@ -81,8 +81,8 @@ void write_test_set(const fs::path& folder, std::uint32_t count, std::uint32_t s
 class Verbs : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    folder_ = fs::temp_directory_path() / ("gentrain_verbs_" + std::to_string(getpid()));
-    fs::create_directories(folder_);
+    folder() = fs::temp_directory_path() / ("gentrain_verbs_" + std::to_string(getpid()));
+    fs::create_directories(folder());
     write(job(), R"(
 batch: {global: 32, shards: 16}
 data: {source: digits, train_count: 80, test_count: 16}
@@ -91,21 +91,25 @@ threads: 1
 stages:
   head: {stop: {steps: 1}, trainable: ["fc2/*"]}
   whole: {stop: {steps: 2}}
-output: )" + (folder_ / "run").string() +
+output: )" + (folder() / "run").string() +
                      "\n");
-    write_test_set(folder_ / "mnist", 20, 28);
+    write_test_set(folder() / "mnist", 20, 28);
     ASSERT_EQ(gentrain({job(), "--quiet"}).code, kSuccess);
   }
-  static void TearDownTestSuite() { fs::remove_all(folder_); }
+  static void TearDownTestSuite() { fs::remove_all(folder()); }
 
-  static std::string job() { return (folder_ / "job.yaml").string(); }
-  static std::string model() { return (folder_ / "run/model.h5").string(); }
-  static std::string data() { return (folder_ / "mnist").string(); }
+  static std::string job() { return (folder() / "job.yaml").string(); }
+  static std::string model() { return (folder() / "run/model.h5").string(); }
+  static std::string data() { return (folder() / "mnist").string(); }
   static std::string images() { return data() + "/t10k-images-idx3-ubyte"; }
-  static fs::path path(const std::string& name) { return folder_ / name; }
+  static fs::path path(const std::string& name) { return folder() / name; }
 
  private:
-  static inline fs::path folder_;
+  /// Made by SetUpTestSuite.
+  static fs::path& folder() {
+    static fs::path path;
+    return path;
+  }
 };
 
 TEST_F(Verbs, HelpListsVerbsAndExitCodes) {

@@ -154,7 +154,7 @@ class Fusion : public ::testing::Test {
     const auto network = build_network(sequential(layers), {}, {12, 14, 3}, 10, parameters);
     parameters.allocate(*device_, *queue_);
     parameters.initialize(*device_, *queue_, RngKey(3));
-    std::vector<float> pixels(5 * 12 * 14 * 3);
+    std::vector<float> pixels(std::size_t{5} * 12 * 14 * 3);
     for (std::size_t i = 0; i < pixels.size(); ++i) {
       pixels[i] = uniform_float(RngKey(4).block(i)[0]) - 0.5F;
     }
@@ -185,7 +185,7 @@ TEST_F(Fusion, ConvolutionPoolingAndActivationsInAnyOrder) {
   const LayerSpec flatten = layer_of(LayerKind::kFlatten);
   const auto network = [](std::vector<Activation> before, std::vector<Activation> behind) {
     return [before = std::move(before), behind = std::move(behind)](
-               Context& context, const ParameterSet& p, Tensor x) {
+               Context& context, const ParameterSet& p, const Tensor& x) {
       Tensor y = ops::conv2d(context, x, p[0], p[1]);
       for (const Activation activation : before) {
         y = ops::activate(context, y, activation);
@@ -211,7 +211,7 @@ TEST_F(Fusion, ConvolutionPoolingAndActivationsInAnyOrder) {
 TEST_F(Fusion, WhatTheRuleLeavesAlone) {
   LayerSpec overlapping = pool_layer(LayerKind::kMaxPool, 2);
   overlapping.stride_h = overlapping.stride_w = 1;
-  const auto unfused = [](Context& context, const ParameterSet& p, Tensor x) {
+  const auto unfused = [](Context& context, const ParameterSet& p, const Tensor& x) {
     Tensor y = ops::conv2d(context, x, p[0], p[1], {}, {}, Activation::kSigmoid);
     y = ops::max_pool2d(context, y, {2, 2}, {1, 1});
     y = ops::linear(context, flat(context, y), p[2], p[3], Activation::kTanh);
@@ -228,7 +228,7 @@ TEST_F(Fusion, WhatTheRuleLeavesAlone) {
 TEST_F(Fusion, SamePoolingOfOddExtents) {
   LayerSpec same = pool_layer(LayerKind::kMaxPool, 2);
   same.same = true;
-  const auto unfused = [](Context& context, const ParameterSet& p, Tensor x) {
+  const auto unfused = [](Context& context, const ParameterSet& p, const Tensor& x) {
     Tensor y = ops::conv2d(context, x, p[0], p[1]);  // [5, 9, 11, 4]
     y = ops::max_pool2d(context, y, {2, 2}, {2, 2}, {0, 1, 0, 1});
     return ops::linear(context, flat(context, y), p[2], p[3]);
