@@ -13,7 +13,6 @@ if(Python3_FOUND)
     endforeach()
   endfunction()
 
-  gentrain_program_tests(bad_input mpi 60 JobFiles Data Output Ranks Training)
-  gentrain_program_tests(bad_input unit 60 ModelFiles)
+  gentrain_program_tests(bad_input mpi 60 JobFiles Data Output Ranks Training ModelFiles)
   gentrain_program_tests(same_bytes mpi 120 TinyJobs Models Mnist)
 endif()

@@ -142,6 +142,8 @@ class Data(ProgramTest):
         result = self.gentrain(command=["sh", "-c", script, PROGRAM], ranks=3,
                                env={"PWD_OF_JOB": str(self.folder)})
         self.assert_refused(result, BAD_FILE, r"gentrain: rank 1 \(.*\): MNIST is not there")
+        log = (self.folder / "out/log.txt").read_text(encoding="utf-8")
+        self.assertRegex(log, r"rank 1 \(.*\): MNIST is not there")
 
     def test_truncated(self):
         self.images.write_bytes(self.images.read_bytes()[:-1])
@@ -178,11 +180,13 @@ class Output(ProgramTest):
     def test_holds_a_run(self):
         first = self.gentrain("job.yaml")
         self.assertEqual(first.code, 0, first)
-        before = (self.folder / "runs/job/summary.json").read_bytes()
+        files = [self.folder / "runs/job" / name for name in
+                 ("summary.json", "status.json", "log.txt", "metrics.jsonl", "model.h5")]
+        before = [file.read_bytes() for file in files]
         self.each_ranks(lambda ranks: self.gentrain("job.yaml", ranks=ranks), USAGE,
                         "runs/job holds a run already: start anew over it with --overwrite, or write "
                         "elsewhere with --set output=FOLDER")
-        self.assertEqual((self.folder / "runs/job/summary.json").read_bytes(), before)
+        self.assertEqual([file.read_bytes() for file in files], before)
 
     def test_a_file_in_the_folders_place(self):
         self.write("runs", "a file")
