@@ -43,7 +43,7 @@ class Exchange::Implementation {
         tree_(options.shards, ranks_, rank_),
         buckets_(make_buckets(parameters.arena_elements(), options.bucket_elements,
                               options.statistics, ranks_)),
-        local_(device, parameters, tree_, buckets_, options.statistics),
+        local_(device, parameters, tree_, buckets_, options),
         work_(buckets_.size()),
         statistics_(static_cast<std::size_t>(options.statistics)) {
     if (parameters.arena().defined() && parameters.arena().dtype() != DType::kF32) {

@@ -31,6 +31,10 @@ struct ExchangeOptions {
   std::int64_t statistics = 0;
   /// Whether the update of every segment needs the global gradient norm first (clipping).
   bool needs_norm = false;
+  /// Workers of this rank, which take its shards in order: then no more gradients are held than
+  /// gradient_copies() says; a worker that is ahead waits for one that lags. 0: shards come in any
+  /// order, and as many gradients are held as that takes.
+  int workers = 0;
 };
 
 /// One shard's gradients on their way into the sum: an arena-shaped tensor, statistics behind it.
@@ -77,8 +81,7 @@ class Exchange {
   [[nodiscard]] std::vector<float> statistics() const;
   /// The gradient norm of the last step (0 unless needs_norm).
   [[nodiscard]] double norm() const;
-  /// Gradient arenas made so far: at most workers + log2(shards) + 1 while workers keep step; a
-  /// worker that lags holds up its sums, each such one at most log2(shards) more.
+  /// Gradient arenas made so far (see ExchangeOptions::workers).
   [[nodiscard]] int live_copies() const;
 
  private:

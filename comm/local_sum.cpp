@@ -16,6 +16,13 @@ class LocalSum::Shard : public ShardGradients {
  public:
   Shard(LocalSum& sum, Copy& copy, std::int64_t shard, Queue& queue)
       : sum_(sum), copy_(&copy), shard_(shard), queue_(queue) {}
+  ~Shard() override {
+    if (copy_ != nullptr) {
+      sum_.give_up();
+    }
+  }
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
 
   [[nodiscard]] std::uint64_t set_id() const override { return sum_.parameters_.id(); }
   [[nodiscard]] bool wants(int parameter) const override {
@@ -71,12 +78,15 @@ class LocalSum::Shard : public ShardGradients {
 };
 
 LocalSum::LocalSum(Device& device, ParameterSet& parameters, const GradientTree& tree,
-                   const std::vector<Bucket>& buckets, std::int64_t statistics)
+                   const std::vector<Bucket>& buckets, const ExchangeOptions& options)
     : device_(device),
       parameters_(parameters),
       tree_(tree),
       buckets_(buckets),
-      statistics_(statistics),
+      statistics_(options.statistics),
+      limited_(options.workers > 0),
+      most_copies_(
+          static_cast<std::size_t>(gradient_copies(tree.owned(), options.shards, options.workers))),
       buckets_of_(static_cast<std::size_t>(parameters.size())),
       states_(buckets.size()) {
   for (int p = 0; p < parameters.size(); ++p) {
@@ -119,6 +129,7 @@ void LocalSum::begin(const std::vector<bool>& trainable) {
     state.missing = partials;
   }
   taken_.assign(static_cast<std::size_t>(tree_.owned().size()), false);
+  next_ = tree_.owned().first;
 }
 
 std::unique_ptr<ShardGradients> LocalSum::shard(std::int64_t shard, Queue& queue) {
@@ -135,21 +146,44 @@ std::unique_ptr<ShardGradients> LocalSum::shard(std::int64_t shard, Queue& queue
     }
     taken_[index] = true;
   }
-  return std::make_unique<Shard>(*this, *acquire(queue), shard, queue);
+  try {
+    return std::make_unique<Shard>(*this, *acquire(shard, queue), shard, queue);
+  } catch (...) {
+    give_up();
+    throw;
+  }
 }
 
-LocalSum::Copy* LocalSum::acquire(Queue& queue) {
-  Copy* copy = nullptr;
-  {
-    const std::lock_guard lock(mutex_);
-    if (free_.empty()) {
-      copies_.push_back(std::make_unique<Copy>());
-      copy = copies_.back().get();
-    } else {
-      copy = free_.back();
-      free_.pop_back();
-    }
+/// Waiting ends: copies are given in order of shards, so while no shard is under way the finished
+/// ones are the first ones, whose sums leave a copy free; and a shard under way ends or is given
+/// up.
+LocalSum::Copy* LocalSum::free_copy(std::int64_t shard) {
+  std::unique_lock lock(mutex_);
+  if (limited_) {
+    copy_freed_.wait(lock, [&] {
+      return given_up_ || (shard == next_ && (!free_.empty() || copies_.size() < most_copies_));
+    });
+    ++next_;
+    copy_freed_.notify_all();
   }
+  // With a limit all copies are made in the first step: the memory held is the same in every run.
+  if (free_.empty() || (limited_ && copies_.size() < most_copies_)) {
+    copies_.push_back(std::make_unique<Copy>());
+    return copies_.back().get();
+  }
+  Copy* copy = free_.back();
+  free_.pop_back();
+  return copy;
+}
+
+void LocalSum::give_up() {
+  const std::lock_guard lock(mutex_);
+  given_up_ = true;
+  copy_freed_.notify_all();
+}
+
+LocalSum::Copy* LocalSum::acquire(std::int64_t shard, Queue& queue) {
+  Copy* copy = free_copy(shard);
   if (!copy->values.defined()) {
     copy->values = Tensor::empty(device_, {parameters_.arena_elements() + statistics_});
     if (copy->values.elements() > 0) {
@@ -238,6 +272,7 @@ void LocalSum::put_back(Copy* copy) {
   const std::lock_guard lock(mutex_);
   if (--copy->held == 0) {
     free_.push_back(copy);
+    copy_freed_.notify_all();
   }
 }
 
@@ -262,6 +297,7 @@ void LocalSum::release(std::size_t bucket) {
   for (Copy*& copy : states_[bucket].partials) {
     if (--copy->held == 0) {
       free_.push_back(copy);
+      copy_freed_.notify_all();
     }
     copy = nullptr;
   }

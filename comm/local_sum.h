@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -19,9 +20,10 @@ namespace gentrain::comm {
 
 class LocalSum {
  public:
-  /// All arguments must outlive the object. The last bucket is the tail, `statistics` floats.
+  /// All arguments but the options must outlive the object. The last bucket is the tail, the
+  /// statistics.
   LocalSum(Device& device, ParameterSet& parameters, const GradientTree& tree,
-           const std::vector<Bucket>& buckets, std::int64_t statistics);
+           const std::vector<Bucket>& buckets, const ExchangeOptions& options);
   ~LocalSum();
   LocalSum(const LocalSum&) = delete;
   LocalSum& operator=(const LocalSum&) = delete;
@@ -31,7 +33,7 @@ class LocalSum {
   /// Whether any parameter of the bucket is trainable in this step; the tail always is.
   [[nodiscard]] bool active(std::size_t bucket) const { return active_[bucket]; }
 
-  /// Thread-safe.
+  /// Thread-safe. Waits for a free copy where the options say how many workers there are.
   std::unique_ptr<ShardGradients> shard(std::int64_t shard, Queue& queue);
 
   /// Appends the buckets whose partial sums have become complete since the last call.
@@ -61,7 +63,9 @@ class LocalSum {
     int missing = 0;              // partial sums
   };
 
-  Copy* acquire(Queue& queue);
+  Copy* acquire(std::int64_t shard, Queue& queue);
+  Copy* free_copy(std::int64_t shard);
+  void give_up();
   void put_back(Copy* copy);
   void complete(Copy& copy, std::int64_t shard, int parameter, Queue& queue);
   void arrive(std::size_t bucket, std::int64_t shard, Copy* copy, Queue& queue);
@@ -74,6 +78,8 @@ class LocalSum {
   const GradientTree& tree_;
   const std::vector<Bucket>& buckets_;
   std::int64_t statistics_;
+  bool limited_;  // to most_copies_, with shards begun in order
+  std::size_t most_copies_;
   std::vector<std::vector<std::size_t>> buckets_of_;  // by parameter
 
   // Changed by begin() only.
@@ -88,6 +94,9 @@ class LocalSum {
   std::vector<bool> taken_;  // by owned shard: shard() was called
   std::vector<std::unique_ptr<Copy>> copies_;
   std::vector<Copy*> free_;
+  std::condition_variable copy_freed_;
+  std::int64_t next_ = 0;  // with a limit: the shard whose turn it is
+  bool given_up_ = false;  // a shard was dropped before its end: nobody waits any more
   std::vector<std::size_t> complete_;
   std::atomic<bool> any_complete_{false};
 };

@@ -44,4 +44,14 @@ std::vector<TreeNode> cover(const Range& owned, std::int64_t shards) {
   return nodes;
 }
 
+int gradient_copies(const Range& owned, std::int64_t shards, int workers) {
+  std::int64_t most = 0;
+  for (std::int64_t next = owned.first; next < owned.last; ++next) {
+    const std::int64_t busy = std::min<std::int64_t>(workers, owned.last - next);
+    const auto sums = next == owned.first ? 0 : cover({owned.first, next}, shards).size();
+    most = std::max(most, busy + static_cast<std::int64_t>(sums));
+  }
+  return static_cast<int>(most);
+}
+
 }  // namespace gentrain::comm

@@ -40,4 +40,8 @@ TreeNode root_of(std::int64_t shards);
 /// over the same shards it is the highest.
 std::vector<TreeNode> cover(const Range& owned, std::int64_t shards);
 
+/// Gradients that a rank has to hold at the same time while `workers` workers take its shards in
+/// order and keep step: one for each shard under way, one for each sum over the shards before them.
+int gradient_copies(const Range& owned, std::int64_t shards, int workers);
+
 }  // namespace gentrain::comm

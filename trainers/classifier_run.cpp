@@ -40,7 +40,8 @@ ClassifierRun::ClassifierRun(const TrainOptions& options, comm::Communicator& co
 std::vector<Stage> ClassifierRun::make_stages(const std::string& only) {
   std::vector<Stage> stages;
   updates_.clear();
-  const UpdateSetting setting{communicator_, *device_, options_.exchange, options_.batch.shards};
+  const UpdateSetting setting{communicator_, *device_, options_.exchange, options_.batch.shards,
+                              workers()};
   std::vector<std::string> names;
   for (const StageOptions& stage : options_.stages) {
     names.push_back(stage.name);

@@ -74,8 +74,9 @@ class MemoryTrial final : public Observer {
     }
     comm::Exchange& exchange =
         run_.updates()[static_cast<std::size_t>(report.stage_index)]->exchange();
-    const int more = gradient_copies(run_.runner().owned(), run_.runner().shards(), workers_) -
-                     exchange.live_copies();
+    const int more =
+        comm::gradient_copies(run_.runner().owned(), run_.runner().shards(), workers_) -
+        exchange.live_copies();
     const auto copy = CachingAllocator::size_class(
         (static_cast<std::size_t>(run_.parameters().arena_elements()) + kClassifierStatistics) *
         sizeof(float));
@@ -90,16 +91,29 @@ class MemoryTrial final : public Observer {
   std::int64_t before_ = 0;
 };
 
-/// One chunk of the evaluation, on one worker.
-std::int64_t evaluation_bytes(ClassifierRun& run) {
+/// Evaluates one chunk.
+void try_evaluation(ClassifierRun& run, StepRunner& runner) {
   const auto& test = run.data().test;
   std::vector<std::int64_t> first(
       static_cast<std::size_t>(std::min(run.evaluation_chunk(), test->size())));
   std::iota(first.begin(), first.end(), std::int64_t{0});
-  passing_bytes(run);
-  evaluate(run.communicator(), run.runner(), run.network(), *data::subset(test, std::move(first)),
+  evaluate(run.communicator(), runner, run.network(), *data::subset(test, std::move(first)),
            run.data().test_normalization, run.evaluation_chunk());
-  return passing_bytes(run);
+}
+
+/// What a worker keeps between its shards: the scratch of its queue, seen by adding a worker.
+std::int64_t lasting_bytes(ClassifierRun& run, std::vector<Stage>& stages) {
+  StepRunner added(run.communicator(), run.device(), 1, run.options().batch.shards);
+  const std::int64_t before = live_bytes(run);
+  const comm::Range samples{0, std::min(run.options().batch.global, run.data().train->size())};
+  for (Stage& stage : stages) {
+    for (std::size_t pass = 0; pass < stage.passes.size() && stage.stop.steps != 0; ++pass) {
+      added.run(stage.passes[pass], {run.options().seed, 0, kTrialSteps, 0, samples},
+                static_cast<std::int64_t>(pass));
+    }
+  }
+  try_evaluation(run, added);
+  return live_bytes(run) - before;
 }
 
 std::int64_t try_stages(ClassifierRun& run, int workers, TensorMemory& memory) {
@@ -117,7 +131,11 @@ std::int64_t try_stages(ClassifierRun& run, int workers, TensorMemory& memory) {
   if (run.options().best.metric != Metric::kNone) {
     memory.best = memory.weights;
   }
-  memory.worker = std::max(memory.worker, evaluation_bytes(run));
+  passing_bytes(run);
+  try_evaluation(run, run.runner());
+  const std::int64_t lasting = lasting_bytes(run, stages);
+  memory.worker = std::max(memory.worker, passing_bytes(run) - lasting) + lasting;
+  memory.gradients -= lasting;
   memory.total =
       memory.weights + memory.optimizer + memory.gradients + memory.best + workers * memory.worker;
   return planned;
@@ -141,16 +159,6 @@ std::int64_t most_bytes_sent(ClassifierRun& run, int ranks) {
 }
 
 }  // namespace
-
-int gradient_copies(const comm::Range& owned, std::int64_t shards, int workers) {
-  std::int64_t most = 0;
-  for (std::int64_t next = owned.first; next < owned.last; ++next) {
-    const std::int64_t busy = std::min<std::int64_t>(workers, owned.last - next);
-    const auto sums = next == owned.first ? 0 : comm::cover({owned.first, next}, shards).size();
-    most = std::max(most, busy + static_cast<std::int64_t>(sums));
-  }
-  return static_cast<int>(most);
-}
 
 Estimate estimate_classifier(const TrainOptions& options, int ranks) {
   check_supported(options, ranks);

@@ -19,7 +19,7 @@ struct TensorMemory {
   std::int64_t optimizer = 0;
   std::int64_t gradients = 0;  // sums over shards that are under way, partial sums received
   std::int64_t best = 0;       // the best weights so far, where they are kept
-  std::int64_t worker = 0;     // activations and their gradients, of one worker
+  std::int64_t worker = 0;     // activations, their gradients and scratch, of one worker
   std::int64_t total = 0;      // largest use at any time
 };
 
@@ -42,9 +42,5 @@ struct Estimate {
 /// MNIST's shape are needed, drawn digits stand in for them, and `missing` says so; of HDF5 files
 /// nothing is known then.
 Estimate estimate_classifier(const TrainOptions& options, int ranks);
-
-/// Gradient arenas that a rank holds at most while its workers keep step: one for each shard under
-/// way, one for each partial sum over the shards before them.
-int gradient_copies(const comm::Range& owned, std::int64_t shards, int workers);
 
 }  // namespace gentrain::trainers

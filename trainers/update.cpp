@@ -99,6 +99,7 @@ Update::Update(const UpdateSetting& setting, Queue& queue, ParameterSet& paramet
   options.shards = setting.shards;
   options.statistics = statistics;
   options.needs_norm = stage.clip_norm > 0;
+  options.workers = setting.workers;
   exchange_ =
       std::make_unique<comm::Exchange>(setting.communicator, setting.device, parameters, options);
   std::vector<std::pair<std::int64_t, std::int64_t>> owned;

@@ -19,6 +19,7 @@ struct UpdateSetting {
   Device& device;
   comm::ExchangeMode mode = comm::ExchangeMode::kCanonical;
   std::int64_t shards = 16;
+  int workers = 0;  // see comm::ExchangeOptions
 };
 
 class Update {

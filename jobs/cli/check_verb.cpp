@@ -48,7 +48,7 @@ void print_memory(const trainers::TensorMemory& memory, int threads) {
   if (memory.best > 0) {
     part("best weights", memory.best);
   }
-  part(fmt::format("{} x {:.3f}: activations of a worker", threads, mib(memory.worker)),
+  part(fmt::format("{} x {:.3f}: activations and scratch of a worker", threads, mib(memory.worker)),
        threads * memory.worker);
 }
 

@@ -1,9 +1,12 @@
 // The exchange at its edges: copies, overlap, ownership, frozen and missing gradients, several
 // exchanges at once, steps given up, and misuse.
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <memory>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -56,6 +59,89 @@ TEST(Exchange, WorkersInStepNeedOneCopyMoreEach) {
     world.poll_all();
     EXPECT_LE(world.exchange(0).live_copies(), static_cast<int>(workers) + 6 + 1);
   }
+}
+
+/// A step of 16 shards and two workers: this thread begins shard 0 and lags, the other one takes
+/// all that follow until it has to wait.
+class LaggingWorker {
+ public:
+  LaggingWorker() : world_(1, options()) {
+    world_.begin();
+    lagging_ = std::make_unique<Course>(
+        Course{0, 0, 4, world_.exchange(0).shard(0, world_.model(0).queue())});
+    other_ = std::thread([this] {
+      const auto queue = world_.model(0).device().make_queue();
+      for (std::int64_t s = 1; s < 16; ++s) {
+        Course course{0, s, 4, world_.exchange(0).shard(s, *queue)};
+        begun_.store(s);
+        while (!course.advance(world_.model(0), 0)) {
+        }
+      }
+    });
+  }
+  ~LaggingWorker() { end_other(); }
+  void end_other() {
+    if (other_.joinable()) {
+      other_.join();
+    }
+  }
+
+  static ExchangeOptions options() {
+    ExchangeOptions options = options_for(16);
+    options.workers = 2;
+    return options;
+  }
+  /// Until the other worker has begun nothing new for a while.
+  void wait_until_other_waits() {
+    std::int64_t seen = -1;
+    while (seen != begun_.load()) {
+      seen = begun_.load();
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  }
+  World world_;
+  std::unique_ptr<Course> lagging_;
+  std::atomic<std::int64_t> begun_{0};
+  std::thread other_;
+};
+
+TEST(Exchange, AWorkerAheadWaitsForACopy) {
+  LaggingWorker run;
+  run.wait_until_other_waits();
+  EXPECT_LT(run.begun_.load(), 15);
+  EXPECT_EQ(run.world_.exchange(0).live_copies(), gradient_copies({0, 16}, 16, 2));
+  while (!run.lagging_->advance(run.world_.model(0), 0)) {
+  }
+  run.end_other();
+  run.world_.poll_all();
+  EXPECT_EQ(run.world_.exchange(0).live_copies(), gradient_copies({0, 16}, 16, 2));
+}
+
+TEST(Exchange, CopiesAreGivenInOrderOfShards) {
+  World world(1, LaggingWorker::options());
+  world.begin();
+  std::atomic<bool> second{false};
+  std::unique_ptr<ShardGradients> later;
+  std::thread ahead([&] {
+    const auto queue = world.model(0).device().make_queue();
+    later = world.exchange(0).shard(1, *queue);
+    second.store(true);
+    later.reset();
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_FALSE(second.load());
+  const auto first = world.exchange(0).shard(0, world.model(0).queue());
+  ahead.join();
+  EXPECT_TRUE(second.load());
+}
+
+TEST(Exchange, AShardGivenUpLetsTheOthersEnd) {
+  LaggingWorker run;
+  run.wait_until_other_waits();
+  run.lagging_.reset();
+  run.end_other();
+  EXPECT_EQ(run.begun_.load(), 15);
+  EXPECT_FALSE(run.world_.exchange(0).poll());
 }
 
 TEST(Exchange, CopiesServeAllSteps) {

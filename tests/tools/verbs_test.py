@@ -121,6 +121,12 @@ class Check(VerbTest):
         self.assert_close(foretold,
                           json.loads((self.folder / "runs/job/summary.json").read_text()))
 
+    def test_several_workers(self):
+        job = ("--set", "threads=2", "--set", "batch.global=2048", "--set", "data.train_count=4096")
+        foretold = self.foretold(*job)
+        self.assert_close(foretold,
+                          last_json(self.gentrain("bench", "job.yaml", "--steps", "20", *job)))
+
     def test_nothing_is_written(self):
         self.foretold()
         self.gentrain("bench", "job.yaml", "--steps", "1")
