@@ -65,7 +65,8 @@ class Exchange {
 
   /// Begins a step. The queue is that of the thread that polls. Frozen parameters (trainable[i] ==
   /// false; empty means all are trainable) count as complete from the start and have gradient 0.
-  /// Buckets without a trainable parameter are passed over: neither exchanged nor updated.
+  /// Buckets without a trainable parameter are passed over: neither exchanged nor updated. The
+  /// update must leave the values of frozen parameters as they are.
   /// Throws Error if the last step has not ended.
   void begin(Queue& queue, UpdateSegment update, const std::vector<bool>& trainable = {});
 

@@ -33,8 +33,15 @@ int ParameterSet::add(std::string name, const Shape& shape, Initializer initiali
   if (find(name) >= 0) {
     throw ShapeError(fmt::format("two parameters are named {}", name));
   }
+  const std::int64_t end =
+      arena_elements_ + (shape.elements() + kAlignElements - 1) / kAlignElements * kAlignElements;
+  if (end > Shape::kMaxElements) {
+    throw ShapeError(
+        fmt::format("parameter {}: {} elements behind {} others are too many: at most {}", name,
+                    shape.elements(), arena_elements_, std::int64_t{Shape::kMaxElements}));
+  }
   infos_.push_back({std::move(name), shape, initializer, fan_in, fan_out, arena_elements_});
-  arena_elements_ += (shape.elements() + kAlignElements - 1) / kAlignElements * kAlignElements;
+  arena_elements_ = end;
   return size() - 1;
 }
 
@@ -43,11 +50,13 @@ void ParameterSet::allocate(Device& device, Queue& queue, DType dtype) {
   if (arena_elements_ > 0) {
     device.elementwise().fill(queue, 0.0, arena_.view());
   }
+  arena_.buffer().divide(infos_.size());
   mark_changed();
   tensors_.clear();
   for (int i = 0; i < size(); ++i) {
     Tensor tensor = arena_.slice(info(i).offset, info(i).shape);
     tensor.set_grad_ref({GradRef::Kind::kParameter, i, id_});
+    tensor.set_part(i);
     tensors_.push_back(tensor);
   }
 }

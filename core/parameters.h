@@ -46,8 +46,8 @@ class ParameterSet {
   ParameterSet(const ParameterSet&) = delete;
   ParameterSet& operator=(const ParameterSet&) = delete;
 
-  /// Registers a parameter and returns its index. Throws ShapeError if the name is taken, and Error
-  /// after allocate().
+  /// Registers a parameter and returns its index. Throws ShapeError if the name is taken or the
+  /// arena would have more than Shape::kMaxElements, and Error after allocate().
   int add(std::string name, const Shape& shape, Initializer initializer, std::int64_t fan_in,
           std::int64_t fan_out);
   /// Makes the arena on a device; the values are zero.
@@ -71,8 +71,12 @@ class ParameterSet {
   [[nodiscard]] std::int64_t arena_elements() const { return arena_elements_; }
   /// Number of trainable values, gaps not counted.
   [[nodiscard]] std::int64_t count() const;
-  /// Must be called after the arena's values changed.
+  /// Must be called after the arena's values changed: all of them, or those of the parameters whose
+  /// flag is set (one at least). Backends keep what they made of the weights of the others.
   void mark_changed() { arena_.buffer().mark_changed(); }
+  void mark_changed(const std::vector<bool>& parameters) {
+    arena_.buffer().mark_changed(parameters);
+  }
 
  private:
   std::uint64_t id_;

@@ -28,9 +28,9 @@ Tensor Tensor::reshaped(const Shape& shape) const {
 }
 
 Tensor Tensor::slice(std::int64_t first, const Shape& shape) const {
-  if (first < 0 || first + shape.elements() > elements()) {
-    throw ShapeError(fmt::format("slice: elements [{}, {}) of a tensor of {}", first,
-                                 first + shape.elements(), elements()));
+  if (first < 0 || first > elements() - shape.elements()) {
+    throw ShapeError(fmt::format("slice: {} elements from element {} on of a tensor of {}",
+                                 shape.elements(), first, elements()));
   }
   Tensor result = *this;
   result.shape_ = shape;

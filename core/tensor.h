@@ -45,19 +45,25 @@ class Tensor {
 
   [[nodiscard]] ConstView cview() const { return {data(), dtype_, shape_}; }
   [[nodiscard]] View view() const { return {data(), dtype_, shape_}; }
-  /// This tensor as weights: with the version of its buffer.
-  [[nodiscard]] Weights weights() const { return {cview(), buffer_->version()}; }
+  /// This tensor as weights: with the version of its part of the buffer, or of the whole.
+  [[nodiscard]] Weights weights() const {
+    return {cview(),
+            part_ < 0 ? buffer_->version() : buffer_->version(static_cast<std::size_t>(part_))};
+  }
   [[nodiscard]] void* data() const { return static_cast<std::byte*>(buffer_->data()) + offset_; }
   [[nodiscard]] Buffer& buffer() const { return *buffer_; }
 
   [[nodiscard]] const GradRef& grad_ref() const { return grad_; }
   void set_grad_ref(const GradRef& ref) { grad_ = ref; }
+  /// Says that the elements are those of a part of the buffer (Buffer::divide).
+  void set_part(std::int32_t part) { part_ = part; }
 
  private:
   std::shared_ptr<Buffer> buffer_;
   std::size_t offset_ = 0;  // bytes
   Shape shape_;
   DType dtype_ = DType::kF32;
+  std::int32_t part_ = -1;  // of the buffer; -1: not one
   GradRef grad_;
 };
 

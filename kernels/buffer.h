@@ -38,7 +38,8 @@ class CachingAllocator {
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
 
-  /// Uninitialised memory, aligned to 64 bytes. Throws DeviceError naming the size when exhausted.
+  /// Uninitialised memory, aligned to 64 bytes. Throws DeviceError naming the size when memory is
+  /// exhausted, and as size_class.
   void* allocate(std::size_t bytes);
   /// `bytes` as it was asked for.
   void release(void* block, std::size_t bytes) noexcept;
@@ -47,6 +48,7 @@ class CachingAllocator {
   /// Begins a new peak measurement at the present use.
   void reset_peak();
   /// What a request of `bytes` takes up: at most 1/8 more than asked, in steps of 64 bytes.
+  /// Throws DeviceError for more than 2^62 bytes.
   static std::size_t size_class(std::size_t bytes);
 
  private:
@@ -78,14 +80,25 @@ class Buffer {
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
   /// Version of the contents for Weights::version: 0 until mark_changed() is first called.
   [[nodiscard]] std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
+  /// That of one of the parts that divide() made.
+  [[nodiscard]] std::uint64_t version(std::size_t part) const {
+    return parts_[part].load(std::memory_order_acquire);
+  }
   /// Says that the contents changed: a version that no buffer of this process had before.
   void mark_changed();
+  /// The same of the parts whose flag is set, of which there must be one at least, and of the
+  /// whole; the other parts keep their versions. As many flags as parts.
+  void mark_changed(const std::vector<bool>& parts);
+  /// Gives `count` parts of the contents versions of their own; which elements a part has is up to
+  /// the caller. For the owner, before other threads see the buffer.
+  void divide(std::size_t count);
 
  private:
   CachingAllocator* allocator_;
   void* data_;
   std::size_t bytes_;
   std::atomic<std::uint64_t> version_{0};
+  std::vector<std::atomic<std::uint64_t>> parts_;
 };
 
 }  // namespace gentrain

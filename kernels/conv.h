@@ -26,13 +26,24 @@ struct ConvGeometry {
   [[nodiscard]] Shape x_shape() const { return {n, h, w, c}; }
   [[nodiscard]] Shape w_shape() const { return {oc, kh, kw, c}; }
   [[nodiscard]] Shape y_shape() const { return {n, oh(), ow(), oc}; }
+  /// Of the result behind 2x2 max pooling with stride 2; extents are rounded down.
+  [[nodiscard]] Shape pooled_shape() const { return {n, oh() / 2, ow() / 2, oc}; }
   friend bool operator==(const ConvGeometry&, const ConvGeometry&) = default;
 };
 
-/// Throws ShapeError if an extent, a stride or a result extent is below 1 or a padding below 0.
+/// Throws ShapeError if an extent, a stride or a result extent is below 1, a padding below 0, or
+/// one of them above Shape::kMaxElements.
 void check(const ConvGeometry& geometry);
 
-/// f32 on every backend, f64 on the reference backend.
+/// The results of a convolution fused with the max pooling behind it.
+struct PooledViews {
+  View y;
+  View argmax;
+};
+
+/// f32 on every backend, f64 on the reference backend. Every routine throws ShapeError if check()
+/// does, or a view is missing or has another shape or type than is stated here; the pool_ routines
+/// also where fuses_max_pool() is false.
 ///
 /// Source: Dumoulin and Visin 2016, arXiv:1603.07285.
 class ConvKernels {
@@ -56,11 +67,12 @@ class ConvKernels {
   /// stride 2 max pooling behind it, so that the convolution's own result is never stored.
   [[nodiscard]] virtual bool fuses_max_pool(const ConvGeometry& geometry) const = 0;
 
-  /// y [n, oh/2, ow/2, oc] = activation(maxpool2x2(x * w + bias)), extents rounded down;
-  /// argmax, u8, same shape: 2 * row + column of the first largest value in its window.
+  /// result.y [n, oh/2, ow/2, oc] = activation(maxpool2x2(x * w + bias)), extents rounded down;
+  /// result.argmax, u8, same shape: 2 * row + column of the first largest value in its window. In a
+  /// window with NaN both are those of the first NaN.
   virtual void pool_forward(Queue& queue, const ConvGeometry& geometry, ConstView x,
-                            const Weights& w, ConstView bias, Activation activation, View y,
-                            View argmax) = 0;
+                            const Weights& w, ConstView bias, Activation activation,
+                            PooledViews result) = 0;
 
   /// dx from dp [n, oh/2, ow/2, oc], the gradient at the pooled values (before the activation).
   virtual void pool_backward_data(Queue& queue, const ConvGeometry& geometry, ConstView dp,

@@ -21,6 +21,11 @@ class UpdateKernels;
 
 /// An order of execution on a device. Kernels given to one queue run one after the other; a CPU
 /// queue runs them at once on the calling thread. One thread at a time uses a queue.
+///
+/// Where kernels run later than they are given, all queues of the device share one order of
+/// execution, that in which kernels were given: a Buffer goes back to the allocator at once when
+/// the host lets go of it, so that work given later to any queue may write to memory that work
+/// given earlier to another one still reads.
 class Queue {
  public:
   virtual ~Queue() = default;
@@ -36,6 +41,12 @@ struct DeviceIdentity {
   std::string name;       // of the hardware; not part of the contract
 };
 
+/// Memory, queues and kernels of one kind of hardware. Thread-safe, but for a queue, which one
+/// thread at a time uses. Must outlive its queues and buffers.
+///
+/// Which arguments a family's routines refuse stands in its header. Any routine throws DeviceError
+/// if the device fails, has no memory left, or sees that the queue is that of another kind of
+/// device.
 class Device {
  public:
   virtual ~Device() = default;
@@ -43,7 +54,8 @@ class Device {
   [[nodiscard]] virtual const DeviceIdentity& identity() const = 0;
   virtual CachingAllocator& memory() = 0;
   virtual std::unique_ptr<Queue> make_queue() = 0;
-  /// Copies between host memory and this device's, in the order of the queue; waits for the end.
+  /// Copies of `bytes` bytes between host memory and this device's, in the order of the queue; they
+  /// have ended on return. Throw DeviceError if the device fails.
   virtual void to_device(Queue& queue, const void* host, void* device, std::size_t bytes) = 0;
   virtual void to_host(Queue& queue, const void* device, void* host, std::size_t bytes) = 0;
 
@@ -60,8 +72,9 @@ class Device {
 /// Instruction sets of the CPU backend: the best that this processor has, x86-64-v3 or x86-64-v4.
 enum class Isa : std::uint8_t { kAuto, kV3, kV4 };
 
-/// The CPU, with kernels and oneDNN held to `isa`. One per process: oneDNN's limit is global.
-/// Throws DeviceError if the processor lacks it, or is below v3.
+/// The CPU, with kernels and oneDNN held to `isa`. All CPU devices of a process have the same one:
+/// oneDNN's limit is global. Throws DeviceError if the processor lacks it or is below v3, or if
+/// oneDNN is held to another one already.
 std::unique_ptr<Device> make_cpu_device(Isa isa = Isa::kAuto);
 
 }  // namespace gentrain

@@ -38,13 +38,26 @@ constexpr std::string_view name_of(DType type) {
   return "u8";
 }
 
+/// The element type that a C++ type stands for; other types have none.
 template <class T>
-inline constexpr DType kDTypeOf = DType::kU8;
+struct DTypeOf;
 template <>
-inline constexpr DType kDTypeOf<float> = DType::kF32;
+struct DTypeOf<float> {
+  static constexpr DType kValue = DType::kF32;
+};
 template <>
-inline constexpr DType kDTypeOf<double> = DType::kF64;
+struct DTypeOf<double> {
+  static constexpr DType kValue = DType::kF64;
+};
 template <>
-inline constexpr DType kDTypeOf<std::int32_t> = DType::kI32;
+struct DTypeOf<std::int32_t> {
+  static constexpr DType kValue = DType::kI32;
+};
+template <>
+struct DTypeOf<std::uint8_t> {
+  static constexpr DType kValue = DType::kU8;
+};
+template <class T>
+inline constexpr DType kDTypeOf = DTypeOf<T>::kValue;
 
 }  // namespace gentrain

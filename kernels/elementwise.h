@@ -10,12 +10,15 @@ namespace gentrain {
 
 class Queue;
 
-/// f32 on every backend, f64 on the reference backend.
+/// f32 on every backend, f64 on the reference backend. Every routine throws ShapeError if a view is
+/// missing, or has another type than is stated here or another number of elements than the
+/// destination.
 class ElementwiseKernels {
  public:
   virtual ~ElementwiseKernels() = default;
 
-  /// y = activation(x). tanh and sigmoid: relative error below 4e-7.
+  /// y = activation(x). tanh and sigmoid: relative error below 4e-7, sigmoid's where the result is
+  /// a normal number.
   virtual void activate(Queue& queue, Activation activation, ConstView x, View y) = 0;
   /// dx = dy * activation'(x), from the result y: tanh 1 - y^2, relu y > 0, sigmoid y (1 - y).
   virtual void activate_backward(Queue& queue, Activation activation, ConstView y, ConstView dy,

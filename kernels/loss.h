@@ -7,7 +7,8 @@ namespace gentrain {
 
 class Queue;
 
-/// f32 on every backend, f64 on the reference backend.
+/// f32 on every backend, f64 on the reference backend. Every routine throws ShapeError if a view is
+/// missing or has another shape or type than is stated here, or n or k is 0.
 class LossKernels {
  public:
   virtual ~LossKernels() = default;
@@ -17,9 +18,8 @@ class LossKernels {
   /// logits        [n, k]
   /// labels        [n], i32, 0 <= label < k (the caller has checked)
   /// probabilities [n, k] = softmax(logits)
-  /// sums          [2]: sum over rows of -log p(label), in a fixed order; number of rows whose
-  /// first
-  ///               largest logit is the label
+  /// sums          [2]: sum over rows of -log p(label), in a fixed order; number of rows
+  ///               whose first largest logit is the label
   virtual void softmax_cross_entropy(Queue& queue, ConstView logits, ConstView labels,
                                      View probabilities, View sums) = 0;
   /// dlogits [n, k] = scale * (probabilities - onehot(labels))

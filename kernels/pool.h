@@ -25,16 +25,19 @@ struct PoolGeometry {
 };
 
 /// Throws ShapeError if an extent, a stride or a result extent is below 1, a padding below 0 or not
-/// smaller than the window, or the window larger than 255 pixels.
+/// smaller than the window, the window larger than 255 pixels, or an extent or a stride above
+/// Shape::kMaxElements.
 void check(const PoolGeometry& geometry);
 
-/// f32 on every backend, f64 on the reference backend.
+/// f32 on every backend, f64 on the reference backend. Every routine throws ShapeError if check()
+/// does, or a view is missing or has another shape or type than is stated here.
 class PoolKernels {
  public:
   virtual ~PoolKernels() = default;
 
   /// y [n, oh, ow, c]: the largest value of each window; argmax, u8, same shape: kw * row + column
-  /// inside the window (of the uncut window) of the first largest value.
+  /// inside the window (of the uncut window) of the first largest value. In a window with NaN both
+  /// are those of the first NaN.
   virtual void max_forward(Queue& queue, const PoolGeometry& geometry, ConstView x, View y,
                            View argmax) = 0;
   /// dx [n, h, w, c]: dy [n, oh, ow, c] summed at each window's argmax, windows in row-major order.
@@ -43,6 +46,8 @@ class PoolKernels {
 
   /// y [n, oh, ow, c]: the mean over the pixels of each window that lie inside the image.
   virtual void average_forward(Queue& queue, const PoolGeometry& geometry, ConstView x, View y) = 0;
+  /// dx [n, h, w, c]: dy [n, oh, ow, c], divided by the number of a window's pixels inside the
+  /// image, summed over the windows that hold a pixel, in row-major order.
   virtual void average_backward(Queue& queue, const PoolGeometry& geometry, ConstView dy,
                                 View dx) = 0;
 };

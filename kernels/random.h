@@ -1,5 +1,5 @@
-// The contract for random tensors. Element i depends on (key, i) only: word i % 4 of key.block(i /
-// 4).
+// The contract for random tensors. Element i depends on (key, i) only: word i % 4 of block i / 4 of
+// the key.
 #pragma once
 
 #include "kernels/philox.h"
@@ -9,7 +9,9 @@ namespace gentrain {
 
 class Queue;
 
-/// f32 on every backend, f64 on the reference backend (the f32 value, widened).
+/// f32 on every backend, f64 on the reference backend (the f32 value, widened). Every routine
+/// throws ShapeError if a view is missing or has another type, or x and y differ in their numbers
+/// of elements; dropout also if keep is out of range.
 class RandomKernels {
  public:
   virtual ~RandomKernels() = default;

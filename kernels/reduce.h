@@ -14,7 +14,8 @@ class Queue;
 /// segmented tensor is the sum over the whole.
 inline constexpr std::int64_t kReduceBlock = 4096;
 
-/// f32 on every backend, f64 on the reference backend.
+/// f32 on every backend, f64 on the reference backend. Every routine throws ShapeError if a view is
+/// missing or has another type or number of elements than is stated here.
 class ReduceKernels {
  public:
   virtual ~ReduceKernels() = default;

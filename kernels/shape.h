@@ -12,10 +12,13 @@ namespace gentrain {
 class Shape {
  public:
   static constexpr int kMaxRank = 6;
+  /// So that the bytes of any tensor can be counted in 64 bits.
+  static constexpr std::int64_t kMaxElements = std::int64_t{1} << 59;
 
   /// The shape of a scalar: rank 0, one element.
   Shape() = default;
-  /// Throws ShapeError for more than kMaxRank extents or a negative one.
+  /// Throws ShapeError for more than kMaxRank extents, a negative one, or extents whose product,
+  /// zeros left out, is above kMaxElements.
   Shape(std::initializer_list<std::int64_t> extents);
   explicit Shape(std::span<const std::int64_t> extents);
 

@@ -36,11 +36,17 @@ struct AdamStep {
 };
 
 /// f32 on every backend, f64 on the reference backend. All views have the same number of elements.
+/// Every routine throws ShapeError if a view is missing or has another type or number of elements.
 class UpdateKernels {
  public:
   virtual ~UpdateKernels() = default;
+
+  /// Takes one step of SGD: w and, with momentum, velocity are read and written. Without momentum
+  /// velocity is ignored and may be absent.
   virtual void sgd(Queue& queue, const SgdStep& step, ConstView gradient, View velocity,
                    View w) = 0;
+  /// Takes one step of Adam: w and both moments are read and written. Throws ShapeError if
+  /// step.step is below 1.
   virtual void adam(Queue& queue, const AdamStep& step, ConstView gradient, View first_moment,
                     View second_moment, View w) = 0;
 };

@@ -1,18 +1,16 @@
 # System tests that run the built program: bad input of every kind, and the same bytes over ranks and
 # threads. One CTest each per class of the Python files.
-if(Python3_FOUND)
-  set(program_environment GENTRAIN=$<TARGET_FILE:gentrain> MPIRUN=${MPIEXEC_EXECUTABLE})
+set(program_environment GENTRAIN=$<TARGET_FILE:gentrain> MPIRUN=${MPIEXEC_EXECUTABLE})
 
-  # gentrain_program_tests(FILE LABEL TIMEOUT CLASSES...)
-  function(gentrain_program_tests file label timeout)
-    foreach(class ${ARGN})
-      add_test(NAME ${file}.${class}
-               COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/${file}_test.py ${class})
-      set_tests_properties(${file}.${class} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
-                           PROCESSORS 2 ENVIRONMENT "${program_environment}")
-    endforeach()
-  endfunction()
+# gentrain_program_tests(FILE LABEL TIMEOUT CLASSES...)
+function(gentrain_program_tests file label timeout)
+  foreach(class ${ARGN})
+    add_test(NAME ${file}.${class}
+             COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/${file}_test.py ${class})
+    set_tests_properties(${file}.${class} PROPERTIES LABELS ${label} TIMEOUT ${timeout}
+                         PROCESSORS 2 ENVIRONMENT "${program_environment}")
+  endforeach()
+endfunction()
 
-  gentrain_program_tests(bad_input mpi 60 JobFiles Data Output Ranks Training ModelFiles)
-  gentrain_program_tests(same_bytes mpi 120 TinyJobs Models Mnist)
-endif()
+gentrain_program_tests(bad_input mpi 120 JobFiles Data Output Ranks Training ModelFiles)
+gentrain_program_tests(same_bytes mpi 120 TinyJobs Models Mnist)

@@ -10,9 +10,7 @@ endif()
 
 add_executable(mpi_fault trainers/mpi_fault.cpp)
 target_link_libraries(mpi_fault PRIVATE gentrain_trainers)
-if(Python3_FOUND)
-  add_test(NAME mpi.fault
-           COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/fault_test.py
-                   --program $<TARGET_FILE:mpi_fault> --mpirun ${MPIEXEC_EXECUTABLE})
-  set_tests_properties(mpi.fault PROPERTIES LABELS mpi TIMEOUT 60)
-endif()
+add_test(NAME mpi.fault
+         COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/fault_test.py
+                 --program $<TARGET_FILE:mpi_fault> --mpirun ${MPIEXEC_EXECUTABLE})
+set_tests_properties(mpi.fault PROPERTIES LABELS mpi TIMEOUT 60)

@@ -44,9 +44,9 @@ struct BenchResult {
 BenchResult bench_classifier(ClassifierRun& run, const BenchOptions& options,
                              std::chrono::system_clock::time_point process_start);
 
-/// Floating-point operations of one image's training step where only some parameters are trained:
+/// Floating-point operations of one image's training step, counting a multiply-add as two:
 /// forward, gradients of trained weights, and gradients of the inputs of layers behind one that is
-/// trained. With all of them trained it is training_flops_per_image().
+/// trained.
 double training_flops_per_image(const Network& network, const ParameterSet& parameters,
                                 const std::vector<bool>& trainable);
 

@@ -18,12 +18,15 @@ constexpr std::uint64_t kInitialWeightsKey = 0x494E4954;
 
 }  // namespace
 
-ClassifierRun::ClassifierRun(const TrainOptions& options, comm::Communicator& communicator)
+ClassifierRun::ClassifierRun(const TrainOptions& options, comm::Communicator& communicator,
+                             const std::string& identity)
     : options_(options), communicator_(communicator) {
   check_supported(options_, communicator.size());
   const int workers = worker_count(options_, communicator);
   device_ = make_device(options_);
-  data_ = load_data(options_.data, options_.seed, workers);
+  check_same_on_all_ranks(communicator, contract(), identity);
+  data_ = load_data(options_.data, options_.seed, workers, communicator);
+  check_equal_on_all_ranks(communicator, {{"data set", data_identity(data_.pair)}});
   if (data_.pair.train->size() == 0) {
     throw IoError(
         fmt::format("{}: there are no training samples", data_.pair.train->description()));

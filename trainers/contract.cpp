@@ -6,8 +6,8 @@
 #include <iterator>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <sched.h>
-#include <spdlog/spdlog.h>
 
 #include "comm/shards.h"
 #include "core/io/sha256.h"
@@ -43,33 +43,39 @@ std::string contract_text(const TrainOptions& options, const DeviceIdentity& dev
                      options.exchange == comm::ExchangeMode::kCanonical ? "canonical" : "library");
 }
 
-void check_same_on_all_ranks(comm::Communicator& communicator, const std::string& contract,
-                             const std::string& job) {
+void check_equal_on_all_ranks(comm::Communicator& communicator,
+                              const std::vector<NamedText>& parts) {
   if (communicator.size() == 1) {
     return;
   }
-  const std::string mine =
-      fmt::format("{}\n{}\n{}\n{}", contract, program_hash(),
-                  io::sha256(std::as_bytes(std::span(job))), communicator.where());
-  const std::vector<std::string> all = communicator.all_gather_text(mine);
-  const auto line = [](const std::string& text, int number) {
-    std::size_t first = 0;
-    for (int i = 0; i < number; ++i) {
-      first = text.find('\n', first) + 1;
-    }
-    return text.substr(first, text.find('\n', first) - first);
-  };
-  constexpr const char* kParts[] = {"contract", "gentrain program", "job"};
+  nlohmann::json mine = {communicator.where()};
+  for (const NamedText& part : parts) {
+    mine.push_back(part.text);
+  }
+  std::vector<std::vector<std::string>> all;
+  for (const std::string& text : communicator.all_gather_text(
+           mine.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))) {
+    all.push_back(nlohmann::json::parse(text).get<std::vector<std::string>>());
+  }
   for (std::size_t rank = 1; rank < all.size(); ++rank) {
-    for (int part = 0; part < 3; ++part) {
-      const std::string here = line(all[rank], part);
-      const std::string there = line(all[0], part);
+    for (std::size_t part = 0; part < parts.size(); ++part) {
+      const std::string& here = all[rank].at(part + 1);
+      const std::string& there = all[0].at(part + 1);
       if (here != there) {
         throw CommError(
             fmt::format("rank {} ({}) runs with another {} than rank 0 ({}): {} against {}", rank,
-                        line(all[rank], 3), kParts[part], line(all[0], 3), here, there));
+                        all[rank][0], parts[part].name, all[0][0], here, there));
       }
     }
+  }
+}
+
+void check_same_on_all_ranks(comm::Communicator& communicator, const std::string& contract,
+                             const std::string& job) {
+  if (communicator.size() > 1) {
+    check_equal_on_all_ranks(communicator, {{"contract", contract},
+                                            {"gentrain program", program_hash()},
+                                            {"job", io::sha256(std::as_bytes(std::span(job)))}});
   }
 }
 
@@ -94,13 +100,16 @@ void check_supported(const TrainOptions& options, int ranks) {
   }
 }
 
+std::int64_t wanted_workers(const TrainOptions& options, const comm::Communicator& communicator) {
+  return options.threads > 0 ? options.threads
+                             : std::max(1, allowed_cores() / communicator.ranks_on_host());
+}
+
 int worker_count(const TrainOptions& options, const comm::Communicator& communicator) {
   const std::int64_t owned =
       comm::part_of(options.batch.shards, communicator.size(), communicator.rank()).size();
-  const std::int64_t wanted = options.threads > 0
-                                  ? options.threads
-                                  : std::max(1, allowed_cores() / communicator.ranks_on_host());
-  return static_cast<int>(std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(owned, 1)));
+  return static_cast<int>(std::clamp<std::int64_t>(wanted_workers(options, communicator), 1,
+                                                   std::max<std::int64_t>(owned, 1)));
 }
 
 std::unique_ptr<Device> make_device(const TrainOptions& options) {

@@ -2,7 +2,10 @@
 // with the model, compared across ranks before the start.
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "kernels/device.h"
@@ -13,9 +16,18 @@ namespace gentrain::trainers {
 /// "16 shards, op_threads 1, cpu v3, oneDNN 2.6.3, f32, canonical exchange"
 std::string contract_text(const TrainOptions& options, const DeviceIdentity& device);
 
+/// What every rank must have alike, and its name: "contract".
+struct NamedText {
+  const char* name;
+  std::string text;
+};
+
+/// Collective; throws CommError naming the rank that differs, in what, and both texts.
+void check_equal_on_all_ranks(comm::Communicator& communicator,
+                              const std::vector<NamedText>& parts);
+
 /// Checks that all ranks run the same program on the same job under the same contract. `job` is a
-/// text that is equal for equal jobs. Collective; throws CommError naming the rank that differs and
-/// in what.
+/// text that is equal for equal jobs. As check_equal_on_all_ranks.
 void check_same_on_all_ranks(comm::Communicator& communicator, const std::string& contract,
                              const std::string& job);
 
@@ -23,8 +35,10 @@ void check_same_on_all_ranks(comm::Communicator& communicator, const std::string
 /// 1) and for more ranks than shards, naming the fix.
 void check_supported(const TrainOptions& options, int ranks);
 
-/// Worker threads of a rank: `threads` of the job, or else max(1, allowed cores / ranks on this
-/// host), at most the shards that the rank owns.
+/// Worker threads that a rank would like to have: `threads` of the job, or else max(1, allowed
+/// cores / ranks on this host).
+std::int64_t wanted_workers(const TrainOptions& options, const comm::Communicator& communicator);
+/// Worker threads of a rank: those wanted, at most the shards that the rank owns.
 int worker_count(const TrainOptions& options, const comm::Communicator& communicator);
 
 /// The device that the job names. Throws DeviceError.

@@ -1,11 +1,14 @@
 // Choosing and loading data sets.
 #include "trainers/data_source.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/io/sha256.h"
 #include "kernels/error.h"
 
 namespace gentrain::trainers {
@@ -32,7 +35,17 @@ data::DataPair digits(const DataOptions& options, int threads) {
   return data::make_digits(options.seed, options.train_count, options.test_count, threads);
 }
 
-LoadedData load_source(const DataOptions& options, int threads) {
+/// The folder that holds MNIST, empty if there is none.
+fs::path find_mnist(const std::vector<fs::path>& folders) {
+  for (const fs::path& folder : folders) {
+    if (holds_mnist(folder)) {
+      return folder;
+    }
+  }
+  return {};
+}
+
+LoadedData load_source(const DataOptions& options, int threads, comm::Communicator& communicator) {
   using Source = DataOptions::Source;
   if (options.source == Source::kHdf5) {
     return {data::load_hdf5(options.train_file, options.test_file), ""};
@@ -41,21 +54,21 @@ LoadedData load_source(const DataOptions& options, int threads) {
     return {digits(options, threads), ""};
   }
   const std::vector<fs::path> folders = mnist_folders(options);
-  for (const fs::path& folder : folders) {
-    if (holds_mnist(folder)) {
-      return {data::load_mnist(folder), fmt::format("data: MNIST in {}", folder.string())};
-    }
+  const fs::path folder = find_mnist(folders);
+  const bool wanted = options.source == Source::kMnist ||
+                      communicator.all_gather_text(folder.empty() ? "" : "mnist")[0] == "mnist";
+  if (!wanted) {
+    return {digits(options, threads),
+            fmt::format("data: MNIST was not found in {}; taking the built-in digits",
+                        joined(folders))};
   }
-  if (options.source == Source::kMnist) {
+  if (folder.empty()) {
     throw IoError(fmt::format(
         "MNIST is not there: train-images-idx3-ubyte (or .gz) was looked for in {}. Put the four "
-        "idx "
-        "files into one of them, set GENTRAIN_DATA or data.folder, or take data.source: digits",
+        "idx files into one of them, set GENTRAIN_DATA or data.folder, or take data.source: digits",
         joined(folders)));
   }
-  return {
-      digits(options, threads),
-      fmt::format("data: MNIST was not found in {}; taking the built-in digits", joined(folders))};
+  return {data::load_mnist(folder), fmt::format("data: MNIST in {}", folder.string())};
 }
 
 }  // namespace
@@ -72,8 +85,9 @@ std::vector<fs::path> mnist_folders(const DataOptions& options) {
   return folders;
 }
 
-LoadedData load_data(const DataOptions& options, std::uint64_t seed, int threads) {
-  LoadedData loaded = load_source(options, threads);
+LoadedData load_data(const DataOptions& options, std::uint64_t seed, int threads,
+                     comm::Communicator& communicator) {
+  LoadedData loaded = load_source(options, threads, communicator);
   data::DataPair& pair = loaded.pair;
   if (options.validation > 0) {
     const data::Split split = data::split_validation(pair.train, options.validation, seed);
@@ -88,7 +102,43 @@ LoadedData load_data(const DataOptions& options, std::uint64_t seed, int threads
   if (options.normalize.test) {
     pair.test_normalization = *options.normalize.test;
   }
+  check_normalization(pair.train_normalization, "data.normalize.train");
+  check_normalization(pair.test_normalization, "data.normalize.test");
   return loaded;
+}
+
+std::string data_identity(const data::Dataset& dataset) {
+  constexpr std::int64_t kMost = 256;
+  io::Sha256 hash;
+  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(dataset.sample_shape().elements()));
+  const std::int64_t taken = std::min(dataset.size(), kMost);
+  for (std::int64_t i = 0; i < taken; ++i) {
+    const std::int64_t index = i * dataset.size() / taken;
+    dataset.read(index, pixels.data());
+    const std::int32_t label = dataset.label(index);
+    hash.update(pixels.data(), pixels.size());
+    hash.update(&label, sizeof label);
+  }
+  return fmt::format("{} of {} in {} classes, hash {}", dataset.size(),
+                     dataset.sample_shape().str(), dataset.classes(), hash.finish().substr(0, 16));
+}
+
+std::string data_identity(const data::DataPair& pair) {
+  const auto constants = [](const data::Normalization& n) {
+    return fmt::format("mean {} std {}", n.mean, n.stddev);
+  };
+  return fmt::format("{}, {} and {}, {}", data_identity(*pair.train),
+                     constants(pair.train_normalization), data_identity(*pair.test),
+                     constants(pair.test_normalization));
+}
+
+void check_normalization(const data::Normalization& normalization, const std::string& name) {
+  const auto factor = static_cast<float>(1.0 / (255.0 * normalization.stddev));
+  const auto shift = static_cast<float>(-normalization.mean / normalization.stddev);
+  if (!std::isfinite(factor * 255.0F + shift) || !std::isfinite(shift)) {
+    throw JobError(fmt::format("{}: mean {} and std {} give pixels that are not finite", name,
+                               normalization.mean, normalization.stddev));
+  }
 }
 
 }  // namespace gentrain::trainers

@@ -1,9 +1,12 @@
 // From a job's data options to data sets.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <string>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "core/data/dataset.h"
 #include "trainers/options.h"
 
@@ -13,14 +16,26 @@ namespace gentrain::trainers {
 /// $GENTRAIN_DATA/mnist, data/mnist.
 std::vector<std::filesystem::path> mnist_folders(const DataOptions& options);
 
-/// Training and test set of a job; with data.validation the part set aside stands in `test`.
-/// `note` is a line for the log where the job left the choice open ("auto").
-///
-/// Throws IoError: missing (says where it was looked for and how to get it), unreadable, damaged.
 struct LoadedData {
   data::DataPair pair;
-  std::string note;
+  std::string note;  // a line for the log where the job left the choice open ("auto"), else empty
 };
-LoadedData load_data(const DataOptions& options, std::uint64_t seed, int threads);
+
+/// Training and test set of a job; with data.validation the part set aside stands in `test`. Where
+/// the job leaves the choice open, rank 0 makes it for all. Collective.
+///
+/// Throws IoError: missing (says where it was looked for and how to get it), unreadable, damaged.
+/// Throws JobError: constants of normalisation that give no finite values.
+LoadedData load_data(const DataOptions& options, std::uint64_t seed, int threads,
+                     comm::Communicator& communicator);
+
+/// Equal for equal data: sizes, shape, classes, constants, and a hash over 256 samples of each set.
+std::string data_identity(const data::DataPair& pair);
+/// The same of one set.
+std::string data_identity(const data::Dataset& dataset);
+
+/// Throws JobError unless the constants give finite values for every pixel; `name` says which they
+/// are.
+void check_normalization(const data::Normalization& normalization, const std::string& name);
 
 }  // namespace gentrain::trainers

@@ -19,7 +19,10 @@ namespace {
 constexpr double kMib = 1024.0 * 1024.0;
 /// Of two steps in a row at most one has a short last batch.
 constexpr std::int64_t kTrialSteps = 3;
-constexpr std::int64_t kMnistBytes = std::int64_t{70000} * (28 * 28 + sizeof(std::int32_t));
+constexpr std::int64_t kMnistTraining = 60000;
+constexpr std::int64_t kMnistTest = 10000;
+constexpr std::int64_t kMnistBytes =
+    (kMnistTraining + kMnistTest) * (28 * 28 + std::int64_t{sizeof(std::int32_t)});
 
 std::unique_ptr<comm::Communicator> pretend(int ranks, int rank) {
   return ranks == 1 ? comm::make_single() : comm::make_pretended(ranks, rank);
@@ -30,7 +33,7 @@ std::unique_ptr<comm::Communicator> pretend(int ranks, int rank) {
 std::unique_ptr<ClassifierRun> make_run(TrainOptions options, comm::Communicator& communicator,
                                         Estimate& estimate) {
   try {
-    return std::make_unique<ClassifierRun>(options, communicator);
+    return std::make_unique<ClassifierRun>(options, communicator, "");
   } catch (const IoError& error) {
     estimate.missing = error.what();
   }
@@ -38,11 +41,11 @@ std::unique_ptr<ClassifierRun> make_run(TrainOptions options, comm::Communicator
     return nullptr;
   }
   options.data.source = DataOptions::Source::kDigits;
-  options.data.train_count = options.batch.global;
-  options.data.test_count = options.batch.global;
+  options.data.train_count = std::min(options.batch.global, kMnistTraining);
+  options.data.test_count = std::min(options.batch.global, kMnistTest);
   options.data.validation = 0;
   estimate.resident_mib += static_cast<double>(kMnistBytes) / kMib;
-  return std::make_unique<ClassifierRun>(options, communicator);
+  return std::make_unique<ClassifierRun>(options, communicator, "");
 }
 
 std::int64_t live_bytes(ClassifierRun& run) {
@@ -135,7 +138,7 @@ std::int64_t try_stages(ClassifierRun& run, int workers, TensorMemory& memory) {
   try_evaluation(run, run.runner());
   const std::int64_t lasting = lasting_bytes(run, stages);
   memory.worker = std::max(memory.worker, passing_bytes(run) - lasting) + lasting;
-  memory.gradients -= lasting;
+  memory.gradients = std::max<std::int64_t>(memory.gradients - lasting, 0);
   memory.total =
       memory.weights + memory.optimizer + memory.gradients + memory.best + workers * memory.worker;
   return planned;
@@ -176,6 +179,7 @@ Estimate estimate_classifier(const TrainOptions& options, int ranks) {
   estimate.layers = run->network().layers();
   estimate.parameters = run->parameters().count();
   estimate.data = run->data().train->description();
+  estimate.data_note = run->data_note();
   estimate.shards = run->runner().owned().size();
   estimate.steps = try_stages(*run, estimate.threads, estimate.memory);
   estimate.exchanged_bytes = most_bytes_sent(*run, ranks);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -79,7 +80,7 @@ InferenceData load_inference_data(const std::string& source, int threads) {
     }
     return mnist_test_set(path);
   }
-  if (!fs::exists(path, error)) {
+  if (!fs::exists(path, error) && !fs::exists(source + ".gz", error)) {
     if (source == "digits") {
       return digits_test_set("data: the built-in digits", threads);
     }
@@ -112,6 +113,8 @@ Inference::Inference(const std::filesystem::path& model, const InferenceOptions&
   runner_ = std::make_unique<StepRunner>(communicator, *device_, worker_count(train, communicator),
                                          kShards);
   model_ = load_model(model, *device_, runner_->queue());
+  contract_ = contract_text(train, device_->identity());
+  model_hash_ = state_sha256(*device_, runner_->queue(), *model_.parameters, {});
 }
 
 void Inference::check_shape(const data::Dataset& samples) const {
@@ -134,8 +137,16 @@ Evaluation Inference::evaluate(const data::Dataset& samples) {
                                  samples.description(), label, i, file_, description().classes));
     }
   }
-  return trainers::evaluate(communicator_, *runner_, *model_.network, samples,
-                            description().test_normalization, kChunk);
+  check_equal_on_all_ranks(
+      communicator_,
+      {{"contract", contract_}, {"model", model_hash_}, {"data set", data_identity(samples)}});
+  const Evaluation result = trainers::evaluate(communicator_, *runner_, *model_.network, samples,
+                                               description().test_normalization, kChunk);
+  if (!std::isfinite(result.loss)) {
+    throw NumericError(fmt::format("{}: the loss over {} is {}", file_, samples.description(),
+                                   std::fabs(result.loss)));
+  }
+  return result;
 }
 
 std::vector<float> Inference::predict(const data::Dataset& samples, std::int64_t count) {

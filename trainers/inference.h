@@ -45,7 +45,8 @@ class Inference {
   [[nodiscard]] int workers() const { return runner_->pool().workers(); }
 
   /// Every sample once, over all ranks. Collective.
-  /// Throws JobError if the samples are not what the model takes, or have no labels.
+  /// Throws JobError if the samples are not what the model takes, or have no labels; CommError if
+  /// the ranks have different models, data or contracts; NumericError if the loss is not finite.
   Evaluation evaluate(const data::Dataset& samples);
 
   /// Probabilities [count, classes] of the first `count` samples. On this rank alone.
@@ -56,6 +57,8 @@ class Inference {
   void check_shape(const data::Dataset& samples) const;
 
   std::string file_;
+  std::string contract_;
+  std::string model_hash_;
   comm::Communicator& communicator_;
   std::unique_ptr<Device> device_;
   std::unique_ptr<StepRunner> runner_;

@@ -46,7 +46,9 @@ void report_update(const Pass& pass, StepReport& report) {
 
 std::int64_t planned_steps(const StopOptions& stop, const LoopOptions& options) {
   constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
-  const std::int64_t by_epochs = stop.epochs ? *stop.epochs * steps_per_epoch(options) : kForever;
+  const std::int64_t per_epoch = steps_per_epoch(options);
+  const std::int64_t by_epochs =
+      stop.epochs && *stop.epochs <= kForever / per_epoch ? *stop.epochs * per_epoch : kForever;
   return std::min(by_epochs, stop.steps.value_or(kForever));
 }
 

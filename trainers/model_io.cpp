@@ -6,6 +6,7 @@
 #include "core/io/model_file.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
+#include "trainers/data_source.h"
 
 namespace gentrain::trainers {
 
@@ -28,11 +29,26 @@ ModelDescription describe(const std::filesystem::path& path, const nlohmann::jso
     d.train_normalization = normalization_from(header.at("normalization").at("train"));
     d.test_normalization = normalization_from(header.at("normalization").at("test"));
     d.record = header.at("record");
+    check_normalization(d.train_normalization, "normalization.train");
+    check_normalization(d.test_normalization, "normalization.test");
+  } catch (const Error& error) {  // of a shape, of constants
+    throw IoError(fmt::format("{}: {}", path.string(), error.what()));
   } catch (const nlohmann::json::exception& error) {
     throw IoError(
         fmt::format("{}: the header is not that of a classifier: {}", path.string(), error.what()));
   }
   return d;
+}
+
+std::unique_ptr<Network> build(const std::filesystem::path& path, const ModelDescription& d,
+                               ParameterSet& parameters) {
+  try {
+    return build_network(d.model, {}, d.image, d.classes, parameters);
+  } catch (const JobError& error) {
+    throw IoError(fmt::format("{}: {}", path.string(), error.what()));
+  } catch (const ShapeError& error) {
+    throw IoError(fmt::format("{}: {}", path.string(), error.what()));
+  }
 }
 
 void check_array(const std::filesystem::path& path, const io::NamedArray& array,
@@ -69,7 +85,7 @@ LoadedModel load_model(const std::filesystem::path& path, Device& device, Queue&
   loaded.description = describe(path, file.header);
   const ModelDescription& d = loaded.description;
   loaded.parameters = std::make_unique<ParameterSet>();
-  loaded.network = build_network(d.model, {}, d.image, d.classes, *loaded.parameters);
+  loaded.network = build(path, d, *loaded.parameters);
   if (static_cast<int>(file.arrays.size()) != loaded.parameters->size()) {
     throw IoError(fmt::format("{}: holds {} arrays but the network has {}", path.string(),
                               file.arrays.size(), loaded.parameters->size()));

@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "core/ops/ops.h"
 #include "kernels/error.h"
@@ -20,6 +22,11 @@ namespace {
 
 double metric_of(const Evaluation& evaluation, Metric metric) {
   return metric == Metric::kLoss ? evaluation.loss : evaluation.top1();
+}
+
+std::size_t terminal_columns() {
+  winsize size{};
+  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 }
 
 /// Whether `value` is better than `reference` by more than `delta`.
@@ -35,30 +42,33 @@ std::string with_commas(std::int64_t number) {
   std::string digits = std::to_string(number);
   const std::size_t sign = number < 0 ? 1 : 0;
   for (std::size_t at = digits.size(); at > sign + 3; at -= 3) {
-    digits.insert(at - 3, ",");
+    digits.insert(at - 3, 1, ',');
   }
   return digits;
 }
 
-void FiniteCheck::after_step(const StepReport& report) {
-  const float loss = report.statistics[kLossMean];
+void check_finite(double loss, const char* what, const StepReport& report, StepRunner& runner,
+                  const ParameterSet& parameters) {
   if (std::isfinite(loss)) {
     return;
   }
-  Worker& worker = runner_.worker(0);
-  Context context{runner_.device(), *worker.queue, nullptr, false, {}};
-  std::string first = "none of the parameters, so the images or the layers' results";
-  for (int i = 0; i < parameters_.size(); ++i) {
-    if (!ops::all_finite(context, parameters_[i])) {
-      first = parameters_.info(i).name;
+  Worker& worker = runner.worker(0);
+  Context context{runner.device(), *worker.queue, nullptr, false, {}};
+  std::string first = "none of the parameters, so a layer's results";
+  for (int i = 0; i < parameters.size(); ++i) {
+    if (!ops::all_finite(context, parameters[i])) {
+      first = parameters.info(i).name;
       break;
     }
   }
   throw NumericError(fmt::format(
-      "the loss is {} at step {} (epoch {}); the first tensor that is not finite: {}. "
-      "A lower learning "
-      "rate or clip_norm may help",
-      std::isnan(loss) ? std::fabs(loss) : loss, report.step + 1, report.epoch + 1, first));
+      "the {} is {} at step {} (epoch {}); the first tensor that is not finite: "
+      "{}. A lower learning rate or clip_norm may help",
+      what, std::isnan(loss) ? std::fabs(loss) : loss, report.step + 1, report.epoch + 1, first));
+}
+
+void FiniteCheck::after_step(const StepReport& report) {
+  check_finite(report.statistics[kLossMean], "loss", report, runner_, parameters_);
 }
 
 void StepTimes::after_step(const StepReport& report) {
@@ -66,6 +76,7 @@ void StepTimes::after_step(const StepReport& report) {
     startup_seconds_ =
         std::chrono::duration<double>(std::chrono::system_clock::now() - process_start_).count();
   }
+  last_stage_ = report.stage_index;
   seconds_.push_back(report.seconds);
   images_.push_back(report.images);
   losses_.push_back(report.statistics[kLossMean]);
@@ -114,26 +125,41 @@ void StepLog::begin_stage(const Stage& stage, std::int64_t steps_planned) {
   }
 }
 
-std::string StepLog::line(const StepReport& report) const {
+double StepLog::seconds_left(const StepReport& report) const {
   const double elapsed =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - stage_start_).count();
-  const double left = elapsed / static_cast<double>(report.stage_step + 1) *
-                      static_cast<double>(planned_ - report.stage_step - 1);
-  return fmt::format("epoch {:>3}  step {:>6} of {}  loss {:.4f}  {:>9} images/s  {:.0f} s left",
-                     report.epoch + 1, with_commas(report.stage_step + 1), with_commas(planned_),
-                     report.statistics[kLossMean],
-                     with_commas(static_cast<std::int64_t>(images_per_second_)), left);
+  return elapsed / static_cast<double>(report.stage_step + 1) *
+         static_cast<double>(planned_ - report.stage_step - 1);
+}
+
+void StepLog::print_line(const StepReport& report) const {
+  spdlog::info("epoch {:>3}  step {:>6} of {}  loss {:.4f}  {:>9} images/s  {:.0f} s left",
+               report.epoch + 1, with_commas(report.stage_step + 1), with_commas(planned_),
+               report.statistics[kLossMean], with_commas(std::llround(images_per_second_)),
+               seconds_left(report));
 }
 
 void StepLog::draw(const StepReport& report) {
-  constexpr int kWidth = 24;
-  const auto filled = static_cast<std::size_t>((report.stage_step + 1) * kWidth / planned_);
-  const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
-  fmt::print("\r[{}] {}\033[K", bar, line(report));
-  if (report.ends_stage) {
-    fmt::print("\r\033[K");
-  }
+  constexpr std::size_t kWidth = 20;
+  const double done =
+      static_cast<double>(report.stage_step + 1) / static_cast<double>(std::max(planned_, 1L));
+  const std::string filled(static_cast<std::size_t>(done * kWidth), '#');
+  const std::string text = fmt::format(
+      "[{:.<{}}] step {} of {}  loss {:.4f}  {} images/s  {:.0f} s left", filled, kWidth,
+      with_commas(report.stage_step + 1), with_commas(planned_), report.statistics[kLossMean],
+      with_commas(std::llround(images_per_second_)), seconds_left(report));
+  // Writing the last column may begin a new line.
+  fmt::print("\r{:.{}}\033[K", text, terminal_columns() - 1);
+  drawn_ = true;
   std::fflush(stdout);
+}
+
+void StepLog::erase() {
+  if (drawn_) {
+    fmt::print("\r\033[K");
+    std::fflush(stdout);
+    drawn_ = false;
+  }
 }
 
 void StepLog::after_step(const StepReport& report) {
@@ -159,14 +185,17 @@ void StepLog::after_step(const StepReport& report) {
     }
     folder_.append_metrics(json);
   }
-  if (terminal_) {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - last_draw_ > std::chrono::milliseconds(100) || report.ends_stage) {
-      last_draw_ = now;
-      draw(report);
-    }
-  } else if (report.ends_epoch || report.ends_stage) {
-    spdlog::info("{}", line(report));
+  const auto now = std::chrono::steady_clock::now();
+  if (due && now - last_status_ > std::chrono::seconds(1)) {
+    last_status_ = now;
+    folder_.write_status("running", report.step + 1, 0);
+  }
+  if (report.ends_epoch || report.ends_stage) {
+    erase();
+    print_line(report);
+  } else if (terminal_ && now - last_draw_ > std::chrono::milliseconds(100)) {
+    last_draw_ = now;
+    draw(report);
   }
 }
 
@@ -183,6 +212,8 @@ void EvaluationObserver::after_step(const StepReport& report) {
   }
   const Evaluation evaluation = evaluate(setting_.communicator, setting_.runner, setting_.network,
                                          setting_.dataset, setting_.normalization, setting_.chunk);
+  check_finite(evaluation.loss, "loss of the evaluation", report, setting_.runner,
+               setting_.parameters);
   last_ = evaluation;
   record(report, evaluation);
   const BestOptions& keep = setting_.best;

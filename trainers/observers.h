@@ -17,8 +17,12 @@
 
 namespace gentrain::trainers {
 
-/// Ends the run with NumericError when the loss is NaN or infinite; names the step and the first
-/// parameter that is not finite. On every rank.
+/// Throws NumericError unless the loss after a step is finite; names the step and the first
+/// parameter that is not finite.
+void check_finite(double loss, const char* what, const StepReport& report, StepRunner& runner,
+                  const ParameterSet& parameters);
+
+/// Ends the run when the loss of a step is NaN or infinite. On every rank.
 class FiniteCheck final : public Observer {
  public:
   FiniteCheck(StepRunner& runner, const ParameterSet& parameters)
@@ -39,6 +43,8 @@ class StepTimes final : public Observer {
   void after_step(const StepReport& report) override;
 
   [[nodiscard]] std::int64_t steps() const { return static_cast<std::int64_t>(seconds_.size()); }
+  /// The stage of the last step, from 0.
+  [[nodiscard]] std::int64_t last_stage() const { return last_stage_; }
   /// Median over all steps but the first.
   [[nodiscard]] double median_seconds() const;
   /// Images over the seconds of all steps but the first (the only one, if there is one).
@@ -51,29 +57,37 @@ class StepTimes final : public Observer {
  private:
   std::chrono::system_clock::time_point process_start_;
   double startup_seconds_ = 0;
+  std::int64_t last_stage_ = 0;
   std::vector<double> seconds_;
   std::vector<std::int64_t> images_;
   std::vector<float> losses_;
 };
 
-/// Writes metrics.jsonl, and prints: a progress bar on a terminal, a line an epoch elsewhere. Rank
-/// 0.
+/// Writes metrics.jsonl and, once a second at most, status.json; prints a line an epoch, and on a
+/// terminal a progress bar below it. Rank 0.
 class StepLog final : public Observer {
  public:
   StepLog(RunFolder& folder, const LogOptions& options, bool terminal);
+  ~StepLog() override { erase(); }
+  StepLog(const StepLog&) = delete;
+  StepLog& operator=(const StepLog&) = delete;
   void begin_stage(const Stage& stage, std::int64_t steps_planned) override;
   void after_step(const StepReport& report) override;
 
  private:
   void draw(const StepReport& report);
-  [[nodiscard]] std::string line(const StepReport& report) const;
+  void erase();
+  void print_line(const StepReport& report) const;
+  [[nodiscard]] double seconds_left(const StepReport& report) const;
 
   RunFolder& folder_;
   LogOptions options_;
   bool terminal_;
+  bool drawn_ = false;  // a bar stands on the terminal's last line
   std::int64_t planned_ = 0;
   std::chrono::steady_clock::time_point stage_start_;
   std::chrono::steady_clock::time_point last_draw_;
+  std::chrono::steady_clock::time_point last_status_;
   double window_seconds_ = 0;
   std::int64_t window_images_ = 0;
   double images_per_second_ = 0;

@@ -24,19 +24,33 @@ constexpr std::array<const char*, 7> kFiles = {"job.yaml",     "environment.json
 
 }  // namespace
 
-void RunFolder::prepare(bool overwrite) const {
+bool RunFolder::holds_run() const {
   std::error_code error;
-  if (fs::exists(path_ / "status.json", error) || fs::exists(path_ / "model.h5", error)) {
-    if (!overwrite) {
-      throw JobError(fmt::format(
-          "{} holds a run already: start anew over it with --overwrite, or write elsewhere with "
-          "--set output=FOLDER",
-          path_.string()));
-    }
-    for (const char* file : kFiles) {
-      fs::remove(path_ / file, error);
+  for (const char* file : {"model.h5", "summary.json", "metrics.jsonl"}) {
+    if (fs::exists(path_ / file, error)) {
+      return true;
     }
   }
+  std::ifstream status(path_ / "status.json");
+  const nlohmann::json json = nlohmann::json::parse(status, nullptr, false);
+  return json.is_object() && json.value("state", "") == "running";
+}
+
+void RunFolder::clear() const {
+  std::error_code error;
+  for (const char* file : kFiles) {
+    fs::remove(path_ / file, error);
+  }
+}
+
+void RunFolder::prepare(bool overwrite) const {
+  if (holds_run() && !overwrite) {
+    throw JobError(fmt::format(
+        "{} holds a run already: start anew over it with --overwrite, or write elsewhere with "
+        "--set output=FOLDER",
+        path_.string()));
+  }
+  std::error_code error;
   fs::create_directories(path_, error);
   if (error) {
     throw IoError(
@@ -55,29 +69,38 @@ void RunFolder::prepare(bool overwrite) const {
   fs::remove(probe, error);
 }
 
+namespace {
+
+/// Texts that are not UTF-8, such as paths, lose what is not.
+std::string dump(const nlohmann::json& json, int indent = -1) {
+  return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace
+
 void RunFolder::write_job(const std::string& resolved) const {
   io::write_file_atomically(path_ / "job.yaml", resolved);
 }
 
 void RunFolder::write_environment(const nlohmann::json& environment) const {
-  io::write_file_atomically(path_ / "environment.json", environment.dump(2) + "\n");
+  io::write_file_atomically(path_ / "environment.json", dump(environment, 2) + "\n");
 }
 
 void RunFolder::write_status(const std::string& state, std::int64_t step, int exit_code) const {
   const nlohmann::json status = {
       {"state", state}, {"step", step}, {"exit", exit_code}, {"restarts", 0}};
-  io::write_file_atomically(path_ / "status.json", status.dump() + "\n");
+  io::write_file_atomically(path_ / "status.json", dump(status) + "\n");
 }
 
 void RunFolder::write_summary(const nlohmann::json& summary) const {
-  io::write_file_atomically(path_ / "summary.json", summary.dump(2) + "\n");
+  io::write_file_atomically(path_ / "summary.json", dump(summary, 2) + "\n");
 }
 
 void RunFolder::append_metrics(const nlohmann::json& line) {
   if (!metrics_.is_open()) {
     metrics_.open(path_ / "metrics.jsonl", std::ios::app);
   }
-  metrics_ << line.dump() << '\n';
+  metrics_ << dump(line) << '\n';
   metrics_.flush();
   if (!metrics_) {
     throw IoError(fmt::format("{} cannot be written to: {}", (path_ / "metrics.jsonl").string(),

@@ -10,7 +10,8 @@
 
 namespace gentrain::trainers {
 
-/// Used by rank 0 alone, but for path() and append_error().
+/// Used by rank 0 alone, but for path(), and append_error() and write_status() of a rank that
+/// fails.
 class RunFolder {
  public:
   /// A folder that need not exist yet; nothing is touched.
@@ -20,10 +21,14 @@ class RunFolder {
   [[nodiscard]] std::filesystem::path model() const { return path_ / "model.h5"; }
   [[nodiscard]] std::filesystem::path log() const { return path_ / "log.txt"; }
 
-  /// Makes the folder ready for a new run: creates it, tries that it can be written to, and removes
-  /// the files of an earlier run if `overwrite`. Throws JobError if it holds a run otherwise (says
-  /// how to go on), and IoError with path and reason if it cannot be written to.
+  /// Whether it holds results of a run, or a run is under way there.
+  [[nodiscard]] bool holds_run() const;
+  /// Creates the folder and tries that it can be written to. Throws JobError if it holds a run
+  /// (says how to go on) unless `overwrite`, and IoError with path and reason if it cannot be
+  /// written to. An earlier run's files are left alone.
   void prepare(bool overwrite) const;
+  /// Removes the files of an earlier run.
+  void clear() const;
 
   /// job.yaml: the resolved job; environment.json: versions, host, contract.
   void write_job(const std::string& resolved) const;

@@ -19,12 +19,17 @@ namespace gentrain::trainers {
 
 namespace {
 
-nlohmann::json environment(ClassifierRun& run) {
+nlohmann::json environment(ClassifierRun& run, const RunSetting& setting) {
   const DeviceIdentity& device = run.device().identity();
-  return {{"contract", run.contract()},    {"processor", device.name},
-          {"device", device.kind},         {"isa", device.isa},
-          {"libraries", device.libraries}, {"ranks", run.communicator().size()},
-          {"threads", run.workers()},      {"rank0", run.communicator().where()}};
+  return {{"contract", run.contract()},
+          {"version", setting.version},
+          {"processor", device.name},
+          {"device", device.kind},
+          {"isa", device.isa},
+          {"libraries", device.libraries},
+          {"ranks", run.communicator().size()},
+          {"threads", run.workers()},
+          {"rank0", run.communicator().where()}};
 }
 
 void announce_run(ClassifierRun& run, const RunSetting& setting) {
@@ -38,6 +43,14 @@ void announce_run(ClassifierRun& run, const RunSetting& setting) {
   spdlog::info("{} training and {} test images, {} parameters",
                with_commas(run.data().train->size()), with_commas(run.data().test->size()),
                with_commas(run.parameters().count()));
+  if (run.options().exchange == comm::ExchangeMode::kLibrary) {
+    spdlog::info("exchange: library: another number of ranks gives other bytes");
+  }
+  const std::int64_t wanted = wanted_workers(run.options(), run.communicator());
+  if (wanted > run.workers()) {
+    spdlog::info("{} shards for {} threads: more batch.shards would use all of them",
+                 run.runner().owned().size(), wanted);
+  }
 }
 
 /// Peak memory over the ranks, MiB.
@@ -99,10 +112,15 @@ struct Watch {
   EvaluationObserver& evaluation;
 };
 
+/// The update whose optimizer was the last to take a step.
+const Update& last_update(ClassifierRun& run, const StepTimes& times) {
+  return *run.updates().at(static_cast<std::size_t>(times.last_stage()));
+}
+
 nlohmann::json summarize(ClassifierRun& run, const RunSetting& setting, const Watch& watch,
                          const std::string& data_sha256) {
   Queue& queue = run.runner().queue();
-  const auto state = run.updates().back()->gather_state(queue);
+  const auto state = last_update(run, watch.times).gather_state(queue);
   const PeakMemory memory = memory_of_ranks(run);
   const bool keeps_best = run.options().best.metric != Metric::kNone;
   nlohmann::json summary = {
@@ -154,18 +172,18 @@ double peak_rss_mib() {
 
 namespace {
 
-/// Trains into a folder that is ready.
-nlohmann::json train_into(RunFolder& folder, StepTimes& times, const TrainOptions& options,
-                          const RunSetting& setting, comm::Communicator& communicator) {
+/// Trains `run` into a folder that is ready.
+nlohmann::json train_into(RunFolder& folder, StepTimes& times, ClassifierRun& run,
+                          const RunSetting& setting) {
+  const TrainOptions& options = run.options();
+  comm::Communicator& communicator = run.communicator();
   const bool first_rank = communicator.rank() == 0;
-  ClassifierRun run(options, communicator);
-  check_same_on_all_ranks(communicator, run.contract(), setting.identity);
   std::vector<Stage> stages = run.make_stages("");
   std::future<std::string> data_hash;
   if (first_rank) {
     announce_run(run, setting);
     folder.write_job(setting.resolved);
-    folder.write_environment(environment(run));
+    folder.write_environment(environment(run, setting));
     folder.write_status("running", 0, 0);
     data_hash = std::async(std::launch::async, [data = run.data()] {
       const std::string both = data.train->sha256() + data.test->sha256();
@@ -205,7 +223,9 @@ nlohmann::json train_into(RunFolder& folder, StepTimes& times, const TrainOption
 /// Leaves word of a rank's error in the run's folder.
 void record_failure(const RunFolder& folder, const std::string& rank, std::int64_t steps,
                     const std::exception& error, int exit_code) {
-  folder.append_error(fmt::format("{}: {}", rank, error.what()));
+  const bool memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
+  folder.append_error(
+      fmt::format("{}: {}", rank, memory ? "there is not enough memory" : error.what()));
   try {
     folder.write_status("failed", steps, exit_code);
   } catch (const IoError&) {  // the error itself matters more
@@ -218,17 +238,37 @@ void record_failure(const RunFolder& folder, const std::string& rank, std::int64
 nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& setting,
                                 comm::Communicator& communicator) {
   RunFolder folder(setting.output);
-  if (communicator.rank() == 0) {
+  const bool first_rank = communicator.rank() == 0;
+  // A run that never begins leaves an earlier one as it is.
+  std::string earlier;
+  if (first_rank) {
     folder.prepare(setting.overwrite);
-    log_to_file(folder.log());
+    earlier = folder.holds_run() ? "yes" : "";
   }
-  communicator.barrier();  // now the folder is this run's: errors of any rank may go there
+  const auto take_folder = [&] {
+    if (first_rank) {
+      folder.clear();
+      log_to_file(folder.log());
+    }
+    communicator.barrier();
+  };
+  bool taken = communicator.all_gather_text(earlier)[0].empty();
+  if (taken) {
+    take_folder();
+  }
   StepTimes times(setting.process_start);
   try {
-    return train_into(folder, times, options, setting, communicator);
+    ClassifierRun run(options, communicator, setting.identity);
+    if (!taken) {
+      take_folder();
+      taken = true;
+    }
+    return train_into(folder, times, run, setting);
   } catch (const std::exception& error) {
-    record_failure(folder, fmt::format("rank {} ({})", communicator.rank(), communicator.where()),
-                   times.steps(), error, setting.exit_code_of(error));
+    if (taken) {
+      record_failure(folder, fmt::format("rank {} ({})", communicator.rank(), communicator.where()),
+                     times.steps(), error, setting.exit_code_of(error));
+    }
     throw;
   }
 }

@@ -32,14 +32,17 @@ struct RunSetting {
   std::chrono::system_clock::time_point process_start;
   /// The program's exit code for an error, for status.json.
   std::function<int(const std::exception&)> exit_code_of = [](const std::exception&) { return 1; };
+  std::string version;  // of the program and its libraries, for environment.json
 };
 
 /// Everything of a classifier on one rank, ready to take steps: what train, check and bench share.
 class ClassifierRun {
  public:
-  /// Loads the data, makes device, network and initial weights. Throws JobError, IoError,
-  /// DeviceError.
-  ClassifierRun(const TrainOptions& options, comm::Communicator& communicator);
+  /// Loads the data, makes device, network and initial weights, and checks that all ranks have the
+  /// same contract, program, job (`identity`, a text that is equal for equal jobs) and data.
+  /// Collective. Throws JobError, IoError, DeviceError, CommError.
+  ClassifierRun(const TrainOptions& options, comm::Communicator& communicator,
+                const std::string& identity = "");
 
   /// The stages with their passes; each stage's optimizer begins anew. `only` names one stage, or
   /// is empty for all.
@@ -75,7 +78,8 @@ class ClassifierRun {
   std::vector<std::unique_ptr<Update>> updates_;
 };
 
-/// Trains, evaluates, writes the run's folder, and returns its summary (on every rank). Collective.
+/// Trains, evaluates, writes the run's folder, and returns its summary; its data_sha256 is known to
+/// rank 0 alone. Collective.
 nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& setting,
                                 comm::Communicator& communicator);
 

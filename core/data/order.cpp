@@ -115,13 +115,14 @@ Split split_validation(const std::shared_ptr<const Dataset>& whole, double fract
   const std::int64_t size = whole->size();
   if (!(fraction > 0 && fraction < 1)) {
     throw JobError(
-        fmt::format("validation: a fraction between 0 and 1 is needed, not {}", fraction));
+        fmt::format("data.validation: a fraction between 0 and 1 is needed, not {}", fraction));
   }
   const auto count = static_cast<std::int64_t>(std::llround(fraction * static_cast<double>(size)));
   if (count == 0 || count == size) {
-    throw JobError(fmt::format(
-        "validation: a fraction of {} of {} samples leaves {} for training and {} for validation",
-        fraction, size, size - count, count));
+    throw JobError(
+        fmt::format("data.validation: a fraction of {} of {} samples leaves {} for training and {} "
+                    "for validation",
+                    fraction, size, size - count, count));
   }
   std::vector<std::int64_t> validation = permutation(RngKey(seed).fold(kSplitStream), size);
   std::vector<std::int64_t> train(validation.begin() + count, validation.end());

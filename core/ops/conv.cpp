@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/ops/ops.h"
-#include "kernels/elementwise.h"
+#include "core/ops/parts.h"
 #include "kernels/error.h"
 #include "kernels/pool.h"
 
@@ -46,21 +46,6 @@ ConvGeometry geometry_of(const char* op, const Tensor& x, const Tensor& weights,
   return geometry;
 }
 
-ConstView optional(const Tensor& tensor) {
-  return tensor.defined() ? tensor.cview() : ConstView{};
-}
-
-/// dy times the activation's derivative at y; dy itself without an activation.
-Tensor before_activation(Device& device, Queue& queue, Activation activation, const Tensor& y,
-                         const Tensor& dy) {
-  if (activation == Activation::kNone) {
-    return dy;
-  }
-  Tensor dz = Tensor::empty(device, y.shape(), y.dtype());
-  device.elementwise().activate_backward(queue, activation, y.cview(), dy.cview(), dz.view());
-  return dz;
-}
-
 }  // namespace
 
 Tensor conv2d(Context& context, const Tensor& x, const Tensor& weights, const Tensor& bias,
@@ -79,16 +64,9 @@ Tensor conv2d(Context& context, const Tensor& x, const Tensor& weights, const Te
       [&device, &queue, geometry, activation, x, weights,
        y = activation == Activation::kNone ? Tensor{} : y](const Tensor& dy, GradSink& sink) {
         const Tensor dz = before_activation(device, queue, activation, y, dy);
-        if (sink.wants(1) || sink.wants(2)) {
-          const Tensor dw = sink.make(1);
-          const Tensor db = sink.wants(2) ? sink.make(2) : Tensor{};
-          device.conv().backward_weights(queue, geometry, x.cview(), dz.cview(), dw.view(),
-                                         db.defined() ? db.view() : View{});
-          sink.put(1, dw);
-          if (db.defined()) {
-            sink.put(2, db);
-          }
-        }
+        put_weight_gradients(sink, [&](View dw, View db) {
+          device.conv().backward_weights(queue, geometry, x.cview(), dz.cview(), dw, db);
+        });
         if (sink.wants(0)) {
           const Tensor dx = sink.make(0);
           device.conv().backward_data(queue, geometry, dz.cview(), weights.weights(), dx.view());
@@ -103,22 +81,22 @@ Tensor conv2d_max_pool(Context& context, const Tensor& x, const Tensor& weights,
   const ConvGeometry geometry = geometry_of("conv2d_max_pool", x, weights, bias, stride, padding);
   Device& device = context.device;
   Queue& queue = context.queue;
+  if (geometry.oh() < 2 || geometry.ow() < 2) {
+    throw ShapeError(
+        fmt::format("conv2d_max_pool: a 2x2 window does not fit into the convolution's result {}",
+                    geometry.y_shape().str()));
+  }
   if (!device.conv().fuses_max_pool(geometry)) {
     // The activations known here never fall, so pooling first gives the same values.
     const Tensor z = conv2d(context, x, weights, bias, stride, padding);
     const Tensor p = max_pool2d(context, z, {2, 2}, {2, 2});
     return activation == Activation::kNone ? p : activate(context, p, activation);
   }
-  const Shape pooled{geometry.n, geometry.oh() / 2, geometry.ow() / 2, geometry.oc};
-  if (geometry.oh() < 2 || geometry.ow() < 2) {
-    throw ShapeError(
-        fmt::format("conv2d_max_pool: a 2x2 window does not fit into the convolution's result {}",
-                    geometry.y_shape().str()));
-  }
+  const Shape pooled = geometry.pooled_shape();
   Tensor y = Tensor::empty(device, pooled, x.dtype());
   const Tensor argmax = Tensor::empty(device, pooled, DType::kU8);
   device.conv().pool_forward(queue, geometry, x.cview(), weights.weights(), optional(bias),
-                             activation, y.view(), argmax.view());
+                             activation, {y.view(), argmax.view()});
   if (context.tape == nullptr) {
     return y;
   }
@@ -127,17 +105,10 @@ Tensor conv2d_max_pool(Context& context, const Tensor& x, const Tensor& weights,
       [&device, &queue, geometry, activation, x, weights, argmax,
        y = activation == Activation::kNone ? Tensor{} : y](const Tensor& dy, GradSink& sink) {
         const Tensor dp = before_activation(device, queue, activation, y, dy);
-        if (sink.wants(1) || sink.wants(2)) {
-          const Tensor dw = sink.make(1);
-          const Tensor db = sink.wants(2) ? sink.make(2) : Tensor{};
+        put_weight_gradients(sink, [&](View dw, View db) {
           device.conv().pool_backward_weights(queue, geometry, x.cview(), dp.cview(),
-                                              argmax.cview(), dw.view(),
-                                              db.defined() ? db.view() : View{});
-          sink.put(1, dw);
-          if (db.defined()) {
-            sink.put(2, db);
-          }
-        }
+                                              argmax.cview(), dw, db);
+        });
         if (sink.wants(0)) {
           const Tensor dx = sink.make(0);
           device.conv().pool_backward_data(queue, geometry, dp.cview(), argmax.cview(),

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include "core/ops/ops.h"
-#include "kernels/elementwise.h"
+#include "core/ops/parts.h"
 #include "kernels/error.h"
 #include "kernels/matmul.h"
 
@@ -37,8 +37,8 @@ Tensor linear(Context& context, const Tensor& x, const Tensor& weights, const Te
   Device& device = context.device;
   Queue& queue = context.queue;
   Tensor y = Tensor::empty(device, {x.shape()[0], weights.shape()[0]}, x.dtype());
-  device.matmul().linear_forward(queue, x.cview(), weights.weights(),
-                                 bias.defined() ? bias.cview() : ConstView{}, activation, y.view());
+  device.matmul().linear_forward(queue, x.cview(), weights.weights(), optional(bias), activation,
+                                 y.view());
   if (context.tape == nullptr) {
     return y;
   }
@@ -46,22 +46,10 @@ Tensor linear(Context& context, const Tensor& x, const Tensor& weights, const Te
       "linear", y, {x, weights, bias},
       [&device, &queue, activation, x, weights, y = activation == Activation::kNone ? Tensor{} : y](
           const Tensor& dy, GradSink& sink) {
-        Tensor dz = dy;
-        if (activation != Activation::kNone) {
-          dz = Tensor::empty(device, dy.shape(), dy.dtype());
-          device.elementwise().activate_backward(queue, activation, y.cview(), dy.cview(),
-                                                 dz.view());
-        }
-        if (sink.wants(1) || sink.wants(2)) {
-          const Tensor dw = sink.make(1);
-          const Tensor db = sink.wants(2) ? sink.make(2) : Tensor{};
-          device.matmul().linear_backward_weights(queue, x.cview(), dz.cview(), dw.view(),
-                                                  db.defined() ? db.view() : View{});
-          sink.put(1, dw);
-          if (db.defined()) {
-            sink.put(2, db);
-          }
-        }
+        const Tensor dz = before_activation(device, queue, activation, y, dy);
+        put_weight_gradients(sink, [&](View dw, View db) {
+          device.matmul().linear_backward_weights(queue, x.cview(), dz.cview(), dw, db);
+        });
         if (sink.wants(0)) {
           const Tensor dx = sink.make(0);
           device.matmul().linear_backward_data(queue, dz.cview(), weights.weights(), dx.view());

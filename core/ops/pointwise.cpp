@@ -45,11 +45,8 @@ Tensor add(Context& context, const Tensor& a, const Tensor& b) {
   context.device.elementwise().add(context.queue, a.cview(), b.cview(), y.view());
   if (context.tape != nullptr) {
     context.tape->record("add", y, {a, b}, [](const Tensor& dy, GradSink& sink) {
-      for (const int input : {0, 1}) {
-        if (sink.wants(input)) {
-          sink.put(input, dy);
-        }
-      }
+      sink.put(0, dy);
+      sink.put(1, dy);
     });
   }
   return y;

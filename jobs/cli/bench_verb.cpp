@@ -1,4 +1,5 @@
 // gentrain bench JOB: times the steps of a job.
+#include <cmath>
 #include <iostream>
 
 #include <boost/program_options.hpp>
@@ -10,7 +11,6 @@
 #include "jobs/cli/options.h"
 #include "jobs/cli/verbs.h"
 #include "trainers/bench.h"
-#include "trainers/contract.h"
 #include "trainers/observers.h"
 #include "trainers/run_log.h"
 
@@ -24,9 +24,7 @@ void print_table(const trainers::BenchResult& result) {
   const auto row = [](std::string_view name, const std::string& value) {
     std::cout << fmt::format("  {:<16} {}\n", name, value);
   };
-  const auto whole = [](double value) {
-    return trainers::with_commas(static_cast<std::int64_t>(value + 0.5));
-  };
+  const auto whole = [](double value) { return trainers::with_commas(std::llround(value)); };
   row("images/s",
       fmt::format("{} (best {})", whole(result.images_per_s()), whole(result.best_images_per_s())));
   row("step", fmt::format("{:.3f} ms median, {:.3f} ms min", result.step_ms, result.step_ms_min));
@@ -81,8 +79,11 @@ int bench_verb(Session& session, const Arguments& arguments) {
   comm::Communicator& communicator = session.communicator;
   trainers::start_log("info", communicator.rank());
   const Job job = options.job();
-  trainers::ClassifierRun run(job, communicator);
-  trainers::check_same_on_all_ranks(communicator, run.contract(), job_identity(job));
+  // Ranks that differ in one of these would wait for each other.
+  const std::string identity =
+      fmt::format("{}bench: stage '{}', steps {}, warmup {}, forward {}\n", job_identity(job),
+                  bench.stage, bench.steps, bench.warmup, bench.forward);
+  trainers::ClassifierRun run(job, communicator, identity);
   const trainers::BenchResult result =
       trainers::bench_classifier(run, bench, session.process_start);
   if (communicator.rank() == 0) {

@@ -25,11 +25,12 @@ void row(std::string_view name, const std::string& value) {
 }
 
 void print_layers(const std::vector<trainers::LayerInfo>& layers) {
-  std::cout << fmt::format("{:<22} {:<18} {:>12} {:>14}\n", "layer", "output of an image",
-                           "parameters", "products");
+  std::cout << fmt::format("{:<22} {:<18} {:>12} {:>14}  {}\n", "layer", "output of an image",
+                           "parameters", "products", "named");
   for (const trainers::LayerInfo& layer : layers) {
-    std::cout << fmt::format("{:<22} {:<18} {:>12} {:>14}\n", layer.name, layer.output.str(),
-                             with_commas(layer.parameters), with_commas(layer.products));
+    std::cout << fmt::format("{:<22} {:<18} {:>12} {:>14}{}{}\n", layer.name, layer.output.str(),
+                             with_commas(layer.parameters), with_commas(layer.products),
+                             layer.names.empty() ? "" : "  ", fmt::join(layer.names, " "));
   }
   std::cout << "\n";
 }
@@ -58,6 +59,9 @@ void print(const Job& job, const trainers::Estimate& estimate, int ranks) {
     print_layers(estimate.layers);
     row("parameters", with_commas(estimate.parameters));
     row("data", estimate.data);
+    if (!estimate.data_note.empty()) {
+      row("", estimate.data_note);
+    }
     row("steps", with_commas(estimate.steps));
   }
   row("contract", estimate.contract);

@@ -7,7 +7,7 @@ namespace gentrain::jobs {
 
 template <class V>
 void describe(V& v, trainers::BatchOptions& b) {
-  v.field("global", b.global, at_least(1), "Images of one step, over all ranks");
+  v.field("global", b.global, between(1, kMostImages), "Images of one step, over all ranks");
   v.field(
       "shards", b.shards, between(1, 65536),
       "Slices of the batch, the unit of work and randomness: the result depends on it, never on "
@@ -16,10 +16,11 @@ void describe(V& v, trainers::BatchOptions& b) {
 
 template <class V>
 void describe(V& v, trainers::StopOptions& s) {
-  v.field("epochs", s.epochs, at_least(0),
+  v.field("epochs", s.epochs, between(0, kMostEpochs),
           "The stage ends after so many visits of the training set. `epochs` or `steps` must be "
           "set; of both the one that comes first counts");
-  v.field("steps", s.steps, at_least(0), "The stage ends after so many steps; 0 skips it");
+  v.field("steps", s.steps, between(0, kMostSteps),
+          "The stage ends after so many steps; 0 skips it");
 }
 
 template <class V>
@@ -43,11 +44,13 @@ void describe(V& v, ScheduleOptions& s) {
           "lr / (1 + decay t); step: lr factor^floor(t / every); cosine: from lr down to floor in "
           "total steps");
   v.field("decay", s.decay, at_least(0), "inverse_time: per step");
-  v.field("every", s.every, at_least(0), "step: steps between two drops, at least 1 there");
+  v.field("every", s.every, between(0, kMostSteps),
+          "step: steps between two drops, at least 1 there");
   v.field("factor", s.factor, above(0), "step: factor of a drop");
-  v.field("total", s.total, at_least(0), "cosine: steps until the floor, at least 1 there");
+  v.field("total", s.total, between(0, kMostSteps),
+          "cosine: steps until the floor, at least 1 there");
   v.field("floor", s.floor, at_least(0), "cosine: lowest learning rate, at most lr");
-  v.field("warmup", s.warmup, at_least(0),
+  v.field("warmup", s.warmup, between(0, kMostSteps),
           "Over so many first steps the rate grows linearly from nearly 0; 0: off");
 }
 
@@ -94,8 +97,9 @@ void describe(V& v, trainers::DataOptions& d) {
           "Share of the training set that is set aside, chosen by the seed; early stop and best "
           "model then go by it instead of the test set. 0: none");
   v.field("seed", d.seed, at_least(0), "digits: which digits are drawn");
-  v.field("train_count", d.train_count, at_least(1), "digits: size of the training set");
-  v.field("test_count", d.test_count, at_least(1), "digits: size of the test set");
+  v.field("train_count", d.train_count, between(1, kMostImages),
+          "digits: size of the training set");
+  v.field("test_count", d.test_count, between(1, kMostImages), "digits: size of the test set");
   v.group("normalize", d.normalize);
 }
 
@@ -121,7 +125,8 @@ template <class V>
 void describe(V& v, trainers::EarlyStopOptions& e) {
   v.field("metric", e.metric,
           "A stage ends when this number of the evaluation no longer improves; none: off");
-  v.field("patience", e.patience, at_least(1), "Evaluations in a row without improvement");
+  v.field("patience", e.patience, between(1, kMostEpochs),
+          "Evaluations in a row without improvement");
   v.field("min_delta", e.min_delta, at_least(0), "What counts as improvement: more than this");
   v.field("mode", e.mode, "Which way is better; auto: min for loss, max for top1");
 }
@@ -136,14 +141,16 @@ void describe(V& v, trainers::BestOptions& b) {
 
 template <class V>
 void describe(V& v, trainers::EvaluateOptions& e) {
-  v.field("every", e.every, at_least(1),
+  v.field("every", e.every, between(1, kMostEpochs),
           "Epochs between evaluations; the end of a stage is always one more");
-  v.field("batch", e.batch, at_least(0), "Images at a time, over all ranks; 0: as `batch.global`");
+  v.field("batch", e.batch, between(0, kMostImages),
+          "Images at a time, over all ranks; 0: as `batch.global`");
 }
 
 template <class V>
 void describe(V& v, trainers::LogOptions& l) {
-  v.field("every", l.every, at_least(1), "Steps between lines of the log and of metrics.jsonl");
+  v.field("every", l.every, between(1, kMostSteps),
+          "Steps between lines of the log and of metrics.jsonl");
 }
 
 template <class V>
@@ -158,16 +165,18 @@ void describe(V& v, Job& j) {
   v.field("kind", j.kind, "What kind of job this is");
   v.field("seed", j.seed, at_least(0), "Root of all randomness: initial weights, order, dropout");
   v.field("output", j.output, "Folder of the run's results", "runs/ and the job file's name");
-  v.field("device", j.device, "auto takes a GPU if there is one");
+  v.field("device", j.device, "auto takes a GPU if there is one; this version knows the CPU alone");
   v.field("isa", j.isa,
           "Instruction set of the CPU kernels, x86-64-v3 or v4; auto: the best that the processor "
           "has. The result depends on it");
-  v.field("precision", j.precision, "Type of activations and products; tf32 needs cuda");
-  v.field("threads", j.threads, between(0, 4096),
+  v.field("precision", j.precision,
+          "Type of activations and products; this version has f32 alone, tf32 needs cuda");
+  v.field("threads", j.threads, between(0, kMostThreads),
           "Worker threads of a rank, at most its shards; 0: allowed cores / ranks on the host");
-  v.field("op_threads", j.op_threads, between(1, 64),
-          "Fixed parts that one operation is cut into, for few large images. The result depends on "
-          "it");
+  v.field(
+      "op_threads", j.op_threads, between(1, 64),
+      "Fixed parts that one operation is cut into, for few large images; this version cuts none, "
+      "so 1 alone. The result depends on it");
   v.field(
       "exchange", j.exchange,
       "How gradients are summed. canonical: over a fixed tree, the same bytes for any number of "
@@ -189,17 +198,18 @@ template <class V>
 void describe(V& v, trainers::LayerSpec& l) {
   using trainers::LayerKind;
   if (l.kind == LayerKind::kConv) {
-    v.field("out", l.out, at_least(1), "Output channels");
+    v.field("out", l.out, between(1, kMostOutputs), "Output channels");
     v.extent("kernel", l.kernel_h, l.kernel_w, "Extents of the kernel");
     v.extent("stride", l.stride_h, l.stride_w, "Pixels between two positions");
     v.padding("padding", l, "Zeros on both sides; same: as many as make the result h / stride");
     v.field("bias", l.bias, "Whether a bias is added");
   } else if (l.kind == LayerKind::kMaxPool || l.kind == LayerKind::kAveragePool) {
-    v.extent("size", l.kernel_h, l.kernel_w, "Extents of the window");
+    v.extent("size", l.kernel_h, l.kernel_w, "Extents of the window, at most 255 pixels");
     v.extent("stride", l.stride_h, l.stride_w, "Pixels between two windows", "size");
-    v.padding("padding", l, "Border that windows may reach over; it never counts");
+    v.padding("padding", l,
+              "Border that windows may reach over, smaller than they are; it never counts");
   } else if (l.kind == LayerKind::kLinear) {
-    v.field("out", l.out, at_least(1), "Outputs");
+    v.field("out", l.out, between(1, kMostOutputs), "Outputs");
     v.field("bias", l.bias, "Whether a bias is added");
   } else if (l.kind == LayerKind::kDropout) {
     v.field("rate", l.rate, below_one(), "Share of the values that are zeroed in training");

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -30,7 +31,7 @@ std::string_view block_of(std::uint8_t above, std::uint8_t below) {
     return "\u2584";  // lower half
   }
   constexpr std::array<std::string_view, 4> kShades = {" ", "\u2591", "\u2592", "\u2593"};
-  return kShades[static_cast<std::size_t>(std::min((above + below) / kFaint, 3))];
+  return kShades.at(static_cast<std::size_t>(std::min((above + below) / kFaint, 3)));
 }
 
 }  // namespace
@@ -38,7 +39,9 @@ std::string_view block_of(std::uint8_t above, std::uint8_t below) {
 std::vector<std::string> draw_image(std::span<const std::uint8_t> pixels, int height, int width,
                                     bool colours) {
   const auto pixel = [&](int row, int column) -> std::uint8_t {
-    return row < height ? pixels[static_cast<std::size_t>(row * width + column)] : std::uint8_t{0};
+    return row < height ? pixels[static_cast<std::size_t>(row) * static_cast<std::size_t>(width) +
+                                 static_cast<std::size_t>(column)]
+                        : std::uint8_t{0};
   };
   std::vector<std::string> lines;
   for (int row = 0; row < height; row += 2) {
@@ -60,7 +63,7 @@ std::vector<std::string> draw_image(std::span<const std::uint8_t> pixels, int he
 std::string bar(double value, int width) {
   constexpr std::array<std::string_view, 8> kParts = {"",       "\u258f", "\u258e", "\u258d",
                                                       "\u258c", "\u258b", "\u258a", "\u2589"};
-  const int eighths = static_cast<int>(std::clamp(value, 0.0, 1.0) * width * 8 + 0.5);
+  const int eighths = static_cast<int>(std::lround(std::clamp(value, 0.0, 1.0) * width * 8));
   std::string text;
   for (int i = 0; i < eighths / 8; ++i) {
     text += "\u2588";

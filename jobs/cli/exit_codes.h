@@ -12,7 +12,7 @@ enum ExitCode : int {
   kFailure = 1,      // anything not named below
   kUsage = 2,        // command line or job file
   kBadFile = 3,      // a file missing, damaged or not writable
-  kDeviceGone = 4,   // device, library or instruction set
+  kDeviceGone = 4,   // device, library, instruction set or memory
   kRankTrouble = 5,  // ranks that disagree or failed
   kNotFinite = 6,    // NaN or infinite loss
 };
@@ -30,7 +30,8 @@ inline constexpr std::array<ExitCodeText, 7> kExitCodes = {{
     {kFailure, "an error that none of the other codes names"},
     {kUsage, "a wrong command line or job"},
     {kBadFile, "a file that is missing, damaged or cannot be written"},
-    {kDeviceGone, "a device, library or instruction set that is missing or failed"},
+    {kDeviceGone,
+     "a device, library or instruction set that is missing or failed, or too little memory"},
     {kRankTrouble, "ranks that are missing, disagree or failed"},
     {kNotFinite, "a loss that is NaN or infinite"},
 }};

@@ -41,8 +41,8 @@ Job parse_job(std::string_view text, const std::string& source,
 /// The resolved job as YAML: every key with its value. Reads again to an equal job.
 std::string dump_job(const Job& job);
 
-/// What makes two runs the same computation, one "key: value" line each: every key but output,
-/// device, threads, stop, checkpoint and log.
+/// What makes two runs the same computation, and what ranks must have alike, one "key: value" line
+/// each: every key but output, device, threads, checkpoint and log.
 std::string job_identity(const Job& job);
 
 /// The text of docs/job-reference.md: every key with type, default, range and meaning.

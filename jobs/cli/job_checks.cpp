@@ -15,6 +15,7 @@ class Checks {
   Checks(const Job& job, ReadState& state) : job_(job), state_(state) {}
 
   void run() {
+    supported();
     batch();
     data();
     model();
@@ -49,6 +50,24 @@ class Checks {
   }
   [[nodiscard]] bool given(const std::string& path) const {
     return state_.positions.contains(path);
+  }
+
+  /// What this version has not.
+  void supported() {
+    using trainers::DeviceChoice;
+    using trainers::Precision;
+    if (job_.device == DeviceChoice::kCuda) {
+      fail("device", "device is cuda, but this build has no CUDA backend: set it to cpu or auto");
+    }
+    if (job_.precision != Precision::kF32) {
+      fail("precision", fmt::format("precision is {}, but this version has f32 alone",
+                                    choice_name(job_.precision)));
+    }
+    if (state_.issues.clean("op_threads") && job_.op_threads != 1) {
+      fail("op_threads", fmt::format("op_threads is {}, but this version cuts no operation into "
+                                     "parts: only 1 is there",
+                                     job_.op_threads));
+    }
   }
 
   void batch() {

@@ -114,19 +114,20 @@ class Lister {
               std::string_view default_text = {}) {
     Entry& entry = add(name, doc, default_text);
     entry.type = "integer or [h, w]";
-    entry.range = at_least(1).text();
+    entry.range = between(1, kMostPixels).text();
     entry.value = pair_text(h, w);
     entry.required = h < 1;
   }
   void padding(std::string_view name, trainers::LayerSpec& layer, std::string_view doc) {
     Entry& entry = add(name, doc);
     entry.type = "integer, [h, w] or same";
-    entry.range = at_least(0).text();
+    entry.range = between(0, kMostPixels).text();
     entry.value = layer.same ? "same" : pair_text(layer.pad_h, layer.pad_w);
   }
   void patterns(std::string_view name, std::vector<trainers::Pattern>& value,
                 std::string_view doc) {
     std::vector<std::string> texts;
+    texts.reserve(value.size());
     for (const trainers::Pattern& pattern : value) {
       texts.push_back(quote(pattern.text));
     }

@@ -250,7 +250,7 @@ void Reader::read_pair(std::string_view name, const YamlNode& node, const Range&
 void Reader::extent(std::string_view name, std::int64_t& h, std::int64_t& w,
                     std::string_view /*doc*/, std::string_view default_text) {
   if (const YamlNode* node = take(name)) {
-    read_pair(name, *node, at_least(1), h, w);
+    read_pair(name, *node, between(1, kMostPixels), h, w);
   } else if (default_text.empty() && h < 1) {
     report_missing(name);
   }
@@ -269,7 +269,7 @@ void Reader::padding(std::string_view name, trainers::LayerSpec& layer, std::str
     report_needs(name, *node, "an integer, [h, w] or same");
     return;
   }
-  read_pair(name, *node, at_least(0), layer.pad_h, layer.pad_w);
+  read_pair(name, *node, between(0, kMostPixels), layer.pad_h, layer.pad_w);
 }
 
 void Reader::patterns(std::string_view name, std::vector<trainers::Pattern>& value,

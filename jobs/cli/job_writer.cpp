@@ -58,14 +58,11 @@ std::string layer_text(trainers::LayerSpec layer) {
 
 namespace {
 
-/// Keys that say where and how long a job runs, not what it computes.
+/// Keys that say where a job runs and what it reports, not what it computes.
 bool is_placement(const Path& path) {
-  constexpr auto kTop =
+  constexpr auto kKeys =
       std::to_array<std::string_view>({"output", "device", "threads", "checkpoint", "log"});
-  if (path[0] == "stages") {
-    return path.size() > 2 && path[2] == "stop";
-  }
-  return std::ranges::find(kTop, path[0]) != kTop.end();
+  return std::ranges::find(kKeys, path[0]) != kKeys.end();
 }
 
 }  // namespace

@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <new>
+#include <optional>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -30,7 +32,8 @@ int exit_code_of(const std::exception& error) {
   if (dynamic_cast<const IoError*>(&error) != nullptr) {
     return kBadFile;
   }
-  if (dynamic_cast<const DeviceError*>(&error) != nullptr) {
+  if (dynamic_cast<const DeviceError*>(&error) != nullptr ||
+      dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
     return kDeviceGone;
   }
   if (dynamic_cast<const CommError*>(&error) != nullptr) {
@@ -102,10 +105,8 @@ int dispatch(Session& session, Arguments arguments) {
   return train_verb(session, arguments);
 }
 
-}  // namespace
-
-int run_main(int argc, const char* const* argv) {
-  const Arguments arguments(argv + 1, argv + argc);
+/// The exit code of what needs no ranks, if the arguments ask for that.
+std::optional<int> answer(const Arguments& arguments) {
   if (arguments.empty() || arguments.front() == "--help" || arguments.front() == "-h") {
     print_help();
     return arguments.empty() ? kUsage : kSuccess;
@@ -114,20 +115,53 @@ int run_main(int argc, const char* const* argv) {
     std::cout << version_text();
     return kSuccess;
   }
+  return std::nullopt;
+}
+
+/// Throws IoError if something of what was printed got lost.
+void flush_output() {
+  std::cout.flush();
+  if (!std::cout || std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw IoError("what was printed is lost: standard output cannot be written to");
+  }
+}
+
+std::string message_of(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
+    return "there is not enough memory; `gentrain check JOB` says what a job takes";
+  }
+  return error.what();
+}
+
+/// One write, so that the lines of several ranks do not mix.
+void print_error(const comm::Communicator* communicator, const std::exception& error) {
+  const std::string rank =
+      communicator == nullptr || communicator->size() == 1
+          ? ""
+          : fmt::format("rank {} ({}): ", communicator->rank(), communicator->where());
+  const std::string line = fmt::format("gentrain: {}{}\n", rank, message_of(error));
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+}  // namespace
+
+int run_main(int argc, const char* const* argv) {
+  const Arguments arguments(argv + 1, argv + argc);
   const auto start = process_start();
   std::unique_ptr<comm::Communicator> communicator;
   int code = kFailure;
   try {
-    communicator = comm::make_communicator();
-    Session session{*communicator, start};
-    return dispatch(session, arguments);
+    std::optional<int> done = answer(arguments);
+    if (!done) {
+      communicator = comm::make_communicator();
+      Session session{*communicator, start};
+      done = dispatch(session, arguments);
+    }
+    flush_output();
+    return *done;
   } catch (const std::exception& error) {
     code = exit_code_of(error);
-    const std::string who =
-        communicator == nullptr || communicator->size() == 1
-            ? std::string("gentrain")
-            : fmt::format("gentrain: rank {} ({})", communicator->rank(), communicator->where());
-    std::cerr << who << ": " << error.what() << std::endl;
+    print_error(communicator.get(), error);
   }
   if (communicator != nullptr && communicator->size() > 1) {
     communicator->abort(code);

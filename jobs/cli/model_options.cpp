@@ -21,8 +21,9 @@ void add_model_options(OptionSet& options) {
 trainers::InferenceOptions inference_options(const OptionSet& options) {
   trainers::InferenceOptions inference;
   inference.threads = options.get<std::int64_t>("threads");
-  if (inference.threads < 0) {
-    throw JobError(fmt::format("--threads {}: cannot be below 0", inference.threads));
+  const Range threads = between(0, kMostThreads);
+  if (!threads.contains(static_cast<double>(inference.threads))) {
+    throw JobError(fmt::format("--threads {}: must be {}", inference.threads, threads.text()));
   }
   const auto& isa = options.get<std::string>("isa");
   if (isa == "v3") {

@@ -6,11 +6,11 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "jobs/cli/draw.h"
 #include "jobs/cli/exit_codes.h"
 #include "jobs/cli/model_options.h"
+#include "jobs/cli/terminal.h"
 #include "jobs/cli/verbs.h"
 #include "kernels/error.h"
 
@@ -117,7 +117,7 @@ std::vector<std::string> beside(const Prediction& p, std::size_t height, bool co
 
 void draw(const std::vector<Prediction>& predictions, const data::Dataset& samples) {
   const Shape shape = samples.sample_shape();
-  const bool colours = isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
+  const bool colours = on_terminal() && std::getenv("NO_COLOR") == nullptr;
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(shape.elements()));
   for (const Prediction& p : predictions) {
     samples.read(p.index, pixels.data());
@@ -137,7 +137,7 @@ bool wants_drawing(const std::vector<Prediction>& predictions, const Shape& imag
                    const OptionSet& options) {
   constexpr std::size_t kFew = 32;
   if (!options.has("draw")) {
-    return isatty(STDOUT_FILENO) == 1 && can_draw(image) && predictions.size() <= kFew;
+    return on_terminal() && can_draw(image) && predictions.size() <= kFew;
   }
   if (!can_draw(image)) {
     throw JobError(fmt::format("--draw: images of {} are not small grey ones", image.str()));

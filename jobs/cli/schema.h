@@ -46,6 +46,14 @@ constexpr Range above(double low) {
 constexpr Range between(double low, double high) {
   return {.low = low, .high = high};
 }
+/// Limits that keep what is computed from a job within 64 bits.
+inline constexpr double kMostThreads = 4096;
+inline constexpr double kMostImages = 1e7;
+inline constexpr double kMostEpochs = 1e6;
+inline constexpr double kMostSteps = 1e12;
+inline constexpr double kMostOutputs = 1e7;
+inline constexpr double kMostPixels = 1e5;  // windows, strides, borders
+
 /// 0 <= x < 1
 constexpr Range below_one() {
   return {.low = 0, .high = 1, .high_open = true};
@@ -142,6 +150,7 @@ inline constexpr std::string_view kChoiceNote<trainers::CheckpointOptions::Every
 template <class E>
 std::vector<std::string_view> choice_names() {
   std::vector<std::string_view> names;
+  names.reserve(std::size(kChoices<E>));
   for (const Choice<E>& choice : kChoices<E>) {
     names.push_back(choice.name);
   }

@@ -1,13 +1,10 @@
 // gentrain JOB: train.
-#include <cstdio>
-
 #include <boost/program_options.hpp>
-#include <fmt/format.h>
-#include <unistd.h>
 
 #include "jobs/cli/exit_codes.h"
 #include "jobs/cli/job.h"
 #include "jobs/cli/options.h"
+#include "jobs/cli/terminal.h"
 #include "jobs/cli/verbs.h"
 #include "trainers/run_log.h"
 #include "trainers/training.h"
@@ -27,14 +24,16 @@ int train_verb(Session& session, const Arguments& arguments) {
   }
   trainers::start_log(options.log_level(), session.communicator.rank());
   const Job job = options.job();
-  const trainers::RunSetting setting{job.name,
-                                     job_identity(job),
-                                     dump_job(job),
-                                     job.output,
-                                     options.has("overwrite"),
-                                     isatty(STDOUT_FILENO) == 1 && options.log_level() == "info",
-                                     session.process_start,
-                                     exit_code_of};
+  const trainers::RunSetting setting{
+      .job = job.name,
+      .identity = job_identity(job),
+      .resolved = dump_job(job),
+      .output = job.output,
+      .overwrite = options.has("overwrite"),
+      .terminal = on_terminal() && options.log_level() == "info",
+      .process_start = session.process_start,
+      .exit_code_of = exit_code_of,
+      .version = session.communicator.rank() == 0 ? version_text() : ""};
   trainers::train_classifier(job, setting, session.communicator);
   return kSuccess;
 }

@@ -174,23 +174,25 @@ class Copier {
   bool too_deep_ = false;
 };
 
-/// Reports every line whose leading white space has a tab; true if there was none.
-bool check_tabs(std::string_view text, const std::string& source, Issues& issues) {
-  bool good = true;
+/// Reports every line whose leading white space has a tab; spaces take their place, so that the
+/// rest can be read.
+std::string replace_tabs(std::string_view original, const std::string& source, Issues& issues) {
+  std::string text(original);
   int line = 1;
   for (std::size_t start = 0; start < text.size(); ++line) {
     const std::size_t end = std::min(text.find('\n', start), text.size());
-    const std::string_view content = text.substr(start, end - start);
+    const auto content = std::string_view(text).substr(start, end - start);
     const std::size_t space = std::min(content.find_first_not_of(" \t\r"), content.size());
     const std::size_t tab = content.substr(0, space).find('\t');
     if (tab != std::string_view::npos && space < content.size()) {
       issues.add({source, line, static_cast<int>(tab) + 1}, "",
                  "tab in leading white space (indent with spaces)");
-      good = false;
+      const auto first = text.begin() + static_cast<std::ptrdiff_t>(start);
+      std::replace(first, first + static_cast<std::ptrdiff_t>(space), '\t', ' ');
     }
     start = end + 1;
   }
-  return good;
+  return text;
 }
 
 YamlNode parse(std::string_view text, const std::string& path, Copier& copier, Issues& issues) {
@@ -284,6 +286,7 @@ void Issues::throw_if_any() const {
                      issue.position.column);
   });
   std::vector<std::string> lines;
+  lines.reserve(sorted.size());
   for (const Issue& issue : sorted) {
     lines.push_back(fmt::format("{}: {}", issue.position.text(), issue.message));
   }
@@ -314,13 +317,9 @@ std::string describe_value(const YamlNode& node) {
 }
 
 YamlNode parse_yaml(std::string_view text, const std::string& source, Issues& issues) {
-  if (!check_tabs(text, source, issues)) {
-    YamlNode bad;
-    bad.kind = YamlNode::Kind::kBad;
-    return bad;
-  }
+  const std::string indented = replace_tabs(text, source, issues);
   Copier copier(source, true, issues);
-  return parse(text, "", copier, issues);
+  return parse(indented, "", copier, issues);
 }
 
 void apply_override(YamlNode& root, std::string_view assignment,

@@ -15,10 +15,6 @@ namespace gentrain::cpu {
 
 namespace {
 
-Shape pooled_shape(const ConvGeometry& g) {
-  return {g.n, g.oh() / 2, g.ow() / 2, g.oc};
-}
-
 class Conv final : public ConvKernels {
  public:
   explicit Conv(const Backend& backend) : simd_(*backend.simd), onednn_(*backend.onednn) {}
@@ -71,25 +67,25 @@ class Conv final : public ConvKernels {
   }
 
   void pool_forward(Queue& queue, const ConvGeometry& g, ConstView x, const Weights& w,
-                    ConstView bias, Activation activation, View y, View argmax) override {
+                    ConstView bias, Activation activation, PooledViews result) override {
     const Arguments arguments("fused convolution and max pooling forward");
     require_fused(g);
     arguments.require("x", x, g.x_shape());
     arguments.require("w", w.values, g.w_shape());
     require_bias(arguments, "bias", g, bias);
-    arguments.require("y", y, pooled_shape(g));
-    arguments.require("argmax", argmax, pooled_shape(g), DType::kU8);
+    arguments.require("y", result.y, g.pooled_shape());
+    arguments.require("argmax", result.argmax, g.pooled_shape(), DType::kU8);
     simd_.conv_pool.forward(fused_shape(g), x.as<float>(), w.values.as<float>(), bias.as<float>(),
-                            static_cast<int>(activation), y.as<float>(), argmax.as<std::uint8_t>(),
-                            scratch(queue, g));
+                            static_cast<int>(activation), result.y.as<float>(),
+                            result.argmax.as<std::uint8_t>(), scratch(queue, g));
   }
 
   void pool_backward_data(Queue& queue, const ConvGeometry& g, ConstView dp, ConstView argmax,
                           const Weights& w, View dx) override {
     const Arguments arguments("fused convolution and max pooling backward data");
     require_fused(g);
-    arguments.require("dp", dp, pooled_shape(g));
-    arguments.require("argmax", argmax, pooled_shape(g), DType::kU8);
+    arguments.require("dp", dp, g.pooled_shape());
+    arguments.require("argmax", argmax, g.pooled_shape(), DType::kU8);
     arguments.require("w", w.values, g.w_shape());
     arguments.require("dx", dx, g.x_shape());
     simd_.conv_pool.backward_data(fused_shape(g), dp.as<float>(), argmax.as<std::uint8_t>(),
@@ -101,8 +97,8 @@ class Conv final : public ConvKernels {
     const Arguments arguments("fused convolution and max pooling backward weights");
     require_fused(g);
     arguments.require("x", x, g.x_shape());
-    arguments.require("dp", dp, pooled_shape(g));
-    arguments.require("argmax", argmax, pooled_shape(g), DType::kU8);
+    arguments.require("dp", dp, g.pooled_shape());
+    arguments.require("argmax", argmax, g.pooled_shape(), DType::kU8);
     arguments.require("dw", dw, g.w_shape());
     require_bias(arguments, "dbias", g, dbias);
     simd_.conv_pool.backward_weights(fused_shape(g), x.as<float>(), dp.as<float>(),

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include <dnnl.hpp>
 #include <fmt/format.h>
@@ -59,6 +61,10 @@ class HostMemory final : public SystemMemory {
   }
 };
 
+std::string_view name_of(Isa isa) {
+  return isa == Isa::kV4 ? "v4" : "v3";
+}
+
 class CpuDevice final : public Device {
  public:
   CpuDevice(Isa isa, const std::string& name)
@@ -73,7 +79,7 @@ class CpuDevice final : public Device {
         random_(make_random(backend_)),
         update_(make_update(backend_)) {
     const dnnl_version_t& version = *dnnl_version();
-    identity_ = {"cpu", isa == Isa::kV4 ? "v4" : "v3",
+    identity_ = {"cpu", std::string(name_of(isa)),
                  fmt::format("oneDNN {}.{}.{}", version.major, version.minor, version.patch), name};
   }
 
@@ -122,7 +128,8 @@ class CpuDevice final : public Device {
   std::unique_ptr<UpdateKernels> update_;
 };
 
-/// Holds oneDNN to an instruction set: once, since it takes no other afterwards.
+/// Holds oneDNN to an instruction set, whatever the processor has beyond it or the environment asks
+/// for: once, since it takes no other afterwards.
 void limit_onednn(Isa isa) {
   static std::mutex mutex;
   static std::optional<Isa> limit;
@@ -132,13 +139,16 @@ void limit_onednn(Isa isa) {
       throw DeviceError(
           fmt::format("this process already has a CPU device of isa {}: one of isa {} needs a "
                       "process of its own",
-                      *limit == Isa::kV4 ? "v4" : "v3", isa == Isa::kV4 ? "v4" : "v3"));
+                      name_of(*limit), name_of(isa)));
     }
     return;
   }
-  if (isa == Isa::kV3 && dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2) != dnnl::status::success) {
+  const dnnl::cpu_isa most = isa == Isa::kV4 ? dnnl::cpu_isa::avx512_core : dnnl::cpu_isa::avx2;
+  if (dnnl::set_max_cpu_isa(most) != dnnl::status::success ||
+      dnnl::set_cpu_isa_hints(dnnl::cpu_isa_hints::no_hints) != dnnl::status::success) {
     throw DeviceError(
-        "oneDNN was used before the CPU device: it cannot be held to isa v3 any more");
+        fmt::format("oneDNN was used before the CPU device: it cannot be held to isa {} any more",
+                    name_of(isa)));
   }
   limit = isa;
 }

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include <fmt/format.h>
 #include <omp.h>
@@ -180,7 +181,18 @@ const Program& OneDnn::find(const Key& key, Make make) {
     return *found->second;
   }
   thread_stream();
-  return *programs_.emplace(key, make()).first->second;
+  std::unique_ptr<Program> program = make();
+  program->layout = layout_of(program->w);
+  return *programs_.emplace(key, std::move(program)).first->second;
+}
+
+const Desc* OneDnn::layout_of(const Desc& w) {
+  for (const Desc& known : layouts_) {
+    if (known == w) {
+      return &known;
+    }
+  }
+  return &layouts_.emplace_front(w);
 }
 
 const Program& OneDnn::conv(Operation operation, const ConvGeometry& g, bool with_bias) {
@@ -251,7 +263,7 @@ void OneDnn::execute(const Program& program, CpuQueue& queue, const Operands& op
       const auto fill = [&](void* to) {
         run_reorder(program, operands.w, to, scratch + reorder_work);
       };
-      shared = weights_->get(values, &program, program.w.get_size(), std::ref(fill));
+      shared = weights_->get(values, program.layout, program.w.get_size(), std::ref(fill));
       w = shared->data();
     } else if (reorders && !makes_weights) {
       run_reorder(program, operands.w, w, scratch + reorder_work);

@@ -9,6 +9,8 @@ namespace gentrain::cpu {
 
 namespace {
 
+static_assert(simd::kReduceBlock == kReduceBlock);
+
 class Reduce final : public ReduceKernels {
  public:
   explicit Reduce(const Backend& backend) : table_(backend.simd->reduce) {}

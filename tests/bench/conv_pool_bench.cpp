@@ -10,35 +10,27 @@
 #include "kernels/activation.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/simd.h"
+#include "tests/support/noise.h"
 
 namespace {
 
 using gentrain::simd::ConvPoolShape;
 using gentrain::simd::ConvPoolTable;
+using gentrain::test::floats;
 
 enum class Routine { kForward, kBackwardWeights, kBackwardData };
 
 constexpr ConvPoolShape kFirst{128, 28, 28, 1, 6, 5, 5};
 constexpr ConvPoolShape kSecond{128, 12, 12, 6, 12, 5, 5};
 
-std::vector<float> noise(std::int64_t count) {
-  std::vector<float> values(static_cast<std::size_t>(count));
-  std::uint32_t state = 1;
-  for (float& value : values) {
-    state = state * 1664525U + 1013904223U;
-    value = static_cast<float>(state >> 8) * 0x1p-23F - 1.0F;
-  }
-  return values;
-}
-
 void run(benchmark::State& state, const ConvPoolTable& table, const ConvPoolShape& s,
          Routine routine) {
   const std::int64_t pooled = s.n * ((s.h - s.kh + 1) / 2) * ((s.w - s.kw + 1) / 2) * s.oc;
-  std::vector<float> x = noise(s.n * s.h * s.w * s.c);
-  std::vector<float> w = noise(s.oc * s.kh * s.kw * s.c);
-  const std::vector<float> bias = noise(s.oc);
+  std::vector<float> x = floats(s.n * s.h * s.w * s.c, 1);
+  std::vector<float> w = floats(s.oc * s.kh * s.kw * s.c, 2);
+  const std::vector<float> bias = floats(s.oc, 3);
   std::vector<float> y(static_cast<std::size_t>(pooled));
-  const std::vector<float> dp = noise(pooled);
+  const std::vector<float> dp = floats(pooled, 4);
   std::vector<std::uint8_t> argmax(y.size());
   std::vector<float> gradient_w(w.size());
   std::vector<float> dbias(bias.size());

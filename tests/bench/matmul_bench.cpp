@@ -12,6 +12,7 @@
 #include "kernels/cpu/simd.h"
 #include "kernels/device.h"
 #include "kernels/matmul.h"
+#include "tests/support/noise.h"
 
 namespace gentrain {
 namespace {
@@ -33,20 +34,12 @@ struct Layer {
       : n(state.range(0)),
         k(state.range(1)),
         m(state.range(2)),
-        x(filled(n * k)),
-        w(filled(m * k)),
-        bias(filled(m)),
-        y(filled(n * m)),
+        x(test::floats(n * k, 1)),
+        w(test::floats(m * k, 2)),
+        bias(test::floats(m, 3)),
+        y(test::floats(n * m, 4)),
         packed(static_cast<std::size_t>(own().packed_floats(m, k))) {
     own().pack_transposed(w.data(), m, k, packed.data());
-  }
-
-  static std::vector<float> filled(std::int64_t count) {
-    std::vector<float> values(static_cast<std::size_t>(count));
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      values[i] = static_cast<float>(i * 7919 % 1000) / 1000 - 0.5F;
-    }
-    return values;
   }
 
   void report(benchmark::State& state) const {

@@ -122,8 +122,9 @@ TEST(SplitValidation, DependsOnTheSeed) {
 
 TEST(SplitValidation, RefusesEmptyParts) {
   EXPECT_THAT([] { split_validation(numbered(10), 0.01, 1); },
-              ThrowsMessage<JobError>(HasSubstr("a fraction of 0.01 of 10 samples leaves 10 for "
-                                                "training and 0 for validation")));
+              ThrowsMessage<JobError>(
+                  HasSubstr("data.validation: a fraction of 0.01 of 10 samples leaves 10 for "
+                            "training and 0 for validation")));
   EXPECT_THAT([] { split_validation(numbered(10), 0.99, 1); },
               ThrowsMessage<JobError>(HasSubstr("leaves 0 for training and 10")));
   for (const double fraction : {0.0, 1.0, -0.5}) {

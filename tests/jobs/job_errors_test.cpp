@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "jobs/cli/job.h"
@@ -78,7 +79,7 @@ TEST(JobErrors, WrongType) {
 
 TEST(JobErrors, OutOfRange) {
   EXPECT_EQ(added("batch: {global: 0, shards: 1}"),
-            "j.yaml:3:17: batch.global is 0 but must be at least 1");
+            "j.yaml:3:17: batch.global is 0 but must be at least 1 and at most 10000000");
   EXPECT_EQ(added("seed: -1"), "j.yaml:3:7: seed is -1 but must be at least 0");
   EXPECT_EQ(added("threads: 5000"),
             "j.yaml:3:10: threads is 5000 but must be at least 0 and at most 4096");
@@ -87,7 +88,52 @@ TEST(JobErrors, OutOfRange) {
   EXPECT_EQ(added("optimizer: {name: adam, epsilon: 0}"),
             "j.yaml:3:34: optimizer.epsilon is 0 but must be above 0");
   EXPECT_EQ(error_of("model: lenet\nstop: {steps: -1}"),
-            "j.yaml:2:15: stop.steps is -1 but must be at least 0");
+            "j.yaml:2:15: stop.steps is -1 but must be at least 0 and at most 1000000000000");
+}
+
+TEST(JobErrors, CountsThatWouldOverflow) {
+  const auto too_large = [](const std::string& lines, const std::string& value) {
+    return testing::AssertionResult(
+               added(lines + value + "}").find(" is " + value + " but must be ") !=
+               std::string::npos)
+           << lines << value << ": " << added(lines + value + "}");
+  };
+  for (const char* key :
+       {"batch: {global: ", "data: {source: digits, train_count: ",
+        "data: {source: digits, test_count: ", "evaluate: {batch: ", "evaluate: {every: ",
+        "log: {every: ", "early_stop: {metric: top1, patience: ", "schedule: {name: step, every: ",
+        "schedule: {name: cosine, total: ", "schedule: {warmup: "}) {
+    EXPECT_TRUE(too_large(key, "1000000000001"));
+    EXPECT_TRUE(too_large(key, "9223372036854775807"));
+  }
+  for (const char* key : {"epochs", "steps"}) {
+    EXPECT_THAT(
+        error_of(fmt::format("model: lenet\nstop: {{{}: 9223372036854775807}}", key)),
+        testing::StartsWith(fmt::format("j.yaml:2:{}: stop.{} is 9223372036854775807 but must "
+                                        "be at least 0 and at most ",
+                                        std::string(key).size() + 10, key)));
+  }
+  for (const char* layer :
+       {"conv: {kernel: 3, out: ", "conv: {out: 3, kernel: ", "conv: {out: 3, kernel: 3, stride: ",
+        "conv: {out: 3, kernel: 3, padding: ", "max_pool: {size: ",
+        "average_pool: {size: 2, stride: ", "linear: {out: "}) {
+    EXPECT_THAT(layers(fmt::format("{{{}4294967296}}}}", layer)),
+                testing::HasSubstr(" is 4294967296 but must be at least "))
+        << layer;
+  }
+}
+
+TEST(JobErrors, WhatThisVersionHasNot) {
+  EXPECT_EQ(
+      added("device: cuda"),
+      "j.yaml:3:1: device is cuda, but this build has no CUDA backend: set it to cpu or auto");
+  EXPECT_EQ(added("precision: bf16"),
+            "j.yaml:3:1: precision is bf16, but this version has f32 alone");
+  EXPECT_EQ(added("", {"precision=tf32"}),
+            "--set precision=tf32: precision is tf32, but this version has f32 alone");
+  EXPECT_EQ(added("op_threads: 2"),
+            "j.yaml:3:1: op_threads is 2, but this version cuts no operation into parts: only 1 is "
+            "there");
 }
 
 TEST(JobErrors, NumbersThatAreNoneOrTooLarge) {
@@ -127,7 +173,13 @@ TEST(JobErrors, DuplicateKey) {
 TEST(JobErrors, TabInLeadingWhiteSpace) {
   EXPECT_EQ(error_of("stop:\n\tepochs: 1\n \t steps: 1\n"),
             "j.yaml:2:1: tab in leading white space (indent with spaces)\n"
-            "j.yaml:3:2: tab in leading white space (indent with spaces)");
+            "j.yaml:3:2: tab in leading white space (indent with spaces)\n"
+            "j.yaml:3:9: YAML syntax: illegal map value");
+  // The rest is read as if a space stood there.
+  EXPECT_EQ(error_of("stop:\n\tepochs: many\nbach: 1\nmodel: lenet\n"),
+            "j.yaml:2:1: tab in leading white space (indent with spaces)\n"
+            "j.yaml:2:10: stop.epochs needs an integer or none, got 'many'\n"
+            "j.yaml:3:1: unknown key 'bach' in the job (did you mean 'batch'?)");
   EXPECT_EQ(added("seed:\t1  # a tab elsewhere is none of our business\n\t\n"), "");
 }
 
@@ -186,17 +238,19 @@ TEST(JobErrors, Layers) {
   EXPECT_EQ(layers("conv"), "j.yaml:3:12: model.layers.1 needs values for conv, as {conv: {...}}");
   EXPECT_EQ(layers("{conv: {out: 6}}"), "j.yaml:3:19: model.layers.1.conv.kernel is missing");
   EXPECT_EQ(layers("{conv: 6}"), "j.yaml:3:19: model.layers.1.conv needs a map of values, got '6'");
-  EXPECT_EQ(layers("{conv: {out: 0, kernel: [3, 0]}}"),
-            "j.yaml:3:25: model.layers.1.conv.out is 0 but must be at least 1\n"
-            "j.yaml:3:40: model.layers.1.conv.kernel is 0 but must be at least 1");
+  EXPECT_EQ(
+      layers("{conv: {out: 0, kernel: [3, 0]}}"),
+      "j.yaml:3:25: model.layers.1.conv.out is 0 but must be at least 1 and at most 10000000\n"
+      "j.yaml:3:40: model.layers.1.conv.kernel is 0 but must be at least 1 and at most 100000");
   EXPECT_EQ(
       layers("{conv: {out: 6, kernel: 3, padding: some}}"),
       "j.yaml:3:48: model.layers.1.conv.padding needs an integer, [h, w] or same, got 'some'");
   EXPECT_EQ(layers("{max_pool: {size: [1, 2, 3], strid: 2}}"),
             "j.yaml:3:30: model.layers.1.max_pool.size needs an integer or [h, w], got a list\n"
             "j.yaml:3:41: unknown key 'strid' in model.layers.1.max_pool (did you mean 'stride'?)");
-  EXPECT_EQ(layers("{max_pool: {size: 2, stride: 0}}"),
-            "j.yaml:3:41: model.layers.1.max_pool.stride is 0 but must be at least 1");
+  EXPECT_EQ(
+      layers("{max_pool: {size: 2, stride: 0}}"),
+      "j.yaml:3:41: model.layers.1.max_pool.stride is 0 but must be at least 1 and at most 100000");
   EXPECT_EQ(layers("{dropout: 1}"),
             "j.yaml:3:22: model.layers.1.dropout.rate is 1 but must be at least 0 and below 1");
   EXPECT_EQ(layers("{linear: 10, tanh: }"),
@@ -229,7 +283,7 @@ TEST(JobErrors, Stages) {
 
 TEST(JobErrors, AllAtOnceInOrderOfTheFile) {
   EXPECT_EQ(added("log: {every: 0}\nbach: 3\nseed: x\n", {"thread=1"}),
-            "j.yaml:3:14: log.every is 0 but must be at least 1\n"
+            "j.yaml:3:14: log.every is 0 but must be at least 1 and at most 1000000000000\n"
             "j.yaml:4:1: unknown key 'bach' in the job (did you mean 'batch'?)\n"
             "j.yaml:5:7: seed needs an integer, got 'x'\n"
             "--set thread=1: unknown key 'thread' in the job (did you mean 'threads'?)");

@@ -206,18 +206,24 @@ TEST(Job, DumpHasNamesAtTheTopLevel) {
 
 TEST(Job, IdentityIsOfTheComputation) {
   const std::string identity = job_identity(small(""));
-  for (const char* same : {"output=x", "threads=3", "device=cpu", "stop.epochs=9", "log.every=3",
-                           "checkpoint.every=never"}) {
+  for (const char* same :
+       {"output=x", "threads=3", "device=cpu", "log.every=3", "checkpoint.every=never"}) {
     EXPECT_EQ(job_identity(small("", {same})), identity) << same;
   }
   for (const char* other :
-       {"seed=2", "isa=v3", "precision=bf16", "op_threads=2", "exchange=library",
-        "batch.global=128", "batch.shards=8", "data.source=digits", "data.validation=0.1",
+       {"seed=2", "isa=v3", "exchange=library", "stop.epochs=9", "stop.steps=9", "batch.global=128",
+        "batch.shards=8", "data.source=digits", "data.validation=0.1",
         "model={layers: [flatten, {linear: 10}]}", "init=xavier", "optimizer.lr=0.3",
         "schedule.warmup=3", "clip_norm=1", "trainable=[a]", "early_stop.metric=loss",
         "best.metric=top1", "evaluate.batch=3"}) {
     EXPECT_NE(job_identity(small("", {other})), identity) << other;
   }
+  Job job = small("");
+  job.op_threads = 2;
+  EXPECT_NE(job_identity(job), identity);
+  job = small("");
+  job.precision = trainers::Precision::kBf16;
+  EXPECT_NE(job_identity(job), identity);
 }
 
 TEST(ShippedJobs, AllLoad) {

@@ -208,7 +208,8 @@ TEST_F(Verbs, CheckPrintsJobLayersAndNeeds) {
   const Outcome check = gentrain({"check", job(), "--ranks", "3"});
   EXPECT_EQ(check.code, kSuccess) << check.err;
   EXPECT_THAT(check.out, StartsWith(dump_job(load_job(job()))));
-  EXPECT_THAT(check.out, testing::ContainsRegex("conv2 +\\[8, 8, 12\\] +1,812 +115,200"));
+  EXPECT_THAT(check.out, testing::ContainsRegex(
+                             "conv2 +\\[8, 8, 12\\] +1,812 +115,200  conv2/weight conv2/bias\n"));
   EXPECT_THAT(check.out, testing::ContainsRegex("parameters +22,278"));
   EXPECT_THAT(check.out, testing::ContainsRegex("steps +3\n"));
   EXPECT_THAT(check.out, testing::ContainsRegex("ranks x threads +3 x 1"));
@@ -279,7 +280,7 @@ TEST_F(Verbs, EvalRefusesWhatDoesNotFit) {
   EXPECT_THAT(gentrain({"eval", model(), data(), "--isa", "v9"}).err,
               HasSubstr("--isa: there is no 'v9' (known: auto, v3, v4)"));
   EXPECT_THAT(gentrain({"eval", model(), data(), "--threads=-1"}).err,
-              HasSubstr("--threads -1: cannot be below 0"));
+              HasSubstr("--threads -1: must be at least 0 and at most 4096"));
   EXPECT_EQ(gentrain({"eval"}).code, kUsage);
 }
 

@@ -66,6 +66,16 @@ TEST_F(Allocator, SizeClassesWasteAtMostAnEighth) {
   }
 }
 
+TEST_F(Allocator, RefusesSizesThatCannotBeRounded) {
+  const std::string message =
+      "a block of 18446744073709551615 bytes of memory was asked for: at most 4611686018427387904 "
+      "can be";
+  const std::size_t bytes = std::numeric_limits<std::size_t>::max();
+  EXPECT_EQ(message_of<DeviceError>([&] { CachingAllocator::size_class(bytes); }), message);
+  EXPECT_EQ(message_of<DeviceError>([&] { allocator_.allocate(bytes); }), message);
+  EXPECT_EQ(allocator_.stats().system_bytes, 0U);
+}
+
 TEST_F(Allocator, HandsOutAReleasedBlockAgain) {
   void* first = allocator_.allocate(1000);
   allocator_.release(first, 1000);
@@ -167,6 +177,21 @@ TEST_F(Allocator, VersionsOfContentsNeverRepeat) {
     EXPECT_TRUE(versions.insert(first.version()).second);
     EXPECT_TRUE(versions.insert(second.version()).second);
   }
+}
+
+TEST_F(Allocator, PartsOfABufferHaveVersionsOfTheirOwn) {
+  Buffer buffer(allocator_, 64);
+  buffer.divide(3);
+  EXPECT_EQ(buffer.version(1), 0U);
+  buffer.mark_changed();
+  const std::uint64_t all = buffer.version();
+  EXPECT_EQ(buffer.version(0), all);
+  EXPECT_EQ(buffer.version(2), all);
+  buffer.mark_changed({false, true, false});
+  EXPECT_GT(buffer.version(), all) << "a part of the whole changed";
+  EXPECT_EQ(buffer.version(1), buffer.version());
+  EXPECT_EQ(buffer.version(0), all);
+  EXPECT_EQ(buffer.version(2), all);
 }
 
 }  // namespace

@@ -32,16 +32,12 @@ struct Operands {
   Values x, w, bias, dy, dp;
 };
 
-Shape pooled_shape(const ConvGeometry& g) {
-  return {g.n, g.oh() / 2, g.ow() / 2, g.oc};
-}
-
 Operands random_operands(const ConvGeometry& g) {
   const RngKey key(17);
   return {random_values(g.x_shape().elements(), key.fold(0)),
           random_values(g.w_shape().elements(), key.fold(1)), random_values(g.oc, key.fold(2)),
           random_values(g.y_shape().elements(), key.fold(3)),
-          random_values(pooled_shape(g).elements(), key.fold(4))};
+          random_values(g.pooled_shape().elements(), key.fold(4))};
 }
 
 Operands absolute(const Operands& o) {
@@ -66,7 +62,7 @@ class Conv {
         w_(bench.tensor(g.w_shape(), o.w, dtype)),
         bias_(bench.tensor({g.oc}, o.bias, dtype)),
         dy_(bench.tensor(g.y_shape(), o.dy, dtype)),
-        dp_(bench.tensor(pooled_shape(g), o.dp, dtype)) {}
+        dp_(bench.tensor(g.pooled_shape(), o.dp, dtype)) {}
 
   Values forward(Activation activation, bool with_bias = true) const {
     const Result y(bench_, g_.y_shape(), dtype_);
@@ -87,10 +83,10 @@ class Conv {
     return {dw.values(), dbias.values()};
   }
   Pooled pool_forward(Activation activation, bool with_bias = true) const {
-    const Result y(bench_, pooled_shape(g_), dtype_);
-    const Result argmax(bench_, pooled_shape(g_), DType::kU8);
+    const Result y(bench_, g_.pooled_shape(), dtype_);
+    const Result argmax(bench_, g_.pooled_shape(), DType::kU8);
     kernels().pool_forward(bench_.queue(), g_, x_.cview(), w_.weights(), bias(with_bias),
-                           activation, y.view(), argmax.view());
+                           activation, {y.view(), argmax.view()});
     return {y.values(), argmax.values()};
   }
   Values pool_backward_data(const Values& argmax) const {
@@ -114,7 +110,7 @@ class Conv {
   [[nodiscard]] ConvKernels& kernels() const { return bench_.device().conv(); }
   [[nodiscard]] ConstView bias(bool present) const { return present ? bias_.cview() : ConstView{}; }
   [[nodiscard]] Tensor positions(const Values& argmax) const {
-    return bench_.tensor(pooled_shape(g_), argmax, DType::kU8);
+    return bench_.tensor(g_.pooled_shape(), argmax, DType::kU8);
   }
 
   const Workbench& bench_;
@@ -247,7 +243,7 @@ class ConvPoolConformance : public ConvConformance {
 };
 
 TEST_P(ConvPoolConformance, Forward) {
-  const Shape shape = pooled_shape(g_);
+  const Shape shape = g_.pooled_shape();
   for (const bool with_bias : {true, false}) {
     const Values magnitude = magnitude_.pool_forward(Activation::kNone, with_bias).y;
     for (const Activation activation : kActivations) {
@@ -262,7 +258,7 @@ TEST_P(ConvPoolConformance, Forward) {
 TEST_P(ConvPoolConformance, ArgmaxPointsAtALargestValue) {
   // Where two values of a window are nearly equal, rounding decides: the value pointed at must be
   // the largest up to the bound.
-  const Shape shape = pooled_shape(g_);
+  const Shape shape = g_.pooled_shape();
   const Values full = reference_.forward(Activation::kNone);
   const Values argmax = cpu_.pool_forward(Activation::kTanh).argmax;
   Values pointed_at;
@@ -349,6 +345,26 @@ TEST_F(ConvRules, WholeNumbersGiveTheReferencesArgmax) {
   const Pooled actual = device.pool_forward(Activation::kNone);
   EXPECT_EQ(actual.y, expected.y);
   EXPECT_EQ(actual.argmax, expected.argmax);
+}
+
+TEST_F(ConvRules, TheFirstNanOfAWindowWins) {
+  const ConvGeometry g = conv({3, 12, 12, 6}, {12, 5, 5});
+  Operands o = random_operands(g);
+  for (Values* values : {&o.x, &o.w, &o.bias}) {
+    for (double& value : *values) {
+      value = std::round(2 * value);  // exact in any order
+    }
+  }
+  for (std::size_t i = 50; i < o.x.size(); i += 311) {
+    o.x[i] = std::nan("");
+  }
+  const Pooled expected = Conv(reference_, DType::kF64, g, o).pool_forward(Activation::kTanh);
+  const Pooled actual = Conv(cpu_, DType::kF32, g, o).pool_forward(Activation::kTanh);
+  EXPECT_EQ(actual.argmax, expected.argmax);
+  EXPECT_TRUE(within(kSumBound, g.pooled_shape(), actual.y, expected.y));
+  for (const double position : {0, 1, 2, 3}) {
+    EXPECT_THAT(expected.argmax, ::testing::Contains(position));
+  }
 }
 
 TEST_F(ConvRules, NewWeightsAreUsedAtOnce) {

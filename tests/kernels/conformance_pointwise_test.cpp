@@ -163,7 +163,7 @@ TEST_P(PointwiseConformance, CastFromBytes) {
 }
 
 TEST_P(PointwiseConformance, BitsDoNotDependOnThePlaceOfAnElement) {
-  // Vector bodies and tails must agree: the optimizer works on segments cut anywhere.
+  // Vector bodies and tails must agree: where an element falls depends on the extents before it.
   const Tensor x = cpu_.tensor(shape_, a_, DType::kF32);
   for (const Activation activation : {Activation::kTanh, Activation::kSigmoid}) {
     const Result whole(cpu_, shape_, DType::kF32, offset_);

@@ -1,6 +1,7 @@
 // Pooling of the CPU backend against the reference over odd shapes. Max pooling moves values: it
 // must agree exactly.
 #include <array>
+#include <cmath>
 
 #include <gtest/gtest.h>
 
@@ -99,6 +100,17 @@ TEST_P(PoolConformance, MaxForwardWithTies) {
   EXPECT_EQ(cpu.max_forward().argmax, reference.max_forward().argmax);
 }
 
+TEST_P(PoolConformance, MaxForwardWithNan) {
+  Values some = x_;
+  for (std::size_t i = 0; i < some.size(); i += 1 + i % 3) {
+    some[i] = std::nan("");
+  }
+  const Pool::Max actual = Pool(cpu_bench_, DType::kF32, g_, some, dy_).max_forward();
+  const Pool::Max expected = Pool(reference_bench_, DType::kF64, g_, some, dy_).max_forward();
+  EXPECT_EQ(actual.argmax, expected.argmax);
+  EXPECT_TRUE(within(0, g_.y_shape(), actual.y, expected.y));
+}
+
 TEST_P(PoolConformance, MaxBackward) {
   const Values argmax = reference_.max_forward().argmax;
   EXPECT_TRUE(within(kSumBound, g_.x_shape(), cpu_.max_backward(argmax),
@@ -149,6 +161,22 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"stride_beyond_window", pool({1, 10, 10, 9}, {2, 1}, {3, 4})},
                       Case{"largest_window", pool({1, 15, 17, 5}, {15, 17}, {1, 1})}),
     [](const auto& info) { return std::string(info.param.name); });
+
+class PoolRules : public test::OnBothDevices {};
+
+INSTANTIATE_TEST_SUITE_P(Devices, PoolRules,
+                         ::testing::Values(&test::cpu_device, &test::reference_device),
+                         test::name_of_device);
+
+TEST_P(PoolRules, TheFirstNanOfAWindowWins) {
+  const double nan = std::nan("");
+  const Values windows = {nan, 3, nan, 1, 3, nan, 1, nan, 1, 2, 3, nan, 1, 2, 4, 3};
+  // Each row of windows is an image of 2 x 2 pixels.
+  const PoolGeometry g = pool({4, 2, 2, 1}, {2, 2}, {2, 2});
+  const Pool::Max result = Pool(bench_, DType::kF32, g, windows, Values(4, 0)).max_forward();
+  EXPECT_EQ(result.argmax, (Values{0, 1, 3, 2}));
+  EXPECT_TRUE(within(0, g.y_shape(), result.y, Values{nan, nan, nan, 4}));
+}
 
 }  // namespace
 }  // namespace gentrain

@@ -1,17 +1,21 @@
 // The CPU as a device: who it says it is, which instruction set it takes, its memory and its
 // queues.
+#include <algorithm>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <vector>
 
+#include <dnnl.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
-#include "kernels/conv.h"
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/queue.h"
 #include "kernels/error.h"
-#include "kernels/pool.h"
 #include "tests/support/compare.h"
 #include "tests/support/workbench.h"
 
@@ -23,6 +27,22 @@ using test::message_of;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::Not;
+
+Isa isa_in_use() {
+  return cpu_device().identity().isa == "v4" ? Isa::kV4 : Isa::kV3;
+}
+
+constexpr std::uintptr_t kPage = 4096;
+
+void* page_of(std::byte* address) {
+  return address - reinterpret_cast<std::uintptr_t>(address) % kPage;
+}
+
+/// Whether the process has memory at the address of a page.
+bool is_mapped(void* page) {
+  unsigned char resident = 0;
+  return ::mincore(page, kPage, &resident) == 0;
+}
 
 TEST(CpuIsa, TakesTheBestOrTheOneAskedFor) {
   const cpu::Processor v3 = {"Old", {}, {"avx512f"}};
@@ -63,6 +83,52 @@ TEST(CpuDevice, RefusesAnotherInstructionSetInTheSameProcess) {
       HasSubstr(lacks_it ? "isa v4 was asked for" : "this process already has a CPU device"));
 }
 
+TEST(CpuDevice, HoldsOneDnnToTheInstructionSet) {
+  const dnnl::cpu_isa expected =
+      isa_in_use() == Isa::kV4 ? dnnl::cpu_isa::avx512_core : dnnl::cpu_isa::avx2;
+  EXPECT_EQ(dnnl::get_effective_cpu_isa(), expected);
+  EXPECT_EQ(dnnl::get_cpu_isa_hints(), dnnl::cpu_isa_hints::no_hints);
+}
+
+using CpuDeviceDeathTest = ::testing::Test;
+
+// In a process of its own, in which oneDNN has not looked at the environment yet.
+TEST_F(CpuDeviceDeathTest, TheEnvironmentDoesNotChangeTheInstructionSetOfOneDnn) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        ::setenv("DNNL_MAX_CPU_ISA", "SSE41", 1);
+        ::setenv("DNNL_CPU_ISA_HINTS", "PREFER_YMM", 1);
+        const dnnl::cpu_isa expected =
+            isa_in_use() == Isa::kV4 ? dnnl::cpu_isa::avx512_core : dnnl::cpu_isa::avx2;
+        const bool held = dnnl::get_effective_cpu_isa() == expected &&
+                          dnnl::get_cpu_isa_hints() == dnnl::cpu_isa_hints::no_hints;
+        std::_Exit(held ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
+TEST_F(CpuDeviceDeathTest, SaysThatOneDnnWasUsedBefore) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const auto make = [] {
+    using dnnl::memory;
+    const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+    const memory::desc x({2, 2}, memory::data_type::f32, memory::format_tag::ab);
+    const dnnl::eltwise_forward::desc relu(dnnl::prop_kind::forward_inference,
+                                           dnnl::algorithm::eltwise_relu, x, 0, 0);
+    // From here on oneDNN takes no other instruction set.
+    const dnnl::eltwise_forward::primitive_desc chosen(relu, engine);
+    return message_of<DeviceError>([] { cpu_device(); });
+  };
+  EXPECT_EXIT(
+      {
+        std::fputs(make().c_str(), stderr);
+        std::_Exit(0);
+      },
+      ::testing::ExitedWithCode(0),
+      "oneDNN was used before the CPU device: it cannot be held to isa v[34] any more");
+}
+
 TEST(CpuDevice, LargeBlocksBeginOnHugePages) {
   const std::size_t huge = std::size_t{2} << 20;
   for (const std::size_t bytes : {huge, 3 * huge / 2, 5 * huge + 4096}) {
@@ -75,11 +141,19 @@ TEST(CpuDevice, LargeBlocksBeginOnHugePages) {
 }
 
 TEST(CpuDevice, GivesItsMemoryBack) {
-  const std::unique_ptr<Device> device =
-      make_cpu_device(cpu_device().identity().isa == "v4" ? Isa::kV4 : Isa::kV3);
-  const Buffer buffer(device->memory(), 100);
-  EXPECT_GT(device->memory().stats().system_bytes, 0U);
-  EXPECT_EQ(device->memory().stats().live_bytes, 128U);
+  std::unique_ptr<Device> device = make_cpu_device(isa_in_use());
+  std::vector<void*> pages;
+  for (const std::size_t bytes : {std::size_t{100}, std::size_t{5} << 20}) {
+    const Buffer buffer(device->memory(), bytes);
+    auto* first = static_cast<std::byte*>(buffer.data());
+    std::memset(first, 1, bytes);
+    pages.push_back(page_of(first));
+    pages.push_back(page_of(first + bytes - 1));
+  }
+  EXPECT_EQ(device->memory().stats().live_bytes, 0U);
+  EXPECT_TRUE(std::all_of(pages.begin(), pages.end(), is_mapped)) << "kept for the next buffer";
+  device.reset();
+  EXPECT_TRUE(std::none_of(pages.begin(), pages.end(), is_mapped));
 }
 
 TEST(CpuDevice, NamesTheSizeWhenMemoryIsExhausted) {
@@ -120,49 +194,6 @@ TEST(CpuQueue, LendsScratchThatGrowsAndStays) {
   EXPECT_EQ(plan.add(65), 64U);
   EXPECT_EQ(plan.add(0), 192U);
   EXPECT_EQ(plan.bytes(), 192U);
-}
-
-TEST(ConvGeometryCheck, NamesTheExtentThatIsWrong) {
-  const ConvGeometry good{.n = 1, .h = 5, .w = 6, .c = 1, .oc = 1, .kh = 3, .kw = 3};
-  check(good);
-  const auto message = [&](auto change) {
-    ConvGeometry g = good;
-    change(g);
-    return message_of<ShapeError>([&] { check(g); });
-  };
-  EXPECT_EQ(message([](ConvGeometry& g) { g.n = 0; }),
-            "convolution: n (images) is 0, at least 1 needed");
-  EXPECT_EQ(message([](ConvGeometry& g) { g.stride_w = 0; }),
-            "convolution: stride_w is 0, at least 1 needed");
-  EXPECT_EQ(message([](ConvGeometry& g) { g.left = -1; }),
-            "convolution: padding left is -1, at least 0 needed");
-  EXPECT_EQ(message([](ConvGeometry& g) { g.kh = 6; }),
-            "convolution: the image has 5 rows with its padding, the kernel 6: no result");
-  EXPECT_EQ(message([](ConvGeometry& g) {
-              g.kw = 7;
-              g.stride_w = 2;
-            }),
-            "convolution: the image has 6 columns with its padding, the kernel 7: no result");
-}
-
-TEST(PoolGeometryCheck, NamesTheExtentThatIsWrong) {
-  const PoolGeometry good{.n = 1, .h = 5, .w = 6, .c = 1, .kh = 2, .kw = 2};
-  check(good);
-  const auto message = [&](auto change) {
-    PoolGeometry g = good;
-    change(g);
-    return message_of<ShapeError>([&] { check(g); });
-  };
-  EXPECT_EQ(message([](PoolGeometry& g) { g.c = 0; }),
-            "pooling: c (channels) is 0, at least 1 needed");
-  EXPECT_EQ(message([](PoolGeometry& g) { g.top = 2; }),
-            "pooling: padding top is 2, less than the window's 2 needed");
-  EXPECT_EQ(message([](PoolGeometry& g) { g.right = -1; }),
-            "pooling: padding right is -1, at least 0 needed");
-  EXPECT_EQ(message([](PoolGeometry& g) { g.kh = g.kw = 16; }),
-            "pooling: a window of 16 x 16 pixels, at most 255 are supported");
-  EXPECT_EQ(message([](PoolGeometry& g) { g.kw = 7; }),
-            "pooling: the image has 6 columns with its padding, the window 7: no result");
 }
 
 }  // namespace

@@ -33,16 +33,4 @@ inline std::vector<TableCase> runnable_tables() {
   return result;
 }
 
-/// `count` floats in [low, high), a pure function of the seed.
-inline std::vector<float> floats(std::int64_t count, std::uint64_t seed, float low = -1,
-                                 float high = 1) {
-  std::vector<float> values(static_cast<std::size_t>(count));
-  std::uint64_t state = seed * 0x9E3779B97F4A7C15U + 1;
-  for (float& value : values) {
-    state = state * 6364136223846793005U + 1442695040888963407U;
-    value = low + (high - low) * static_cast<float>(state >> 40) * 0x1p-24F;
-  }
-  return values;
-}
-
 }  // namespace gentrain::test

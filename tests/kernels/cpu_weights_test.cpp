@@ -1,5 +1,6 @@
 // Primitives and reordered weights of the CPU backend: made once, shared by all threads, never a
 // slow reference implementation.
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <stdexcept>
@@ -22,7 +23,9 @@ namespace {
 
 using test::message_of;
 using test::Workbench;
+using ::testing::Contains;
 using ::testing::Each;
+using ::testing::Ge;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -86,8 +89,20 @@ TEST_F(CpuWeights, NoUsualLayerFallsToAReferenceImplementation) {
     layer.forward(0);
     layer.backward(0);
   }
+  // Dense layers: forward with few rows, and backward beyond the second cache.
+  for (const auto& [n, k, m] :
+       std::vector<std::array<std::int64_t, 3>>{{3, 1024, 300}, {40, 300, 500}}) {
+    const Tensor x = bench_.random({n, k}, RngKey(1), DType::kF32);
+    const Tensor w = bench_.random({m, k}, RngKey(2), DType::kF32);
+    const Tensor y = bench_.random({n, m}, RngKey(3), DType::kF32);
+    MatmulKernels& matmul = bench_.device().matmul();
+    matmul.linear_forward(bench_.queue(), x.cview(), w.weights(), {}, Activation::kNone, y.view());
+    matmul.linear_backward_data(bench_.queue(), y.cview(), w.weights(), x.view());
+    matmul.linear_backward_weights(bench_.queue(), x.cview(), y.cview(), w.view(), {});
+  }
   const std::vector<std::string> implementations = statistics().implementations;
-  EXPECT_GE(implementations.size(), 33U);
+  EXPECT_GE(implementations.size(), 38U);
+  EXPECT_THAT(implementations, Contains(HasSubstr("matrix product: ")).Times(Ge(5)));
   EXPECT_THAT(implementations, Each(Not(HasSubstr(": ref"))));
 }
 
@@ -130,6 +145,20 @@ TEST_F(CpuWeights, AVersionIsReorderedOnceForAllThreads) {
     thread.join();
   }
   EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(statistics().weights_prepared, before + 1);
+}
+
+TEST_F(CpuWeights, AVersionIsReorderedOnceForAllNumbersOfImages) {
+  const Layer two(bench_, padded(square(2, 10, 8, 16, 3), 1, 1));
+  Layer three(bench_, padded(square(3, 10, 8, 16, 3), 1, 1));
+  three.w = two.w;
+  three.forward(0);
+  const std::vector<double> expected = bench_.values(three.y);
+  const std::uint64_t before = statistics().weights_prepared;
+  const std::uint64_t version = std::uint64_t{3} << 60;
+  two.forward(version);
+  three.forward(version);
+  EXPECT_EQ(bench_.values(three.y), expected);
   EXPECT_EQ(statistics().weights_prepared, before + 1);
 }
 

@@ -9,6 +9,7 @@
 
 #include "kernels/activation.h"
 #include "tests/kernels/cpu_tables.h"
+#include "tests/support/noise.h"
 
 namespace gentrain {
 namespace {

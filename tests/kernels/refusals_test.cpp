@@ -1,6 +1,6 @@
 // What every backend must refuse, with the message: geometries without a result, empty batches,
 // views of another shape or type, views that are missing.
-#include <functional>
+#include <limits>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -54,6 +54,26 @@ TEST(ConvGeometryCheck, NamesWhatIsTooSmall) {
             "convolution: kh (kernel rows) is 0, at least 1 needed");
   EXPECT_EQ(refusal(with(kConv, &G::stride_w, 0)), "convolution: stride_w is 0, at least 1 needed");
   EXPECT_EQ(refusal(with(kConv, &G::top, -1)), "convolution: padding top is -1, at least 0 needed");
+  EXPECT_EQ(refusal(with(kConv, &G::left, -1)),
+            "convolution: padding left is -1, at least 0 needed");
+}
+
+TEST(ConvGeometryCheck, RefusesExtentsThatWouldOverflow) {
+  using G = ConvGeometry;
+  constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
+  EXPECT_EQ(refusal(with(kConv, &G::h, kLargest)),
+            "convolution: h (rows) is 9223372036854775807, at most 576460752303423488 supported");
+  // The padded image would be a small one again.
+  EXPECT_EQ(
+      refusal(with(with(kConv, &G::top, kLargest), &G::bottom, kLargest)),
+      "convolution: padding top is 9223372036854775807, at most 576460752303423488 supported");
+  const ConvGeometry wide =
+      with(with(kConv, &G::h, std::int64_t{1} << 32), &G::w, std::int64_t{1} << 32);
+  EXPECT_NO_THROW(check(wide));
+  EXPECT_EQ(
+      message_of<ShapeError>([&] { [[maybe_unused]] const Shape shape = wide.x_shape(); }),
+      "shape [2, 4294967296, 4294967296, 3] has too many elements: at most 576460752303423488 "
+      "are supported");
 }
 
 TEST(ConvGeometryCheck, RefusesAKernelBeyondTheImage) {
@@ -75,13 +95,24 @@ TEST(PoolGeometryCheck, NamesWhatIsTooSmall) {
   EXPECT_EQ(refusal(with(kPool, &G::kw, 0)),
             "pooling: kw (window columns) is 0, at least 1 needed");
   EXPECT_EQ(refusal(with(kPool, &G::stride_h, 0)), "pooling: stride_h is 0, at least 1 needed");
+  EXPECT_EQ(refusal(with(kPool, &G::c, 0)), "pooling: c (channels) is 0, at least 1 needed");
+}
+
+TEST(PoolGeometryCheck, RefusesExtentsThatWouldOverflow) {
+  using G = PoolGeometry;
+  const PoolGeometry padded = with(kPool, &G::top, 1);
+  EXPECT_EQ(refusal(with(padded, &G::h, std::numeric_limits<std::int64_t>::max())),
+            "pooling: h (rows) is 9223372036854775807, at most 576460752303423488 supported");
 }
 
 TEST(PoolGeometryCheck, RefusesWindowsThatAreTooLarge) {
   using G = PoolGeometry;
   EXPECT_EQ(refusal(with(kPool, &G::kh, 7)),
             "pooling: the image has 6 rows with its padding, the window 7: no result");
-  EXPECT_THAT(refusal(with(kPool, &G::kh, 128)), HasSubstr("at most 255 are supported"));
+  EXPECT_EQ(refusal(with(kPool, &G::kw, 7)),
+            "pooling: the image has 6 columns with its padding, the window 7: no result");
+  EXPECT_EQ(refusal(with(kPool, &G::kh, 128)),
+            "pooling: a window of 128 x 2 pixels, at most 255 are supported");
 }
 
 TEST(PoolGeometryCheck, RefusesPaddingThatCouldFillAWindow) {
@@ -155,7 +186,7 @@ TEST_P(Refusals, FusedPooling) {
   const auto forward = [&](const Tensor& y, const Tensor& argmax) {
     return message_of<ShapeError>([&] {
       device().conv().pool_forward(queue(), g, x.cview(), w.weights(), {}, Activation::kNone,
-                                   y.view(), argmax.view());
+                                   {y.view(), argmax.view()});
     });
   };
   EXPECT_THAT(forward(f32({2, 8, 8, 12}), u8(pooled)), HasSubstr("y has shape [2, 8, 8, 12]"));
@@ -246,6 +277,9 @@ TEST_P(Refusals, Pointwise) {
 }
 
 TEST_P(Refusals, Reductions) {
+  EXPECT_THAT(message_of<ShapeError>(
+                  [&] { device().reduce().sum(queue(), f32({5}).cview(), f32({2}).view()); }),
+              HasSubstr("y has 2 elements (shape [2]): 1 needed"));
   EXPECT_THAT(message_of<ShapeError>([&] {
                 device().reduce().square_sums(queue(), f32({4097}).cview(), f64({1}).view());
               }),
@@ -308,6 +342,10 @@ TEST_P(Refusals, Updates) {
   EXPECT_THAT(message_of<ShapeError>(
                   [&] { update.adam(queue(), {.lr = 1}, w.cview(), {}, w.view(), w.view()); }),
               HasSubstr(" is missing"));
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              update.adam(queue(), {.step = 0}, w.cview(), w.view(), w.view(), w.view());
+            }),
+            "adam: step 0: steps count from 1");
 }
 
 }  // namespace

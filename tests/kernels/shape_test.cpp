@@ -62,6 +62,21 @@ TEST(Shape, RefusesNegativeExtents) {
             "shape [2, -1, 3] has a negative extent");
 }
 
+TEST(Shape, RefusesMoreElementsThanBytesCanBeCountedOf) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 59;
+  EXPECT_EQ(Shape({1 << 30, 1 << 29}).elements(), kMost);
+  EXPECT_EQ(
+      message_of<ShapeError>([] {
+        Shape({1 << 30, 1 << 29, 2});
+      }),
+      "shape [1073741824, 536870912, 2] has too many elements: at most 576460752303423488 are "
+      "supported");
+  // The product is 0 modulo 2^64: as if there were nothing to hold.
+  EXPECT_THROW(Shape({std::int64_t{1} << 32, std::int64_t{1} << 32}), ShapeError);
+  EXPECT_THROW(Shape({std::int64_t{1} << 32, std::int64_t{1} << 32, 0}), ShapeError);
+  EXPECT_EQ(Shape({0, std::int64_t{1} << 32}).elements(), 0);
+}
+
 TEST(View, ReadsAndWritesTheSameElements) {
   std::vector<float> values{1.0F, 2.0F};
   const View view{values.data(), DType::kF32, {2}};
@@ -71,6 +86,20 @@ TEST(View, ReadsAndWritesTheSameElements) {
   EXPECT_EQ(reader.elements(), 2);
   EXPECT_TRUE(reader.present());
   EXPECT_FALSE(ConstView{}.present());
+}
+
+template <class T>
+concept IsElement = requires {
+  DTypeOf<T>::kValue;
+};
+
+TEST(DType, FourTypesOfTheLanguageHaveOne) {
+  EXPECT_EQ(kDTypeOf<float>, DType::kF32);
+  EXPECT_EQ(kDTypeOf<double>, DType::kF64);
+  EXPECT_EQ(kDTypeOf<std::int32_t>, DType::kI32);
+  EXPECT_EQ(kDTypeOf<std::uint8_t>, DType::kU8);
+  static_assert(IsElement<std::uint8_t>);
+  static_assert(!IsElement<std::int64_t> && !IsElement<std::int8_t> && !IsElement<bool>);
 }
 
 TEST(DType, KnowsSizesAndNames) {

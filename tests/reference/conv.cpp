@@ -117,20 +117,20 @@ class Conv final : public ConvKernels {
     store_gradients(call, g, x, call.load("dy", dy, g.y_shape()), dw, dbias);
   }
 
-  [[nodiscard]] bool fuses_max_pool(const ConvGeometry& /*geometry*/) const override {
-    return true;
+  [[nodiscard]] bool fuses_max_pool(const ConvGeometry& g) const override {
+    return g.oh() >= 2 && g.ow() >= 2;
   }
 
   void pool_forward(Queue& /*queue*/, const ConvGeometry& g, ConstView x, const Weights& w,
-                    ConstView bias, Activation activation, View y, View argmax) override {
+                    ConstView bias, Activation activation, PooledViews result) override {
     const PoolGeometry pooling = pooling_of(g);
-    const Call call("conv pool_forward", y.dtype);
+    const Call call("conv pool_forward", result.y.dtype);
     const Values full = convolve(g, call.load("x", x, g.x_shape()),
                                  call.load("w", w.values, g.w_shape()), load_bias(call, g, bias));
-    MaxPooled result = max_pool(pooling, full);
-    apply_all(activation, result.y);
-    call.store_bytes("argmax", result.argmax, argmax);
-    call.store("y", result.y, y);
+    MaxPooled pooled = max_pool(pooling, full);
+    apply_all(activation, pooled.y);
+    call.store_bytes("argmax", pooled.argmax, result.argmax);
+    call.store("y", pooled.y, result.y);
   }
 
   void pool_backward_data(Queue& /*queue*/, const ConvGeometry& g, ConstView dp, ConstView argmax,

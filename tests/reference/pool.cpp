@@ -1,6 +1,8 @@
 // Pooling: the largest value or the mean of each window. Windows are cut at the border.
 #include "kernels/pool.h"
 
+#include <cmath>
+
 #include "tests/reference/families.h"
 #include "tests/reference/max_pool.h"
 #include "tests/reference/values.h"
@@ -16,7 +18,8 @@ MaxPooled max_pool(const PoolGeometry& g, const Values& x) {
       double& largest = result.y(t.n, t.oh, t.ow, c);
       double& argmax = result.argmax(t.n, t.oh, t.ow, c);
       const double value = x(t.n, t.h, t.w, c);
-      if (argmax == kNoneYet || value > largest) {
+      const bool first_nan = std::isnan(value) && !std::isnan(largest);
+      if (argmax == kNoneYet || value > largest || first_nan) {
         largest = value;
         argmax = static_cast<double>(g.kw * t.kh + t.kw);
       }

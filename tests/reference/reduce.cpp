@@ -15,11 +15,11 @@ class Reduce final : public ReduceKernels {
   void sum(Queue& /*queue*/, ConstView x, View y) override {
     const Call call("sum", y.dtype);
     const Values values = call.load("x", x, x.shape);
-    Values total(y.shape);
+    Values total({1});
     for (std::int64_t i = 0; i < values.elements(); ++i) {
       total[0] += values[i];
     }
-    call.store("y", total, y);
+    call.store_elements("y", total, y);
   }
 
   void square_sums(Queue& /*queue*/, ConstView x, View blocks) override {

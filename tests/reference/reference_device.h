@@ -12,8 +12,8 @@
 namespace gentrain {
 
 /// A device of kind "reference" on plain host memory. Its fused convolution and max pooling takes
-/// every geometry. Every routine throws ShapeError for a view whose shape or type is not the
-/// contract's.
+/// every geometry that leaves a window. Every routine throws ShapeError for a view whose shape or
+/// type is not the contract's.
 std::unique_ptr<Device> make_reference_device();
 
 }  // namespace gentrain

@@ -3,6 +3,9 @@
 
 #include <cmath>
 
+#include <fmt/format.h>
+
+#include "kernels/error.h"
 #include "tests/reference/families.h"
 #include "tests/reference/values.h"
 
@@ -33,6 +36,9 @@ class Update final : public UpdateKernels {
 
   void adam(Queue& /*queue*/, const AdamStep& step, ConstView gradient, View first_moment,
             View second_moment, View w) override {
+    if (step.step < 1) {
+      throw ShapeError(fmt::format("adam: step {}: steps count from 1", step.step));
+    }
     const Call call("adam", w.dtype);
     const Values gradients = call.load_elements("gradient", gradient, w.elements());
     Values m = call.load_elements("first_moment", first_moment, w.elements());

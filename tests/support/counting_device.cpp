@@ -51,8 +51,8 @@ class CountingConv final : public Counting<ConvKernels> {
     return inner().fuses_max_pool(g);
   }
   void pool_forward(Queue& queue, const ConvGeometry& g, ConstView x, const Weights& w,
-                    ConstView bias, Activation activation, View y, View argmax) override {
-    counted("conv.pool_forward").pool_forward(queue, g, x, w, bias, activation, y, argmax);
+                    ConstView bias, Activation activation, PooledViews result) override {
+    counted("conv.pool_forward").pool_forward(queue, g, x, w, bias, activation, result);
   }
   void pool_backward_data(Queue& queue, const ConvGeometry& g, ConstView dp, ConstView argmax,
                           const Weights& w, View dx) override {

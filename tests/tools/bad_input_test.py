@@ -22,7 +22,7 @@ from program_runs import run
 PROGRAM = os.environ.get("GENTRAIN", "gentrain")
 MPIRUN = os.environ.get("MPIRUN", "mpirun")
 LIMIT = 10.0
-USAGE, BAD_FILE, RANK_TROUBLE, NOT_FINITE = 2, 3, 5, 6
+USAGE, BAD_FILE, NO_DEVICE, RANK_TROUBLE, NOT_FINITE = 2, 3, 4, 5, 6
 JOB = """\
 batch: {global: 32, shards: 16}
 data: {source: digits, train_count: 64, test_count: 16}
@@ -32,11 +32,11 @@ threads: 1
 """
 
 
-def write_idx(folder, train=32, test=8):
+def write_idx(folder, train=32, test=8, grey=64):
     """The four MNIST files with images of one grey."""
     folder.mkdir(parents=True)
     for name, count in (("train", train), ("t10k", test)):
-        images = struct.pack(">IIII", 0x803, count, 28, 28) + bytes([64]) * (count * 784)
+        images = struct.pack(">IIII", 0x803, count, 28, 28) + bytes([grey]) * (count * 784)
         labels = struct.pack(">II", 0x801, count) + bytes(i % 10 for i in range(count))
         (folder / f"{name}-images-idx3-ubyte").write_bytes(images)
         (folder / f"{name}-labels-idx1-ubyte").write_bytes(labels)
@@ -95,6 +95,67 @@ class JobFiles(ProgramTest):
         self.write("job.yaml", JOB + "optimzer: {lr: 0.1}\n")
         self.each_ranks(lambda ranks: self.train(ranks=ranks), USAGE,
                         r"job.yaml:6:1: unknown key 'optimzer' in the job \(did you mean 'optimizer'\?\)")
+
+    def test_a_tab_hides_no_other_error(self):
+        self.write("job.yaml", JOB.replace("stop: {steps: 2}", "stop:\n\tsteps: 2") + "bach: 3\n")
+        self.each_ranks(lambda ranks: self.train(ranks=ranks), USAGE,
+                        r"(?s)job.yaml:5:1: tab in leading white space.*job.yaml:7:1: unknown key 'bach'")
+
+    def test_numbers_that_are_too_large(self):
+        for key, column in (("batch: {global: ", 17), ("evaluate: {batch: ", 19),
+                            ("log: {every: ", 14), ("schedule: {warmup: ", 20)):
+            self.write("job.yaml", JOB.replace("batch: {global: 32, shards: 16}\n", "")
+                       + key + "9223372036854775807}\n")
+            with self.subTest(key=key):
+                self.assert_refused(self.train(), USAGE, rf"job.yaml:5:{column}: [a-z.]+ is "
+                                    "9223372036854775807 but must be at least [01] and at most ")
+        self.write("job.yaml", JOB.replace("steps: 2", "epochs: 9223372036854775807"))
+        self.each_ranks(lambda ranks: self.train(ranks=ranks), USAGE,
+                        "job.yaml:4:16: stop.epochs is 9223372036854775807 but must be ")
+
+    def test_a_network_that_is_too_large(self):
+        self.write("job.yaml", JOB.replace(
+            "model: lenet", "model:\n  layers:\n    - {conv: {out: 10000000, kernel: 100000, "
+            "padding: 100000}}\n    - flatten\n    - {linear: 10}"))
+        self.each_ranks(lambda ranks: self.train(ranks=ranks), USAGE,
+                        r"job.yaml:5:\d+: layer 1 \(conv\): 10000000 x 100000 x 100000 x 1 weights are "
+                        "too many")
+
+    def test_more_data_than_memory(self):
+        script = ('ulimit -v 4000000; exec "$0" job.yaml --set data.train_count=10000000 '
+                  '--set batch.global=64')
+        self.assert_refused(self.gentrain(command=["sh", "-c", script, PROGRAM]), NO_DEVICE,
+                            "gentrain: there is not enough memory")
+
+    def test_what_this_version_has_not(self):
+        for line, message in (("precision: bf16", "precision is bf16, but this version has f32 alone"),
+                              ("device: cuda", "device is cuda, but this build has no CUDA backend")):
+            self.write("job.yaml", JOB + line + "\n")
+            with self.subTest(line=line):
+                self.each_ranks(lambda ranks: self.train(ranks=ranks), USAGE,
+                                f"job.yaml:6:1: {message}")
+
+    def test_a_validation_set_without_images(self):
+        self.each_ranks(lambda ranks: self.train("data.validation=0.001", ranks=ranks), USAGE,
+                        "data.validation: a fraction of 0.001 of 64 samples leaves 64 for training and "
+                        "0 for validation")
+
+    def test_a_pool_with_too_much_padding(self):
+        self.write("job.yaml", JOB.replace(
+            "model: lenet", "model:\n  layers:\n    - {max_pool: {size: 2, padding: 2}}\n"
+            "    - flatten\n    - {linear: 10}"))
+        self.each_ranks(lambda ranks: self.train(ranks=ranks), USAGE,
+                        r"job.yaml:5:\d+: layer 1 \(max_pool\): its padding \[2, 2\] is not smaller "
+                        "than its 2x2 window")
+
+    def test_an_error_is_one_write(self):
+        end, pipe = os.pipe2(os.O_DIRECT)  # what is written at once is read at once
+        with subprocess.Popen([PROGRAM, "other.yaml"], cwd=self.folder, stderr=pipe) as process:
+            os.close(pipe)
+            self.assertEqual(os.read(end, 4096), b"gentrain: other.yaml: there is no such job file\n")
+            self.assertEqual(os.read(end, 4096), b"")
+        os.close(end)
+        self.assertEqual(process.returncode, USAGE)
 
     def test_missing_job(self):
         self.each_ranks(lambda ranks: self.gentrain("other.yaml", ranks=ranks), USAGE,
@@ -188,6 +249,21 @@ class Output(ProgramTest):
                         "elsewhere with --set output=FOLDER")
         self.assertEqual([file.read_bytes() for file in files], before)
 
+    def test_a_refused_run_leaves_an_earlier_one(self):
+        self.assertEqual(self.gentrain("job.yaml").code, 0)
+        files = sorted((self.folder / "runs/job").iterdir())
+        before = [file.read_bytes() for file in files]
+        for settings, ranks in ((["data={source: mnist}"], 1), (["batch.shards=2"], 3)):
+            self.assertNotEqual(self.train(*settings, ranks=ranks).code, 0)
+        self.assertEqual(sorted((self.folder / "runs/job").iterdir()), files)
+        self.assertEqual([file.read_bytes() for file in files], before)
+
+    def test_a_run_that_never_trained_is_none(self):
+        self.assertEqual(self.gentrain("job.yaml", "--set", "data={source: mnist}").code, BAD_FILE)
+        status = json.loads((self.folder / "runs/job/status.json").read_text(encoding="utf-8"))
+        self.assertEqual((status["state"], status["exit"]), ("failed", BAD_FILE))
+        self.assertEqual(self.gentrain("job.yaml").code, 0)
+
     def test_a_file_in_the_folders_place(self):
         self.write("runs", "a file")
         self.each_ranks(lambda ranks: self.train(ranks=ranks), BAD_FILE,
@@ -213,6 +289,18 @@ class Output(ProgramTest):
                         "mounted/model.h5.*No space left on device")
 
 
+    def test_standard_output_on_a_full_disk(self):
+        self.assertEqual(self.train().code, 0)
+        for words in ("list keys", "list", "--version", "--help", "check job.yaml",
+                      "bench job.yaml --steps 1 --warmup 0", "job.yaml --overwrite",
+                      "eval runs/job/model.h5 digits", "predict runs/job/model.h5 digits -n 1",
+                      "predict runs/job/model.h5 digits --format csv", "verify runs/job/model.h5"):
+            with self.subTest(words=words):
+                result = self.gentrain(command=["sh", "-c", f'exec "$0" {words} > /dev/full', PROGRAM])
+                self.assert_refused(result, BAD_FILE, "what was printed is lost: standard output cannot "
+                                                      "be written to")
+
+
 class Ranks(ProgramTest):
     def by_rank(self, one, others, ranks=3):
         """Rank 1 executes one command, the other ranks another."""
@@ -228,6 +316,34 @@ class Ranks(ProgramTest):
         result = self.by_rank('"$0" job.yaml --set seed=2', '"$0" job.yaml')
         self.assert_refused(result, RANK_TROUBLE,
                             r"rank 1 \(.*\) runs with another job than rank 0 \(.*\): ")
+
+    def test_another_stop_on_one_rank(self):
+        result = self.by_rank('"$0" job.yaml --set stop.steps=3', '"$0" job.yaml')
+        self.assert_refused(result, RANK_TROUBLE, "rank 1 .* runs with another job than rank 0")
+        for option in ("--steps 3", "--warmup 3", "--forward", "--stage train"):
+            with self.subTest(option=option):
+                result = self.by_rank(f'"$0" bench job.yaml {option}', '"$0" bench job.yaml')
+                self.assert_refused(result, RANK_TROUBLE,
+                                    "rank 1 .* runs with another job than rank 0")
+
+    def test_other_data_on_one_rank(self):
+        self.assertEqual(self.train().code, 0)
+        for folder, grey in (("a", 64), ("b", 65)):
+            write_idx(self.folder / folder / "mnist", grey=grey)
+        for job in ("exec \"$0\" job.yaml --overwrite --set 'data={source: mnist}'",
+                    "exec \"$0\" eval runs/job/model.h5"):
+            with self.subTest(job=job):
+                command = f'd=a; test "$OMPI_COMM_WORLD_RANK" = 1 && d=b; export GENTRAIN_DATA=$d; {job}'
+                result = self.gentrain(command=["sh", "-c", command, PROGRAM], ranks=3)
+                self.assert_refused(result, RANK_TROUBLE,
+                                    r"rank 1 .* runs with another data set than rank 0")
+
+    def test_rank_0_chooses_the_data_of_all(self):
+        write_idx(self.folder / "a/mnist")
+        command = ('test "$OMPI_COMM_WORLD_RANK" = 1 && export GENTRAIN_DATA=b || export GENTRAIN_DATA=a; '
+                   'exec "$0" job.yaml --set "data={source: auto}"')
+        result = self.gentrain(command=["sh", "-c", command, PROGRAM], ranks=3)
+        self.assert_refused(result, BAD_FILE, r"rank 1 \(.*\): MNIST is not there")
 
     def test_another_contract_on_one_rank(self):
         result = self.by_rank('"$0" job.yaml --set batch.shards=8', '"$0" job.yaml')
@@ -256,14 +372,25 @@ class Ranks(ProgramTest):
 
 class Training(ProgramTest):
     def test_a_loss_that_is_not_finite(self):
-        self.each_ranks(lambda ranks: self.train("optimizer.lr=1e38", "stop.steps=9", ranks=ranks),
+        self.each_ranks(lambda ranks: self.train("optimizer.lr=1e300", "stop.steps=9", ranks=ranks),
                         NOT_FINITE,
                         r"the loss is (nan|-?inf) at step \d \(epoch \d\); the first tensor that is "
                         r"not finite: conv1/weight")
 
+    def test_the_last_step_is_not_finite(self):
+        result = self.train("optimizer.lr=1e300", "stop.steps=1")
+        self.assert_refused(result, NOT_FINITE, r"the loss of the evaluation is (nan|inf) at step 1 \(epoch 1\);"
+                                                r" the first tensor that is not finite: conv1/weight")
+        self.assertFalse((self.folder / "runs/job/model.h5").exists())
+
+    def test_constants_that_give_no_finite_pixels(self):
+        self.each_ranks(lambda ranks: self.train("data.normalize={train: {mean: 0, std: 1e-44}}",
+                                                 ranks=ranks),
+                        USAGE, "data.normalize.train: mean 0 and std 1e-44 give pixels that are not finite")
+
     def test_errors_are_in_the_runs_folder(self):
         for ranks in (1, 3):
-            self.train("optimizer.lr=1e38", "stop.steps=9", ranks=ranks)
+            self.train("optimizer.lr=1e300", "stop.steps=9", ranks=ranks)
             log = (self.folder / "runs/job/log.txt").read_text(encoding="utf-8")
             self.assertRegex(log, r"rank 0 \(.*\): the loss is")
             status = json.loads((self.folder / "runs/job/status.json").read_text(encoding="utf-8"))
@@ -340,7 +467,13 @@ class ModelFiles(ProgramTest):
         self.refused(r"model.h5: holds fc1/weight \[100, 192\] where the network has fc1/weight ",
                      verbs=("eval", "predict"))
         self.rewrite(self.replace(b'{"name":"lenet"}', b'{"name":"renet"}'), True)
-        self.refused(r"there is no 'renet' \(known: lenet\)", USAGE, verbs=("eval", "predict"))
+        self.refused(r"model.h5: model: there is no 'renet' \(known: lenet\)", verbs=("eval", "predict"))
+
+    def test_another_model_on_one_rank(self):
+        self.assertEqual(self.train("seed=2", "output=other").code, 0)
+        command = 'm=runs/job; test "$OMPI_COMM_WORLD_RANK" = 1 && m=other; exec "$0" eval $m/model.h5 digits'
+        result = self.gentrain(command=["sh", "-c", command, PROGRAM], ranks=3)
+        self.assert_refused(result, RANK_TROUBLE, "rank 1 .* runs with another model than rank 0")
 
     def test_on_three_ranks(self):
         self.rewrite(lambda content: content[:-100], False)

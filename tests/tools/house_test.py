@@ -10,6 +10,7 @@ import check_docs
 import check_includes
 import check_simd_symbols
 import check_sizes
+import tidy_changed
 
 
 def run(tool, files):
@@ -151,6 +152,33 @@ class Documents(unittest.TestCase):
                            ("in `core/*.cu`", "core/*.cu"), ("in `docs/README.md`", "docs/README.md")):
             self.assertEqual(run(check_docs, self.TREE | {"README.md": f"\n{text}\n"})[1],
                              [f"README.md:2: '{name}' does not exist"])
+
+
+class TidyChanged(unittest.TestCase):
+    """What clang-tidy looks at."""
+    TREE = {"core/a.h": "", "core/a.cpp": '#include "core/a.h"\n', "core/b.h": '#include "core/c.h"\n',
+            "core/c.h": "", "core/lonely.h": "", "core/b.cpp": '#include "core/b.h"\n',
+            "core/both.cpp": '#include "core/a.h"\n#include "core/b.h"\n'}
+    SOURCES = {"core/a.cpp", "core/b.cpp", "core/both.cpp"}
+
+    def chosen(self, **changed):
+        """Of a tree with so many changed lines in core/NAME.h and core/NAME.cpp (NAME_h, NAME_cpp)."""
+        paths = {"core/" + name.replace("_", "."): lines for name, lines in changed.items()}
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "core").mkdir()
+            for path, content in self.TREE.items():
+                (Path(folder) / path).write_text(content, encoding="utf-8")
+            return tidy_changed.choose(Path(folder), paths, self.SOURCES)
+
+    def test_sources_by_size(self):
+        self.assertEqual(self.chosen(a_cpp=1, b_cpp=3), (["core/b.cpp", "core/a.cpp"], []))
+        self.assertEqual(self.chosen(not_cpp=1), ([], []))
+
+    def test_a_header_is_seen_by_a_source_that_includes_it(self):
+        self.assertEqual(self.chosen(a_h=2), (["core/a.cpp"], []))
+        self.assertEqual(self.chosen(c_h=2, a_cpp=1), (["core/b.cpp", "core/a.cpp"], []))
+        self.assertEqual(self.chosen(c_h=2, a_h=2, both_cpp=1), (["core/both.cpp"], []))
+        self.assertEqual(self.chosen(lonely_h=2), ([], ["core/lonely.h"]))
 
 
 class SimdSymbols(unittest.TestCase):

@@ -12,10 +12,11 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
-from program_runs import run
+from program_runs import MPI_ENVIRONMENT, run
 
 PROGRAM = os.environ.get("GENTRAIN", "gentrain")
 MPIRUN = os.environ.get("MPIRUN", "mpirun")
@@ -72,15 +73,15 @@ def last_json(text):
 class Terminal(VerbTest):
     """What is printed on a terminal alone."""
 
-    def on_terminal(self, *arguments, env=None):
+    def on_terminal(self, *arguments, env=None, launcher=()):
         try:
             leader, follower = pty.openpty()
         except OSError as error:
             self.skipTest(f"no pseudo terminal to be had here: {error}")
-        environment = {**os.environ, **(env or {})}
+        environment = {**os.environ, **MPI_ENVIRONMENT, **(env or {})}
         if env is None:
             environment.pop("NO_COLOR", None)
-        with subprocess.Popen([PROGRAM, *arguments], cwd=self.folder, env=environment,
+        with subprocess.Popen([*launcher, PROGRAM, *arguments], cwd=self.folder, env=environment,
                               stdout=follower, stderr=subprocess.DEVNULL) as process:
             os.close(follower)
             text = b""
@@ -105,6 +106,24 @@ class Terminal(VerbTest):
         self.assertNotIn("\033", plain)
         self.assertIn("\u2588", plain)
 
+    def test_the_bar_leaves_no_trace(self):
+        text = self.on_terminal("job.yaml", "--set", "log.every=1")
+        self.assertRegex(text, r"\r\[[#.]{20}\] step 1 of 4  loss \d\.\d{4}  [\d,]+ images/s  \d+ s left\x1b\[K")
+        shown = [re.sub(r".*\r", "", line) for line in text.replace("\r\n", "\n").split("\n")]
+        lines = [re.sub(r"\x1b\[K", "", line) for line in shown]
+        self.assertEqual([line for line in lines if "\x1b" in line or line.startswith("[")], [])
+        log = (self.folder / "runs/job/log.txt").read_text(encoding="utf-8")
+        self.assertEqual([line[21:] for line in log.splitlines()], lines[:-1])
+
+    def test_a_launcher_whose_output_is_a_file(self):
+        bar = "\033[K"
+        self.assertNotIn(bar, self.gentrain("job.yaml", ranks=2))
+        text = self.gentrain("predict", "runs/job/model.h5", "digits", "-n", "2", ranks=2)
+        self.assertNotIn("\033", text)
+        self.assertNotIn("\u2580", text)
+        launcher = (MPIRUN, "-np", "2", "--oversubscribe", "--bind-to", "none")
+        self.assertIn(bar, self.on_terminal("job.yaml", "--overwrite", launcher=launcher))
+
     def test_many_images_are_not_drawn(self):
         text = self.on_terminal("predict", str(self.train()), "digits")
         self.assertNotIn("\u2580", text)
@@ -121,11 +140,54 @@ class Check(VerbTest):
         self.assert_close(foretold,
                           json.loads((self.folder / "runs/job/summary.json").read_text()))
 
+    def test_a_run_keeps_the_versions(self):
+        self.train()
+        environment = json.loads((self.folder / "runs/job/environment.json").read_text())
+        self.assertEqual(environment["version"], self.gentrain("--version"))
+        self.assertRegex(environment["version"], r"(?s)gentrain \d.*HDF5 \d.*Open MPI ")
+
     def test_several_workers(self):
         job = ("--set", "threads=2", "--set", "batch.global=2048", "--set", "data.train_count=4096")
         foretold = self.foretold(*job)
         self.assert_close(foretold,
                           last_json(self.gentrain("bench", "job.yaml", "--steps", "20", *job)))
+
+    def test_names_that_patterns_match(self):
+        text = self.gentrain("check", "job.yaml")
+        self.assertRegex(text, r"\nconv1 .* conv1/weight conv1/bias\n")
+        self.assertRegex(text, r"\nmax_pool .*\d\n")
+
+    def test_what_auto_took(self):
+        data = "data={source: auto, folder: nowhere, train_count: 1024, test_count: 64}"
+        self.assertRegex(self.gentrain("check", "job.yaml", "--set", data),
+                         r"\ndata +built-in digits.*\n +data: MNIST was not found in nowhere; taking the "
+                         r"built-in digits\nsteps ")
+
+    def test_a_skipped_stage_changes_no_hash(self):
+        (self.folder / "one.yaml").write_text(
+            JOB.replace("stop: {steps: 4}", "stages: {a: {stop: {steps: 2}, optimizer: adam}}"))
+        (self.folder / "two.yaml").write_text(
+            JOB.replace("stop: {steps: 4}", "stages: {a: {stop: {steps: 2}, optimizer: adam}, "
+                                            "b: {stop: {steps: 0}}}"))
+        hashes = []
+        for name in ("one", "two"):
+            self.gentrain(f"{name}.yaml", "--quiet")
+            summary = json.loads((self.folder / "runs" / name / "summary.json").read_text())
+            hashes.append((summary["weights_sha256"], summary["state_sha256"]))
+        self.assertEqual(hashes[0], hashes[1])
+
+    def test_status_follows_the_run(self):
+        status = self.folder / "runs/job/status.json"
+        with subprocess.Popen([PROGRAM, "job.yaml", "--quiet", "--set", "stop.steps=1000000"],
+                              cwd=self.folder) as process:
+            step = 0
+            deadline = time.monotonic() + LIMIT
+            while step == 0 and time.monotonic() < deadline:
+                time.sleep(0.1)
+                if status.exists():
+                    step = json.loads(status.read_text())["step"]
+            process.kill()
+        self.assertGreater(step, 0)
 
     def test_nothing_is_written(self):
         self.foretold()

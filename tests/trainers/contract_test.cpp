@@ -101,14 +101,18 @@ TEST(SameOnAllRanks, TheRankThatDiffersIsNamedOnAll) {
   const auto hash = [](const std::string& text) {
     return io::sha256(std::as_bytes(std::span(text)));
   };
+  EXPECT_THAT(messages("sixteen\nshards \xff", "seed 1"),  // any text, also one that is no UTF-8
+              ::testing::Each(::testing::HasSubstr("sixteen\nshards \uFFFD against 16 shards")));
   EXPECT_THAT(messages("16 shards", "seed 2"),
               ::testing::Each("rank 2 (local:2) runs with another job than rank 0 (local:0): " +
                               hash("seed 2") + " against " + hash("seed 1")));
 }
 
-TEST(MakeDevice, TakesTheBestInstructionSetThatItIsHeldTo) {
+TEST(MakeDevice, IsHeldToTheJobsInstructionSet) {
   TrainOptions options;
   EXPECT_EQ(make_device(options)->identity().kind, "cpu");
+  options.isa = IsaChoice::kV3;
+  EXPECT_EQ(make_device(options)->identity().isa, "v3");
 }
 
 }  // namespace

@@ -19,8 +19,13 @@ namespace fs = std::filesystem;
 using test::message_of;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 /// Tests run in a folder of their own, with GENTRAIN_DATA set to `root_` or not at all.
+LoadedData load(const DataOptions& options, std::uint64_t seed = 1, int threads = 1) {
+  return load_data(options, seed, threads, *comm::make_single());
+}
+
 class DataSourceTest : public ::testing::Test {
  protected:
   DataSourceTest() {
@@ -89,7 +94,7 @@ TEST_F(DataSourceTest, MissingMnistSaysWhereItWasLookedForAndHowToGetIt) {
   point_at_root();
   DataOptions options;
   options.source = DataOptions::Source::kMnist;
-  EXPECT_EQ(message_of<IoError>([&] { load_data(options, 1, 1); }),
+  EXPECT_EQ(message_of<IoError>([&] { load(options); }),
             "MNIST is not there: train-images-idx3-ubyte (or .gz) was looked for in " +
                 (root_ / "mnist").string() +
                 ", data/mnist. Put the four idx files into one of them, set GENTRAIN_DATA or "
@@ -100,17 +105,17 @@ TEST_F(DataSourceTest, AutoTakesMnistOrSaysThatItDidNot) {
   point_at_root();
   DataOptions options = digits();
   options.source = DataOptions::Source::kAuto;
-  LoadedData loaded = load_data(options, 1, 1);
-  EXPECT_EQ(loaded.pair.source, "digits");
+  LoadedData loaded = load(options);
+  EXPECT_THAT(loaded.pair.train->description(), StartsWith("built-in digits"));
   EXPECT_EQ(loaded.note, "data: MNIST was not found in " + (root_ / "mnist").string() +
                              ", data/mnist; taking the built-in digits");
   write_mnist("data/mnist", 7, 3);
-  loaded = load_data(options, 1, 1);
-  EXPECT_EQ(loaded.pair.source, "mnist");
+  loaded = load(options);
+  EXPECT_THAT(loaded.pair.train->description(), StartsWith("mnist in data/mnist"));
   EXPECT_EQ(loaded.note, "data: MNIST in data/mnist");
   EXPECT_EQ(loaded.pair.train->size(), 7);
   write_mnist(root_ / "mnist", 8, 3);
-  EXPECT_EQ(load_data(options, 1, 1).pair.train->size(), 8);  // GENTRAIN_DATA comes first
+  EXPECT_EQ(load(options).pair.train->size(), 8);  // GENTRAIN_DATA comes first
 }
 
 TEST_F(DataSourceTest, AutoDoesNotPassOverADamagedMnist) {
@@ -118,39 +123,64 @@ TEST_F(DataSourceTest, AutoDoesNotPassOverADamagedMnist) {
   fs::resize_file("data/mnist/train-images-idx3-ubyte", 20);
   DataOptions options = digits();
   options.source = DataOptions::Source::kAuto;
-  EXPECT_THAT(message_of<IoError>([&] { load_data(options, 1, 1); }),
+  EXPECT_THAT(message_of<IoError>([&] { load(options); }),
               HasSubstr("data/mnist/train-images-idx3-ubyte"));
 }
 
 TEST_F(DataSourceTest, ValidationTakesThePlaceOfTheTestSet) {
   DataOptions options = digits();
   options.validation = 0.25;
-  const LoadedData loaded = load_data(options, 3, 1);
+  const LoadedData loaded = load(options, 3);
   EXPECT_EQ(loaded.pair.train->size(), 15);
   EXPECT_EQ(loaded.pair.test->size(), 5);
   EXPECT_EQ(loaded.pair.test_normalization.mean, loaded.pair.train_normalization.mean);
-  EXPECT_EQ(load_data(options, 3, 1).pair.test->sha256(), loaded.pair.test->sha256());
-  EXPECT_NE(load_data(options, 4, 1).pair.test->sha256(), loaded.pair.test->sha256());
+  EXPECT_EQ(load(options, 3).pair.test->sha256(), loaded.pair.test->sha256());
+  EXPECT_NE(load(options, 4).pair.test->sha256(), loaded.pair.test->sha256());
 }
 
 TEST_F(DataSourceTest, ConstantsOfTheJobReplaceTheDatas) {
   DataOptions options = digits();
   options.normalize.train = data::Normalization{0.5, 0.25};
-  LoadedData loaded = load_data(options, 1, 1);
+  LoadedData loaded = load(options);
   EXPECT_EQ(loaded.pair.train_normalization.mean, 0.5);
   EXPECT_EQ(loaded.pair.test_normalization.stddev, 0.25);
   options.normalize.test = data::Normalization{0.0, 1.0};
-  loaded = load_data(options, 1, 1);
+  loaded = load(options);
   EXPECT_EQ(loaded.pair.train_normalization.mean, 0.5);
   EXPECT_EQ(loaded.pair.test_normalization.stddev, 1.0);
 }
 
+TEST_F(DataSourceTest, ConstantsMustGiveFinitePixels) {
+  DataOptions options = digits();
+  options.normalize.test = data::Normalization{0, 1e-44};
+  EXPECT_EQ(message_of<JobError>([&] { load(options); }),
+            "data.normalize.test: mean 0 and std 1e-44 give pixels that are not finite");
+  options.normalize.test = data::Normalization{1e300, 1};
+  EXPECT_THAT(message_of<JobError>([&] { load(options); }), HasSubstr("not finite"));
+}
+
+TEST_F(DataSourceTest, TheIdentityTellsDataApart) {
+  DataOptions options = digits();
+  const std::string identity = data_identity(load(options).pair);
+  EXPECT_EQ(data_identity(load(options).pair), identity);
+  const auto differs = [&](const auto& change) {
+    DataOptions other = options;
+    change(other);
+    EXPECT_NE(data_identity(load(other).pair), identity);
+  };
+  differs([](DataOptions& other) { other.seed = 2; });
+  differs([](DataOptions& other) { other.train_count += 1; });
+  differs([](DataOptions& other) { other.test_count += 1; });
+  differs([](DataOptions& other) { other.validation = 0.5; });
+  differs([](DataOptions& other) { other.normalize.train = data::Normalization{0.5, 0.25}; });
+}
+
 TEST_F(DataSourceTest, DrawnDigitsAreThoseOfTheDatasSeed) {
   DataOptions options = digits();
-  const std::string hash = load_data(options, 1, 1).pair.train->sha256();
-  EXPECT_EQ(load_data(options, 2, 3).pair.train->sha256(), hash);  // neither job's seed nor threads
+  const std::string hash = load(options).pair.train->sha256();
+  EXPECT_EQ(load(options, 2, 3).pair.train->sha256(), hash);  // neither job's seed nor threads
   options.seed = 2;
-  EXPECT_NE(load_data(options, 1, 1).pair.train->sha256(), hash);
+  EXPECT_NE(load(options).pair.train->sha256(), hash);
 }
 
 }  // namespace

@@ -117,7 +117,16 @@ TEST_F(ModelFiles, AHeaderThatIsNoClassifiersIsRefused) {
               StartsWith(file_.string() + ": the header is not that of a classifier: "));
   save(lenet());
   change([](io::ModelFile& file) { file.header["model"] = {{"name", "resnet"}}; });
-  EXPECT_EQ(message_of<JobError>([&] { load(); }), "model: there is no 'resnet' (known: lenet)");
+  EXPECT_EQ(load_error(), file_.string() + ": model: there is no 'resnet' (known: lenet)");
+  save(lenet());
+  change([](io::ModelFile& file) { file.header["image"] = {-8, 28, 1}; });
+  EXPECT_THAT(load_error(), StartsWith(file_.string() + ": shape "));
+  save(lenet());
+  change([](io::ModelFile& file) { file.header["normalization"]["test"]["stddev"] = 1e-60; });
+  EXPECT_EQ(load_error(),
+            file_.string() +
+                ": normalization.test: mean 0.1325 and std 1e-60 give pixels that are "
+                "not finite");
 }
 
 TEST_F(ModelFiles, AMissingFileIsNamed) {

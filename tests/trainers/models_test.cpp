@@ -8,6 +8,7 @@
 #include "kernels/error.h"
 #include "tests/support/compare.h"
 #include "tests/trainers/small_runs.h"
+#include "trainers/bench.h"
 #include "trainers/models/network.h"
 
 namespace gentrain::trainers {
@@ -51,9 +52,21 @@ TEST(Networks, LenetHasItsParameters) {
     }
     EXPECT_EQ(listed, 22278);
     EXPECT_EQ(products, 86400 + 115200 + 19200 + 1000);
+    std::vector<std::string> names;
+    for (const LayerInfo& layer : network->layers()) {
+      EXPECT_EQ(layer.names.empty(), layer.parameters == 0) << layer.name;
+      names.insert(names.end(), layer.names.begin(), layer.names.end());
+    }
+    EXPECT_EQ(names.size(), static_cast<std::size_t>(parameters.size()));
+    EXPECT_THAT(network->layers()[0].names, ElementsAre("conv1/weight", "conv1/bias"));
     EXPECT_EQ(network->layers().back().output, Shape{10});
     EXPECT_EQ(forward_flops_per_image(*network), 2.0 * 221800);
-    EXPECT_EQ(training_flops_per_image(*network), 6.0 * 221800 - 2.0 * 86400);
+    std::vector<bool> trainable(static_cast<std::size_t>(parameters.size()), true);
+    EXPECT_EQ(training_flops_per_image(*network, parameters, trainable),
+              6.0 * 221800 - 2.0 * 86400);
+    trainable[0] = trainable[1] = false;  // then no gradients of the second convolution's inputs
+    EXPECT_EQ(training_flops_per_image(*network, parameters, trainable),
+              6.0 * 221800 - 4.0 * 86400 - 2.0 * 115200);
   }
 }
 
@@ -121,6 +134,43 @@ TEST(NetworkErrors, NameLayerAndPlace) {
   EXPECT_EQ(error_of({conv_layer(10, 3), layer_of(LayerKind::kTanh)}, 1),
             "job.yaml:9:7: layer 2 (tanh): the last layer gives [26, 26, 10] per sample but the "
             "data needs [10]");
+}
+
+TEST(NetworkErrors, PoolsThatNoKernelTakes) {
+  LayerSpec padded = pool_layer(LayerKind::kMaxPool, 2);
+  padded.pad_h = 1;
+  padded.pad_w = 2;
+  EXPECT_EQ(
+      error_of({conv_layer(6, 5), padded}, 1),
+      "job.yaml:9:7: layer 2 (max_pool): its padding [1, 2] is not smaller than its 2x2 window");
+  EXPECT_EQ(
+      error_of({pool_layer(LayerKind::kAveragePool, 16)}, 0),
+      "job.yaml:9:7: layer 1 (average_pool): its 16x16 window has 256 pixels, at most 255 are "
+      "supported");
+}
+
+TEST(NetworkErrors, CountsThatWouldOverflow) {
+  const LayerSpec flatten = layer_of(LayerKind::kFlatten);
+  EXPECT_EQ(
+      error_of({flatten, linear_layer(10'000'000), linear_layer(10'000'000)}, 2),
+      "job.yaml:9:7: layer 3 (linear): 10000000 x 10000000 weights are too many, at most 1e+11 "
+      "are supported");
+  LayerSpec wide = conv_layer(10'000'000, 100'000);
+  wide.pad_h = wide.pad_w = 100'000;
+  EXPECT_EQ(error_of({wide}, 0),
+            "job.yaml:9:7: layer 1 (conv): 10000000 x 100000 x 100000 x 1 weights are too many, at "
+            "most 1e+11 are supported");
+  LayerSpec large = conv_layer(6, 1);
+  large.pad_h = large.pad_w = 100'000;
+  EXPECT_EQ(error_of({large}, 0),
+            "job.yaml:9:7: layer 1 (conv): 200028 x 200028 x 6 results are too many, at most 1e+11 "
+            "are supported");
+  large.pad_h = large.pad_w = 60'000;
+  large.out = 1;
+  EXPECT_EQ(
+      error_of({large, conv_layer(6, 100)}, 1),
+      "job.yaml:9:7: layer 2 (conv): 86297790246 x 10000 products are too many, at most 1e+14 "
+      "are supported");
 }
 
 TEST(NetworkErrors, WithoutAPlaceTheLayerIsNamedAlone) {

@@ -87,8 +87,7 @@ TEST_F(ObserverTest, FiniteCheckNamesStepAndFirstTensor) {
   EXPECT_NO_THROW(check.after_step(report(0, 3e38F)));
   EXPECT_EQ(message_of<NumericError>([&] { check.after_step(report(41, kNan)); }),
             "the loss is nan at step 42 (epoch 42); the first tensor that is not finite: none of "
-            "the parameters, so the images or the layers' results. A lower learning rate or "
-            "clip_norm may help");
+            "the parameters, so a layer's results. A lower learning rate or clip_norm may help");
   const std::vector<float> bias = {0, std::numeric_limits<float>::infinity(), 0};
   copy_from_host<float>(*device_, runner_.queue(), bias, net_.parameters[1]);
   EXPECT_EQ(message_of<NumericError>([&] { check.after_step(report(3, HUGE_VALF)); }),

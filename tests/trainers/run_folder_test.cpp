@@ -43,17 +43,33 @@ TEST_F(RunFolderTest, IsMadeAndLeftEmpty) {
 }
 
 TEST_F(RunFolderTest, ARunInItIsNotOverwrittenUnasked) {
-  for (const char* sign : {"status.json", "model.h5"}) {
+  for (const char* sign : {"summary.json", "model.h5", "metrics.jsonl"}) {
     fs::create_directories(path_);
     write(path_ / sign);
-    write(path_ / "metrics.jsonl", "{}\n");
     EXPECT_EQ(message_of<JobError>([&] { RunFolder(path_).prepare(false); }),
               path_.string() +
                   " holds a run already: start anew over it with --overwrite, or write "
                   "elsewhere with --set output=FOLDER");
-    EXPECT_EQ(text_of(path_ / "metrics.jsonl"), "{}\n");
+    EXPECT_TRUE(fs::exists(path_ / sign));
     fs::remove_all(path_);
   }
+}
+
+TEST_F(RunFolderTest, ARunUnderWayHoldsTheFolderAndOneThatNeverTrainedDoesNot) {
+  fs::create_directories(path_);
+  write(path_ / "status.json", "cut");
+  EXPECT_FALSE(RunFolder(path_).holds_run());
+  RunFolder(path_).write_status("failed", 0, 3);
+  EXPECT_FALSE(RunFolder(path_).holds_run());
+  RunFolder(path_).write_status("running", 0, 0);
+  EXPECT_TRUE(RunFolder(path_).holds_run());
+}
+
+TEST_F(RunFolderTest, TextsThatAreNotUtf8LoseWhatIsNot) {
+  RunFolder folder(path_);
+  folder.prepare(false);
+  folder.write_summary({{"data", "mnist in d\xff"}});
+  EXPECT_EQ(nlohmann::json::parse(text_of(path_ / "summary.json"))["data"], "mnist in d\uFFFD");
 }
 
 TEST_F(RunFolderTest, OverwritingRemovesTheRunAndNothingElse) {
@@ -66,6 +82,8 @@ TEST_F(RunFolderTest, OverwritingRemovesTheRunAndNothingElse) {
   }
   write(path_ / "notes.txt", "mine");
   RunFolder(path_).prepare(true);
+  EXPECT_EQ(text_of(path_ / "model.h5"), "x");
+  RunFolder(path_).clear();
   for (const std::string& file : files) {
     EXPECT_FALSE(fs::exists(path_ / file)) << file;
   }

@@ -1,6 +1,4 @@
 // LeNet-5 as BigDL has it.
-#include <array>
-
 #include <fmt/format.h>
 
 #include "core/nn/layers.h"
@@ -34,15 +32,17 @@ class Lenet final : public Network {
     const std::int64_t w2 = w1 / 2 - kKernel + 1;
     const std::int64_t taps1 = kKernel * kKernel * image[2];
     const std::int64_t taps2 = kKernel * kKernel * kMaps1;
-    layers_ = {
-        {"conv1", {h1, w1, kMaps1}, (taps1 + 1) * kMaps1, h1 * w1 * kMaps1 * taps1},
-        {"tanh, max_pool, tanh", {h1 / 2, w1 / 2, kMaps1}, 0, 0},
-        {"conv2", {h2, w2, kMaps2}, (taps2 + 1) * kMaps2, h2 * w2 * kMaps2 * taps2},
-        {"max_pool", {h2 / 2, w2 / 2, kMaps2}, 0, 0},
-        {"fc1", {kHidden}, (features_ + 1) * kHidden, features_ * kHidden},
-        {"tanh", {kHidden}, 0, 0},
-        {"fc2", {outputs}, (kHidden + 1) * outputs, kHidden * outputs},
+    const auto add = [&](const std::string& name, const Shape& output, std::int64_t weights,
+                         std::int64_t products) {
+      layers_.push_back({name, output, weights, products, parameter_names(parameters, name)});
     };
+    add("conv1", {h1, w1, kMaps1}, (taps1 + 1) * kMaps1, h1 * w1 * kMaps1 * taps1);
+    add("tanh, max_pool, tanh", {h1 / 2, w1 / 2, kMaps1}, 0, 0);
+    add("conv2", {h2, w2, kMaps2}, (taps2 + 1) * kMaps2, h2 * w2 * kMaps2 * taps2);
+    add("max_pool", {h2 / 2, w2 / 2, kMaps2}, 0, 0);
+    add("fc1", {kHidden}, (features_ + 1) * kHidden, features_ * kHidden);
+    add("tanh", {kHidden}, 0, 0);
+    add("fc2", {outputs}, (kHidden + 1) * outputs, kHidden * outputs);
   }
 
   Tensor forward(Context& context, const Tensor& x) const override {

@@ -89,20 +89,20 @@ ModelOptions model_from_json(const nlohmann::json& json) {
   return model;
 }
 
+std::vector<std::string> parameter_names(const ParameterSet& parameters, const std::string& layer) {
+  std::vector<std::string> names;
+  for (int i = 0; i < parameters.size(); ++i) {
+    if (parameters.info(i).name.starts_with(layer + "/")) {
+      names.push_back(parameters.info(i).name);
+    }
+  }
+  return names;
+}
+
 double forward_flops_per_image(const Network& network) {
   double flops = 0;
   for (const LayerInfo& layer : network.layers()) {
     flops += 2.0 * static_cast<double>(layer.products);
-  }
-  return flops;
-}
-
-double training_flops_per_image(const Network& network) {
-  double flops = 3.0 * forward_flops_per_image(network);
-  for (const LayerInfo& layer : network.layers()) {
-    if (layer.products > 0) {
-      return flops - 2.0 * static_cast<double>(layer.products);  // no gradient of the images
-    }
   }
   return flops;
 }

@@ -16,10 +16,11 @@ namespace gentrain::trainers {
 
 /// One layer for summaries and for counting arithmetic.
 struct LayerInfo {
-  std::string name;             // "conv1", "max_pool2d"
-  Shape output;                 // of one image
-  std::int64_t parameters = 0;  // trainable values
-  std::int64_t products = 0;    // multiply-adds of one image's forward pass, dense and conv layers
+  std::string name;                // "conv1", "max_pool"
+  Shape output;                    // of one image
+  std::int64_t parameters = 0;     // trainable values
+  std::int64_t products = 0;       // multiply-adds of one image forward, dense and conv layers
+  std::vector<std::string> names;  // of the parameters: "conv1/weight", "conv1/bias"
 };
 
 class Network {
@@ -62,9 +63,11 @@ std::unique_ptr<Network> make_sequential(const std::vector<LayerSpec>& layers,
 nlohmann::json to_json(const ModelOptions& model);
 ModelOptions model_from_json(const nlohmann::json& json);
 
-/// Floating-point operations (multiply-adds count two) of one image in dense and convolution
-/// layers: forward, gradients of weights, and gradients of inputs but for the first such layer.
-double training_flops_per_image(const Network& network);
+/// Names of the parameters that a layer has in a set.
+std::vector<std::string> parameter_names(const ParameterSet& parameters, const std::string& layer);
+
+/// Floating-point operations (multiply-adds count two) of one image's forward pass in dense and
+/// convolution layers.
 double forward_flops_per_image(const Network& network);
 
 }  // namespace gentrain::trainers

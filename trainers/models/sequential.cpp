@@ -1,10 +1,12 @@
 // A network written layer by layer in the job: shapes are inferred, neighbours are fused by fixed
 // rules.
-#include <array>
+#include <algorithm>
 #include <functional>
+#include <initializer_list>
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/nn/layers.h"
 #include "kernels/error.h"
@@ -54,6 +56,27 @@ Extent extent_of(std::int64_t in, std::int64_t kernel, std::int64_t stride, std:
   return e;
 }
 
+// Of one layer and one image; sums over layers and images stay within 64 bits.
+constexpr double kMostValues = 1e11;
+constexpr double kMostProducts = 1e14;
+
+/// A product. Throws ShapeError if it is above `most`.
+std::int64_t count(const char* what, std::initializer_list<std::int64_t> factors, double most) {
+  double approximate = 1;
+  for (const std::int64_t factor : factors) {
+    approximate *= static_cast<double>(factor);
+  }
+  if (approximate > most) {
+    throw ShapeError(fmt::format("{} {} are too many, at most {:.0e} are supported",
+                                 fmt::join(factors, " x "), what, most));
+  }
+  std::int64_t product = 1;
+  for (const std::int64_t factor : factors) {
+    product *= factor;
+  }
+  return product;
+}
+
 /// Builds the steps of a Sequential from its layers.
 class Builder {
  public:
@@ -63,7 +86,12 @@ class Builder {
 
   void build() {
     while (at_ < layers_.size()) {
-      add(layers_[at_]);
+      const std::size_t layer = at_;
+      try {
+        add(layers_[layer]);
+      } catch (const ShapeError& error) {
+        fail(layer, error.what());
+      }
     }
   }
 
@@ -105,7 +133,7 @@ class Builder {
   }
 
   void info(const std::string& name, std::int64_t parameters = 0, std::int64_t products = 0) {
-    infos.push_back({name, shape_, parameters, products});
+    infos.push_back({name, shape_, parameters, products, parameter_names(parameters_, name)});
   }
 
   /// The activations from here on, in order; moves behind them.
@@ -117,6 +145,14 @@ class Builder {
       ++at_;
     }
     return taken;
+  }
+
+  /// What a job's reader has checked already; a model file's description has nobody else.
+  void need_window(const LayerSpec& spec) const {
+    if (std::min({spec.kernel_h, spec.kernel_w, spec.stride_h, spec.stride_w}) < 1 ||
+        std::min(spec.pad_h, spec.pad_w) < 0) {
+      fail(at_, "extents and strides of at least 1 and a padding of at least 0 are needed");
+    }
   }
 
   static Activation pop_first(std::vector<Activation>& activations) {
@@ -148,12 +184,17 @@ class Builder {
 
   void add_conv(const LayerSpec& spec) {
     need_image();
+    need_window(spec);
     const Extent h = extent_of(shape_[0], spec.kernel_h, spec.stride_h, spec.pad_h, spec.same);
     const Extent w = extent_of(shape_[1], spec.kernel_w, spec.stride_w, spec.pad_w, spec.same);
     if (h.out < 1 || w.out < 1) {
       fail(at_, fmt::format("its {}x{} kernel does not fit into {}", spec.kernel_h, spec.kernel_w,
                             shape_.str()));
     }
+    const std::int64_t weights =
+        count("weights", {spec.out, spec.kernel_h, spec.kernel_w, shape_[2]}, kMostValues);
+    const std::int64_t outputs = count("results", {h.out, w.out, spec.out}, kMostValues);
+    const std::int64_t products = count("products", {outputs, weights / spec.out}, kMostProducts);
     const nn::Conv2dOptions options{.in = shape_[2],
                                     .out = spec.out,
                                     .kernel_h = spec.kernel_h,
@@ -164,9 +205,8 @@ class Builder {
                                     .initializer = init_};
     const std::string name = fmt::format("conv{}", ++convs_);
     const nn::Conv2d layer(parameters_, name, options);
-    const std::int64_t taps = spec.kernel_h * spec.kernel_w * shape_[2];
     shape_ = {h.out, w.out, spec.out};
-    info(name, (taps + (spec.bias ? 1 : 0)) * spec.out, shape_.elements() * taps);
+    info(name, weights + (spec.bias ? spec.out : 0), products);
     ++at_;
     std::vector<Activation> activations = take_activations();
     const bool pooled = at_small_max_pool();
@@ -186,11 +226,23 @@ class Builder {
 
   void add_pool(const LayerSpec& spec) {
     need_image();
+    need_window(spec);
     const Extent h = extent_of(shape_[0], spec.kernel_h, spec.stride_h, spec.pad_h, spec.same);
     const Extent w = extent_of(shape_[1], spec.kernel_w, spec.stride_w, spec.pad_w, spec.same);
     if (h.out < 1 || w.out < 1) {
       fail(at_, fmt::format("its {}x{} window does not fit into {}", spec.kernel_h, spec.kernel_w,
                             shape_.str()));
+    }
+    constexpr std::int64_t kMostPixels = 255;  // see kernels/pool.h
+    if (spec.kernel_h * spec.kernel_w > kMostPixels) {
+      fail(at_,
+           fmt::format("its {}x{} window has {} pixels, at most {} are supported", spec.kernel_h,
+                       spec.kernel_w, spec.kernel_h * spec.kernel_w, kMostPixels));
+    }
+    if (std::max(h.before, h.after) >= spec.kernel_h ||
+        std::max(w.before, w.after) >= spec.kernel_w) {
+      fail(at_, fmt::format("its padding [{}, {}] is not smaller than its {}x{} window", spec.pad_h,
+                            spec.pad_w, spec.kernel_h, spec.kernel_w));
     }
     const ops::Window window{spec.kernel_h, spec.kernel_w};
     const ops::Stride stride{spec.stride_h, spec.stride_w};
@@ -200,6 +252,7 @@ class Builder {
       return max ? ops::max_pool2d(context, x, window, stride, padding)
                  : ops::average_pool2d(context, x, window, stride, padding);
     });
+    count("results", {h.out, w.out, shape_[2]}, kMostValues);
     shape_ = {h.out, w.out, shape_[2]};
     info(std::string(name_of(spec.kind)));
     ++at_;
@@ -211,11 +264,11 @@ class Builder {
            fmt::format("needs a row of numbers per sample but gets {}; put `flatten` before it",
                        shape_.str()));
     }
+    const std::int64_t weights = count("weights", {spec.out, shape_[0]}, kMostValues);
     const std::string name = fmt::format("linear{}", ++linears_);
     const nn::Linear layer(parameters_, name, shape_[0], spec.out, spec.bias, init_);
-    const std::int64_t products = shape_[0] * spec.out;
     shape_ = {spec.out};
-    info(name, products + (spec.bias ? spec.out : 0), products);
+    info(name, weights + (spec.bias ? spec.out : 0), weights);
     ++at_;
     std::vector<Activation> activations = take_activations();
     const Activation fused = pop_first(activations);

@@ -8,6 +8,7 @@ namespace gentrain::simd::GENTRAIN_SIMD_NS {
 namespace {
 
 constexpr std::int64_t kMostScratch = 512 * 1024;  // so that it stays in the second cache
+constexpr std::int64_t kMostRows = kMostScratch / (4 * kLanes);  // one pixel each in the scratch
 
 std::int64_t scratch_bytes(const ConvPoolShape& s) {
   const std::int64_t backward =
@@ -16,7 +17,8 @@ std::int64_t scratch_bytes(const ConvPoolShape& s) {
 }
 
 bool takes(const ConvPoolShape& s) {
-  return s.h > s.kh && s.w > s.kw && s.c * s.kw <= 64 && s.oc <= 64 && s.kh <= 7 && s.kw <= 7 &&
+  return s.h > s.kh && s.w > s.kw && s.h <= kMostRows && s.w <= kMostRows && s.c <= 64 &&
+         s.c * s.kw <= 64 && s.oc <= 64 && s.kh <= 7 && s.kw <= 7 &&
          scratch_bytes(s) <= kMostScratch;
 }
 

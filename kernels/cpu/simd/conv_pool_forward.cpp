@@ -172,11 +172,6 @@ struct Forward {
   float* bias;       // [oc]
 };
 
-// A value that is larger, or not a number, takes the place of the largest so far.
-inline IntVec wins(Vec value, Vec best) {
-  return (value > best) | (value != value);
-}
-
 // One pooled row of `B` channels from channel `o` on. x: the top row of its windows.
 template <int B>
 void pooled_row(const Forward& f, const float* x, std::int64_t o) {

@@ -37,12 +37,6 @@ inline std::int64_t pooled_size(const ConvPoolShape& s) {
 inline std::int64_t round_up(std::int64_t count, std::int64_t multiple) {
   return (count + multiple - 1) / multiple * multiple;
 }
-inline std::int64_t smaller(std::int64_t a, std::int64_t b) {
-  return a < b ? a : b;
-}
-inline std::int64_t larger(std::int64_t a, std::int64_t b) {
-  return a > b ? a : b;
-}
 
 /// Hands out pieces of the scratch, each aligned to 64 bytes; counts them when the base is null.
 class Scratch {
@@ -63,7 +57,8 @@ class Scratch {
   std::int64_t used_ = 0;
 };
 
-/// Size of group `index` when `total` is cut into groups of nearly equal size, at most `most` each.
+/// Groups of nearly equal size that `total` is cut into, at most `most` each, and where group
+/// `index` of them begins.
 inline std::int64_t group_count(std::int64_t total, std::int64_t most) {
   return (total + most - 1) / most;
 }

@@ -8,18 +8,10 @@ namespace {
 
 // The part of a window that lies inside the image: rows [top, bottom), columns [left, right) of it.
 struct Window {
-  std::int64_t n, oh, ow;
   std::int64_t top, bottom, left, right;
   std::int64_t x;  // offset of the uncut window's first pixel in the image tensor; may lie outside
   std::int64_t y;  // offset of the result's pixel
 };
-
-std::int64_t smaller(std::int64_t a, std::int64_t b) {
-  return a < b ? a : b;
-}
-std::int64_t larger(std::int64_t a, std::int64_t b) {
-  return a > b ? a : b;
-}
 
 // visit(window) for every window in row-major order.
 template <class Visit>
@@ -30,8 +22,8 @@ void for_each_window(const PoolShape& s, Visit visit) {
       const std::int64_t h = oh * s.stride_h - s.top;
       for (std::int64_t ow = 0; ow < s.ow; ++ow, y += s.c) {
         const std::int64_t w = ow * s.stride_w - s.left;
-        visit(Window{n, oh, ow, larger(0, -h), smaller(s.kh, s.h - h), larger(0, -w),
-                     smaller(s.kw, s.w - w), ((n * s.h + h) * s.w + w) * s.c, y});
+        visit(Window{larger(0, -h), smaller(s.kh, s.h - h), larger(0, -w), smaller(s.kw, s.w - w),
+                     ((n * s.h + h) * s.w + w) * s.c, y});
       }
     }
   }
@@ -84,8 +76,7 @@ void max_forward(const PoolShape& s, const float* x, float* y, std::uint8_t* arg
       IntVec where = broadcast(static_cast<std::int32_t>(window.top * s.kw + window.left));
       for_each_pixel(s, window, [&](std::int64_t offset, std::int64_t number) {
         const Vec value = load_some(x + offset + c, lanes);
-        // NaN counts as the largest, so that it is not lost here.
-        const IntVec above = (value > best) | (value != value);
+        const IntVec above = wins(value, best);
         best = select(above, value, best);
         where = (above & static_cast<std::int32_t>(number)) | (~above & where);
       });

@@ -7,7 +7,6 @@ namespace gentrain::simd::GENTRAIN_SIMD_NS {
 
 namespace {
 
-constexpr std::int64_t kBlock = 4096;
 constexpr int kSums = 4;
 // Half a vector of floats widens to one of doubles.
 constexpr int kWide = kLanes / 2;
@@ -16,10 +15,6 @@ typedef float NarrowVec  // NOLINT
     __attribute__((vector_size(2 * GENTRAIN_SIMD_LANES), aligned(4), may_alias));
 typedef double WideVec  // NOLINT
     __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES), aligned(8), may_alias));
-
-std::int64_t smaller(std::int64_t a, std::int64_t b) {
-  return a < b ? a : b;
-}
 
 // visit(address of `step` elements) over a block; the last ones from a copy that zeros fill up.
 template <std::int64_t kStep, class Visit>
@@ -47,8 +42,8 @@ float block_sum(const float* x, std::int64_t count) {
 
 float sum_blocks(const float* x, std::int64_t count) {
   double total = 0;
-  for (std::int64_t i = 0; i < count; i += kBlock) {
-    total += static_cast<double>(block_sum(x + i, smaller(kBlock, count - i)));
+  for (std::int64_t i = 0; i < count; i += kReduceBlock) {
+    total += static_cast<double>(block_sum(x + i, smaller(kReduceBlock, count - i)));
   }
   return static_cast<float>(total);
 }
@@ -71,16 +66,16 @@ double block_square_sum(const float* x, std::int64_t count) {
 }
 
 void square_sums(const float* x, std::int64_t count, double* blocks) {
-  for (std::int64_t i = 0; i < count; i += kBlock) {
-    blocks[i / kBlock] = block_square_sum(x + i, smaller(kBlock, count - i));
+  for (std::int64_t i = 0; i < count; i += kReduceBlock) {
+    blocks[i / kReduceBlock] = block_square_sum(x + i, smaller(kReduceBlock, count - i));
   }
 }
 
 bool all_finite(const float* x, std::int64_t count) {
   constexpr std::int32_t kExponent = 0x7f800000;
-  for (std::int64_t i = 0; i < count; i += kBlock) {
+  for (std::int64_t i = 0; i < count; i += kReduceBlock) {
     IntVec found{};
-    for_each_step<kLanes>(x + i, smaller(kBlock, count - i), [&](const float* p) {
+    for_each_step<kLanes>(x + i, smaller(kReduceBlock, count - i), [&](const float* p) {
       found |= (as_int(load(p)) & kExponent) == kExponent;
     });
     for (int lane = 0; lane < kLanes; ++lane) {

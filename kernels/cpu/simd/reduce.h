@@ -5,6 +5,10 @@
 
 namespace gentrain::simd {
 
+// The constant of kernels/reduce.h, which this folder cannot see; its other user asserts that they
+// are equal.
+constexpr std::int64_t kReduceBlock = 4096;
+
 struct ReduceTable {
   float (*sum)(const float* x, std::int64_t count);
   /// blocks [ceil(count / kReduceBlock)]

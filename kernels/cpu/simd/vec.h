@@ -23,8 +23,8 @@ namespace gentrain::simd::GENTRAIN_SIMD_NS {
 
 inline constexpr int kLanes = GENTRAIN_SIMD_LANES;
 
-// Vec may stand at any address, Mask and IntVec hold one 32-bit integer per lane (comparisons give
-// 0 or -1).
+// Vec may stand at any address; IntVec holds one 32-bit integer per lane and is also the mask that
+// a comparison gives (0 or -1).
 typedef float Vec
     __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES), aligned(4), may_alias));  // NOLINT
 typedef std::int32_t IntVec                                                        // NOLINT
@@ -32,6 +32,13 @@ typedef std::int32_t IntVec                                                     
 
 typedef std::uint8_t ByteVec
     __attribute__((vector_size(GENTRAIN_SIMD_LANES), aligned(1), may_alias));  // NOLINT
+
+static inline std::int64_t smaller(std::int64_t a, std::int64_t b) {
+  return a < b ? a : b;
+}
+static inline std::int64_t larger(std::int64_t a, std::int64_t b) {
+  return a > b ? a : b;
+}
 
 static inline Vec load(const float* p) {
   return *reinterpret_cast<const Vec*>(p);
@@ -48,9 +55,6 @@ static inline IntVec broadcast(std::int32_t x) {
 
 static inline ByteVec load(const std::uint8_t* p) {
   return *reinterpret_cast<const ByteVec*>(p);
-}
-static inline void store(std::uint8_t* p, ByteVec v) {
-  *reinterpret_cast<ByteVec*>(p) = v;
 }
 
 /// a * b + c, rounded once.
@@ -139,6 +143,12 @@ static inline Vec to_float(IntVec v) {
 /// Lane by lane: mask ? a : b.
 static inline Vec select(IntVec mask, Vec a, Vec b) {
   return (Vec)((mask & (IntVec)a) | (~mask & (IntVec)b));
+}
+
+/// Whether a value takes the place of the largest so far, lane by lane: if it is larger, or the
+/// first that is not a number.
+static inline IntVec wins(Vec value, Vec best) {
+  return ~(value <= best) & (best == best);
 }
 
 #if GENTRAIN_SIMD_LANES == 16 && defined(__AVX512F__)

@@ -1,0 +1,42 @@
+// What the backward passes of ops with weights have in common.
+#pragma once
+
+#include "core/autograd.h"
+#include "core/context.h"
+#include "kernels/elementwise.h"
+
+namespace gentrain::ops {
+
+/// The view of a tensor that may be absent.
+inline ConstView optional(const Tensor& tensor) {
+  return tensor.defined() ? tensor.cview() : ConstView{};
+}
+
+/// dy times the activation's derivative at y; dy itself without an activation.
+inline Tensor before_activation(Device& device, Queue& queue, Activation activation,
+                                const Tensor& y, const Tensor& dy) {
+  if (activation == Activation::kNone) {
+    return dy;
+  }
+  Tensor dz = Tensor::empty(device, y.shape(), y.dtype());
+  device.elementwise().activate_backward(queue, activation, y.cview(), dy.cview(), dz.view());
+  return dz;
+}
+
+/// Delivers the gradients of the inputs 1 (weights) and 2 (bias) that are wanted, which
+/// `kernel(View dw, View db)` computes together; db is absent where nobody wants it.
+template <class Kernel>
+void put_weight_gradients(GradSink& sink, const Kernel& kernel) {
+  if (!sink.wants(1) && !sink.wants(2)) {
+    return;
+  }
+  const Tensor dw = sink.make(1);
+  const Tensor db = sink.wants(2) ? sink.make(2) : Tensor{};
+  kernel(dw.view(), db.defined() ? db.view() : View{});
+  sink.put(1, dw);
+  if (db.defined()) {
+    sink.put(2, db);
+  }
+}
+
+}  // namespace gentrain::ops
