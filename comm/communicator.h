@@ -61,10 +61,13 @@ class Communicator {
   /// tags of one reservation. Throws CommError for more than 32,000 tags.
   virtual int reserve_tags(int count, bool library_sums);
 
-  /// Collective, blocking. All ranks give the same size.
+  /// Fills `data` of every rank with that of rank `root`, 0 <= root < size(). Collective, blocking.
+  /// All ranks give the same size and root. Like the two that follow, throws CommError on failure.
   virtual void broadcast(Bytes data, int root) = 0;
-  /// Every rank's text on every rank, by rank; texts may differ in length. Collective, blocking.
+  /// Every rank's text on every rank, by rank; texts may differ in length, together they have less
+  /// than 2 GiB. Collective, blocking.
   virtual std::vector<std::string> all_gather_text(const std::string& text) = 0;
+  /// Returns when all ranks have called it.
   virtual void barrier() = 0;
   /// Ends every rank of the job with this exit code, whatever they are doing. May be called by any
   /// thread; does not return.
@@ -93,6 +96,9 @@ Launcher detect_launcher();
 /// Throws CommError if the launcher promised another number of ranks than MPI finds, or started
 /// several processes without PMI, which could not find each other.
 std::unique_ptr<Communicator> make_communicator();
+
+/// "host:pid" of this process.
+std::string host_and_process();
 
 /// "Open MPI 4.1.4"; MPI need not be initialised.
 std::string mpi_version();

@@ -149,6 +149,7 @@ class Exchange::Implementation {
 
   [[nodiscard]] const std::vector<float>& statistics() const { return statistics_; }
   [[nodiscard]] double norm() const { return norm_; }
+  void give_up() { local_.give_up(); }
   [[nodiscard]] int live_copies() const { return local_.copies(); }
 
  private:
@@ -460,6 +461,10 @@ std::vector<float> Exchange::statistics() const {
 
 double Exchange::norm() const {
   return impl_->norm();
+}
+
+void Exchange::give_up() {
+  impl_->give_up();
 }
 
 int Exchange::live_copies() const {

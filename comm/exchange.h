@@ -67,7 +67,8 @@ class Exchange {
   /// false; empty means all are trainable) count as complete from the start and have gradient 0.
   /// Buckets without a trainable parameter are passed over: neither exchanged nor updated. The
   /// update must leave the values of frozen parameters as they are.
-  /// Throws Error if the last step has not ended.
+  /// Throws Error if the last step has not ended, ShapeError for another number of flags than
+  /// parameters.
   void begin(Queue& queue, UpdateSegment update, const std::vector<bool>& trainable = {});
 
   /// For workers, thread-safe. The gradients object of one owned shard: implements
@@ -82,6 +83,9 @@ class Exchange {
   [[nodiscard]] std::vector<float> statistics() const;
   /// The gradient norm of the last step (0 unless needs_norm).
   [[nodiscard]] double norm() const;
+  /// No shard of this step will be begun or finished any more: workers that wait for their turn go
+  /// on. For the worker that fails; thread-safe.
+  void give_up();
   /// Gradient arenas made so far (see ExchangeOptions::workers).
   [[nodiscard]] int live_copies() const;
 

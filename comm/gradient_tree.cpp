@@ -1,7 +1,6 @@
 // The tree over shards as one rank sees it.
 #include "comm/gradient_tree.h"
 
-#include <algorithm>
 #include <bit>
 
 #include <fmt/format.h>
@@ -24,10 +23,18 @@ GradientTree::GradientTree(std::int64_t shards, int ranks, int rank) : rank_(ran
     partials.insert(partials.end(), nodes.begin(), nodes.end());
     first_partial_.push_back(static_cast<int>(partials.size()));
   }
-  plan_adds(root_of(shards), partials, shards);
-
   owned_ = part_of(shards, ranks, rank);
   const int levels = root_of(shards).level;
+  // By id: the number of the partial sum that a node is, over all ranks, or -1.
+  std::vector<int> numbers(std::size_t{2} << levels, -1);
+  for (std::size_t i = 0; i < partials.size(); ++i) {
+    const TreeNode& node = partials[i];
+    const std::size_t id =
+        (std::size_t{1} << (levels - node.level)) + static_cast<std::size_t>(node.index);
+    numbers[id] = static_cast<int>(i);
+  }
+  plan_adds(1, levels, numbers, shards);
+
   next_.assign(std::size_t{2} << levels, Next::kForeign);
   partial_index_.assign(next_.size(), 0);
   for (std::size_t id = 1; id < next_.size(); ++id) {
@@ -37,29 +44,27 @@ GradientTree::GradientTree(std::int64_t shards, int ranks, int rank) : rank_(ran
     if (below.size() == 0 || below.first < owned_.first || below.last > owned_.last) {
       continue;
     }
-    const auto begin = partials.begin() + first_partial(rank);
-    const auto end = partials.begin() + first_partial(rank + 1);
-    const auto found = std::find(begin, end, node);
     const TreeNode sibling{node.level, node.index ^ 1};
-    if (found != end) {
+    if (numbers[id] >= 0) {
       next_[id] = Next::kPartial;
-      partial_index_[id] = static_cast<int>(found - begin);
+      partial_index_[id] = numbers[id] - first_partial(rank);
     } else {
       next_[id] = covered(sibling, shards).size() == 0 ? Next::kRise : Next::kMerge;
     }
   }
 }
 
-int GradientTree::plan_adds(const TreeNode& node, const std::vector<TreeNode>& partials,
+int GradientTree::plan_adds(std::size_t id, int level, const std::vector<int>& numbers,
                             std::int64_t shards) {
-  const auto found = std::find(partials.begin(), partials.end(), node);
-  if (found != partials.end()) {
-    return static_cast<int>(found - partials.begin());
+  if (numbers[id] >= 0) {
+    return numbers[id];
   }
-  const TreeNode right{node.level - 1, 2 * node.index + 1};
-  const int into = plan_adds({node.level - 1, 2 * node.index}, partials, shards);
-  if (covered(right, shards).size() > 0) {
-    const int from = plan_adds(right, partials, shards);
+  const std::size_t right = 2 * id + 1;
+  const int into = plan_adds(2 * id, level - 1, numbers, shards);
+  const auto first = static_cast<std::int64_t>(std::bit_floor(right));
+  const TreeNode node{level - 1, static_cast<std::int64_t>(right) - first};
+  if (covered(node, shards).size() > 0) {
+    const int from = plan_adds(right, level - 1, numbers, shards);
     adds_.push_back({into, from});
   }
   return into;

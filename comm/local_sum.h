@@ -36,6 +36,9 @@ class LocalSum {
   /// Thread-safe. Waits for a free copy where the options say how many workers there are.
   std::unique_ptr<ShardGradients> shard(std::int64_t shard, Queue& queue);
 
+  /// Nobody waits for a copy any more.
+  void give_up();
+
   /// Appends the buckets whose partial sums have become complete since the last call.
   void take_complete(std::vector<std::size_t>& buckets);
   /// Partial sum `index` of this rank in a complete bucket: elements `range` of the gradient.
@@ -65,7 +68,6 @@ class LocalSum {
 
   Copy* acquire(std::int64_t shard, Queue& queue);
   Copy* free_copy(std::int64_t shard);
-  void give_up();
   void put_back(Copy* copy);
   void complete(Copy& copy, std::int64_t shard, int parameter, Queue& queue);
   void arrive(std::size_t bucket, std::int64_t shard, Copy* copy, Queue& queue);

@@ -24,11 +24,7 @@ class Alone : public Communicator {
   Alone(int size, int rank) : size_(size), rank_(rank) {}
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int size() const override { return size_; }
-  [[nodiscard]] std::string where() const override {
-    std::array<char, 256> host{};
-    gethostname(host.data(), host.size() - 1);
-    return fmt::format("{}:{}", host.data(), getpid());
-  }
+  [[nodiscard]] std::string where() const override { return host_and_process(); }
   [[nodiscard]] int ranks_on_host() const override { return size_; }
 
   std::unique_ptr<Transfer> all_to_all(std::span<const std::vector<ConstBytes>> send,
@@ -76,6 +72,12 @@ class Alone : public Communicator {
 };
 
 }  // namespace
+
+std::string host_and_process() {
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  return fmt::format("{}:{}", host.data(), getpid());
+}
 
 std::unique_ptr<Communicator> make_single() {
   return std::make_unique<Alone>(1, 0);

@@ -50,9 +50,11 @@ class ParameterSet {
   /// arena would have more than Shape::kMaxElements, and Error after allocate().
   int add(std::string name, const Shape& shape, Initializer initializer, std::int64_t fan_in,
           std::int64_t fan_out);
-  /// Makes the arena on a device; the values are zero.
+  /// Makes the arena on a device; the values are zero. Throws DeviceError if the memory is not
+  /// there.
   void allocate(Device& device, Queue& queue, DType dtype = DType::kF32);
-  /// Initial values: a pure function of the key and each parameter's index.
+  /// Initial values: a pure function of the key and each parameter's index. Only after allocate(),
+  /// on its device.
   void initialize(Device& device, Queue& queue, RngKey key);
 
   [[nodiscard]] std::uint64_t id() const { return id_; }
@@ -72,7 +74,8 @@ class ParameterSet {
   /// Number of trainable values, gaps not counted.
   [[nodiscard]] std::int64_t count() const;
   /// Must be called after the arena's values changed: all of them, or those of the parameters whose
-  /// flag is set (one at least). Backends keep what they made of the weights of the others.
+  /// flag is set (one at least). Backends keep what they made of the weights of the others. Only
+  /// after allocate().
   void mark_changed() { arena_.buffer().mark_changed(); }
   void mark_changed(const std::vector<bool>& parameters) {
     arena_.buffer().mark_changed(parameters);

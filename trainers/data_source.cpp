@@ -4,10 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <memory>
+#include <thread>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "comm/shards.h"
+#include "core/data/digits.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 
@@ -31,8 +35,35 @@ std::string joined(const std::vector<fs::path>& folders) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
-data::DataPair digits(const DataOptions& options, int threads) {
-  return data::make_digits(options.seed, options.train_count, options.test_count, threads);
+/// Draws this rank's part of a set and fetches the others'.
+data::DrawnDigits drawn(const DataOptions& options, data::DigitSet set, std::int64_t count,
+                        int threads, comm::Communicator& communicator) {
+  data::DrawnDigits digits(count);
+  std::vector<comm::Bytes> pixels;
+  std::vector<comm::Bytes> labels;
+  const std::size_t pixel_bytes = digits.pixels.size / digits.labels.size();
+  for (int rank = 0; rank < communicator.size(); ++rank) {
+    const comm::Range part = comm::part_of(count, communicator.size(), rank);
+    const auto first = static_cast<std::size_t>(part.first);
+    const auto size = static_cast<std::size_t>(part.size());
+    pixels.push_back({digits.pixels.data.get() + first * pixel_bytes, size * pixel_bytes});
+    labels.push_back({digits.labels.data() + first, size * sizeof(std::int32_t)});
+  }
+  const comm::Range mine = comm::part_of(count, communicator.size(), communicator.rank());
+  data::draw_digits(options.seed, set, mine.first, mine.last, threads, digits);
+  const int tag = communicator.reserve_tags(2, false);
+  const auto pixels_here = communicator.all_gather(pixels, tag);
+  const auto labels_here = communicator.all_gather(labels, tag + 1);
+  while (!pixels_here->poll() || !labels_here->poll()) {
+    std::this_thread::yield();
+  }
+  return digits;
+}
+
+data::DataPair digits(const DataOptions& options, int threads, comm::Communicator& communicator) {
+  return data::digits_pair(
+      drawn(options, data::DigitSet::kTrain, options.train_count, threads, communicator),
+      drawn(options, data::DigitSet::kTest, options.test_count, threads, communicator));
 }
 
 /// The folder that holds MNIST, empty if there is none.
@@ -51,14 +82,14 @@ LoadedData load_source(const DataOptions& options, int threads, comm::Communicat
     return {data::load_hdf5(options.train_file, options.test_file), ""};
   }
   if (options.source == Source::kDigits) {
-    return {digits(options, threads), ""};
+    return {digits(options, threads, communicator), ""};
   }
   const std::vector<fs::path> folders = mnist_folders(options);
   const fs::path folder = find_mnist(folders);
   const bool wanted = options.source == Source::kMnist ||
                       communicator.all_gather_text(folder.empty() ? "" : "mnist")[0] == "mnist";
   if (!wanted) {
-    return {digits(options, threads),
+    return {digits(options, threads, communicator),
             fmt::format("data: MNIST was not found in {}; taking the built-in digits",
                         joined(folders))};
   }

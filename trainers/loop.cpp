@@ -98,6 +98,9 @@ void run_stages(std::vector<Stage>& stages, const LoopOptions& options, StepRunn
       }
       position = next;
     }
+    if (loader != nullptr) {
+      loader->forget();  // an early stop leaves a step announced
+    }
     if (planned > 0) {
       first_epoch = report.epoch + 1;
     }

@@ -39,8 +39,7 @@ comm::Range shard_samples(const comm::Range& batch, std::int64_t shards, std::in
 
 StepRunner::StepRunner(comm::Communicator& communicator, Device& device, int workers,
                        std::int64_t shards)
-    : communicator_(communicator),
-      device_(device),
+    : device_(device),
       shards_(shards),
       owned_(comm::part_of(shards, communicator.size(), communicator.rank())),
       queue_(device.make_queue()),
@@ -80,7 +79,14 @@ void StepRunner::run(Pass& pass, const StepPosition& position, std::int64_t inde
       if (shard >= owned_.last) {
         return;
       }
-      compute(pass, position, index, shard, *workers_[static_cast<std::size_t>(worker)]);
+      try {
+        compute(pass, position, index, shard, *workers_[static_cast<std::size_t>(worker)]);
+      } catch (...) {
+        for (Update* update : pass.updates) {
+          update->exchange().give_up();
+        }
+        throw;
+      }
     }
   };
   pool_.start(work);

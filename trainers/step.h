@@ -76,7 +76,6 @@ class StepRunner {
                Worker& worker);
   void drive(Pass& pass);
 
-  comm::Communicator& communicator_;
   Device& device_;
   std::int64_t shards_;
   comm::Range owned_;

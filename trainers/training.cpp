@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <future>
+#include <stop_token>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -172,6 +173,18 @@ double peak_rss_mib() {
 
 namespace {
 
+/// Asks for a stop when it goes.
+class StopAtEnd {
+ public:
+  explicit StopAtEnd(std::stop_source& source) : source_(source) {}
+  ~StopAtEnd() { source_.request_stop(); }
+  StopAtEnd(const StopAtEnd&) = delete;
+  StopAtEnd& operator=(const StopAtEnd&) = delete;
+
+ private:
+  std::stop_source& source_;
+};
+
 /// Trains `run` into a folder that is ready.
 nlohmann::json train_into(RunFolder& folder, StepTimes& times, ClassifierRun& run,
                           const RunSetting& setting) {
@@ -179,14 +192,17 @@ nlohmann::json train_into(RunFolder& folder, StepTimes& times, ClassifierRun& ru
   comm::Communicator& communicator = run.communicator();
   const bool first_rank = communicator.rank() == 0;
   std::vector<Stage> stages = run.make_stages("");
+  // Goes on beside the training; an error ends it too.
+  std::stop_source stop_hash;
   std::future<std::string> data_hash;
+  const StopAtEnd stop_at_end(stop_hash);
   if (first_rank) {
     announce_run(run, setting);
     folder.write_job(setting.resolved);
     folder.write_environment(environment(run, setting));
     folder.write_status("running", 0, 0);
-    data_hash = std::async(std::launch::async, [data = run.data()] {
-      const std::string both = data.train->sha256() + data.test->sha256();
+    data_hash = std::async(std::launch::async, [data = run.data(), stop = stop_hash.get_token()] {
+      const std::string both = data.train->sha256(stop) + data.test->sha256(stop);
       return io::sha256(std::as_bytes(std::span(both)));
     });
   }

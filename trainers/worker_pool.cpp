@@ -2,6 +2,10 @@
 // step of a small network is short, and sleep in the kernel after that.
 #include "trainers/worker_pool.h"
 
+#include <fmt/format.h>
+
+#include "kernels/error.h"
+
 namespace gentrain::trainers {
 
 namespace {
@@ -23,12 +27,24 @@ void wait_while(const std::atomic<T>& value, T old) {
 
 WorkerPool::WorkerPool(int workers, bool caller_works)
     : workers_(workers), caller_works_(caller_works) {
-  for (int worker = caller_works ? 1 : 0; worker < workers; ++worker) {
-    threads_.emplace_back([this, worker] { thread_main(worker); });
+  try {
+    for (int worker = caller_works ? 1 : 0; worker < workers; ++worker) {
+      threads_.emplace_back([this, worker] { thread_main(worker); });
+    }
+  } catch (const std::exception& error) {  // no thread, or no memory for it
+    end_threads();
+    throw DeviceError(
+        fmt::format("{} workers were asked for, but after {} threads this host starts "
+                    "no more: {}",
+                    workers, threads_.size(), error.what()));
   }
 }
 
 WorkerPool::~WorkerPool() {
+  end_threads();
+}
+
+void WorkerPool::end_threads() {
   quit_.store(true, std::memory_order_release);
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();

@@ -12,7 +12,8 @@
 namespace gentrain::trainers {
 
 /// `workers` workers. The caller is worker 0 where it has nothing else to do (a lone process);
-/// otherwise it stays free to drive the exchange, and all workers are threads.
+/// otherwise it stays free to drive the exchange, and all workers are threads. Throws DeviceError
+/// naming how many were asked for if the host does not start them.
 class WorkerPool {
  public:
   WorkerPool(int workers, bool caller_works);
@@ -24,8 +25,6 @@ class WorkerPool {
 
   /// Starts `work(worker)` on every worker. With caller_works, worker 0 runs before this returns.
   void start(const std::function<void(int)>& work);
-  /// Whether all workers have ended (or failed).
-  [[nodiscard]] bool done() const { return running_.load(std::memory_order_acquire) == 0; }
   /// Whether a worker threw; the others stop at their next shard if they ask.
   [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_acquire); }
   /// Waits for the end and rethrows the first exception of a worker.
@@ -40,6 +39,7 @@ class WorkerPool {
 
  private:
   void thread_main(int worker);
+  void end_threads();
   void run_one(int worker);
   void wait_for_workers();
 

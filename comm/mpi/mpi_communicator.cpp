@@ -9,6 +9,7 @@
 #include <exception>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <thread>
 
 #include <fmt/format.h>
@@ -58,6 +59,9 @@ class Message {
     }
   }
   [[nodiscard]] bool empty() const { return lengths_.empty(); }
+  [[nodiscard]] std::size_t bytes() const {
+    return std::accumulate(lengths_.begin(), lengths_.end(), std::size_t{0});
+  }
   void clear() {
     addresses_.clear();
     lengths_.clear();
@@ -105,7 +109,7 @@ class Requests : public Transfer {
   ~Requests() override {
     for (std::size_t i = 0; !done_ && i < requests_.size(); ++i) {
       if (requests_[i] != MPI_REQUEST_NULL) {
-        if (i < receives_) {
+        if (i < received_bytes_.size()) {
           MPI_Cancel(&requests_[i]);
         }
         MPI_Request_free(&requests_[i]);
@@ -121,7 +125,7 @@ class Requests : public Transfer {
       // MPI writes here: the address came in as a Bytes.
       check(MPI_Irecv(const_cast<void*>(data), count, type, from, tag, comm, add()), "MPI_Irecv");
     });
-    receives_ = requests_.size();
+    received_bytes_.push_back(message.bytes());
   }
   void send(const Message& message, int to, int tag, MPI_Comm comm) {
     message.post([&](const void* data, int count, MPI_Datatype type) {
@@ -138,22 +142,37 @@ class Requests : public Transfer {
                                    statuses_.data());
       for (std::size_t i = 0; code == MPI_ERR_IN_STATUS && i < statuses_.size(); ++i) {
         if (statuses_[i].MPI_ERROR != MPI_ERR_PENDING) {
-          check(statuses_[i].MPI_ERROR, i < receives_ ? "a message came in" : "a message went out");
+          check(statuses_[i].MPI_ERROR,
+                i < received_bytes_.size() ? "a message came in" : "a message went out");
         }
       }
       check(code, "MPI_Testall");
-      done_ = flag != 0;
+      if (flag != 0) {
+        check_sizes();
+        done_ = true;
+      }
     }
     return done_;
   }
 
  private:
+  /// MPI takes a message that is too short for a whole one.
+  void check_sizes() const {
+    for (std::size_t i = 0; i < received_bytes_.size(); ++i) {
+      MPI_Count bytes = 0;
+      check(MPI_Get_elements_x(&statuses_[i], MPI_BYTE, &bytes), "MPI_Get_elements_x");
+      if (static_cast<std::size_t>(bytes) != received_bytes_[i]) {
+        throw CommError(fmt::format("a message came in: {} bytes where {} were needed", bytes,
+                                    received_bytes_[i]));
+      }
+    }
+  }
   MPI_Request* add() { return &requests_.emplace_back(MPI_REQUEST_NULL); }
 
   const Control& control_;
   std::vector<MPI_Request> requests_;
   std::vector<MPI_Status> statuses_;
-  std::size_t receives_ = 0;
+  std::vector<std::size_t> received_bytes_;  // of the first requests, which are the receives
   bool done_ = false;
 };
 
@@ -252,11 +271,7 @@ class MpiCommunicator : public Communicator {
 
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int size() const override { return size_; }
-  [[nodiscard]] std::string where() const override {
-    std::array<char, 256> host{};
-    gethostname(host.data(), host.size() - 1);
-    return fmt::format("{}:{}", host.data(), getpid());
-  }
+  [[nodiscard]] std::string where() const override { return host_and_process(); }
   [[nodiscard]] int ranks_on_host() const override { return ranks_on_host_; }
 
   std::unique_ptr<Transfer> all_to_all(std::span<const std::vector<ConstBytes>> send,
@@ -376,7 +391,6 @@ class MpiCommunicator : public Communicator {
   }
 
   [[noreturn]] void abort(int exit_code) noexcept override {
-    std::fflush(nullptr);
     try {
       std::thread([exit_code] {
         std::this_thread::sleep_for(std::chrono::seconds(1));
@@ -385,6 +399,7 @@ class MpiCommunicator : public Communicator {
     } catch (...) {
       _exit(exit_code);
     }
+    std::fflush(nullptr);  // may block
     if (std::this_thread::get_id() != control_.thread) {
       // The thread that calls MPI does it when it next looks; if it does not look, this one does.
       control_.abort_code.store(exit_code);

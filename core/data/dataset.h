@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,8 @@ class Dataset {
   /// Whether read() is a plain copy from memory: then it is not worth a prefetching thread.
   [[nodiscard]] virtual bool in_memory() const = 0;
   /// SHA-256 of the decoded content (sample shape, pixels, labels), lower-case hex. May take a
-  /// while.
-  [[nodiscard]] virtual std::string sha256() const = 0;
+  /// while; empty if `stop` was asked for meanwhile.
+  [[nodiscard]] virtual std::string sha256(const std::stop_token& stop = {}) const = 0;
   /// Where it comes from, for messages: "mnist in /data/mnist", "built-in digits".
   [[nodiscard]] virtual std::string description() const = 0;
 };
@@ -48,7 +49,6 @@ struct DataPair {
   std::shared_ptr<const Dataset> test;
   Normalization train_normalization;
   Normalization test_normalization;
-  std::string source;  // "mnist", "digits", "hdf5"
 };
 
 /// MNIST idx files (train-images-idx3-ubyte and its three siblings, plain or .gz) in a folder.
@@ -58,7 +58,7 @@ struct DataPair {
 /// http://yann.lecun.com/exdb/mnist
 DataPair load_mnist(const std::filesystem::path& folder);
 
-/// One idx pair of images and labels.
+/// One idx pair of images and labels. Throws IoError as load_mnist.
 std::shared_ptr<const Dataset> load_idx(const std::filesystem::path& images,
                                         const std::filesystem::path& labels);
 
@@ -67,15 +67,21 @@ std::shared_ptr<const Dataset> load_idx_images(const std::filesystem::path& imag
 
 /// The built-in 28x28 digits, drawn from (seed, index): strokes, affine and elastic distortions,
 /// noise. Counts default to those of MNIST. Sample i of the training set has nothing to do with
-/// sample i of the test set. Drawn by `threads` threads, the same bytes for any number.
+/// sample i of the test set. Drawn by `threads` threads, the same bytes for any number. Throws
+/// ShapeError if a count or `threads` is below 1.
 DataPair make_digits(std::uint64_t seed, std::int64_t train_count = 60000,
                      std::int64_t test_count = 10000, int threads = 1);
 
-/// HDF5 arrays: /x [n, h, w, c] or [n, h, w] u8 and /y [n] integers. Read from disk sample by
-/// sample. `test_file` may be empty: then `validation` must set a part aside. Throws IoError.
+/// HDF5 arrays: /x [n, h, w, c] or [n, h, w] u8 and /y [n] integers from 0 to 65535; the largest
+/// label of the training set says how many classes there are. Large files are read from disk sample
+/// by sample. `test_file` may be empty: then `validation` must set a part aside.
+///
+/// Throws IoError naming file and array: missing, of another type or rank, too large, empty, counts
+/// that differ, a label out of range, a test set that does not fit the training set.
 DataPair load_hdf5(const std::filesystem::path& train_file, const std::filesystem::path& test_file);
 
-/// A part of a data set: samples `indices` of `whole`, in that order.
+/// A part of a data set: samples `indices` of `whole`, in that order. Throws ShapeError for an
+/// index outside of it.
 std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> whole,
                                       std::vector<std::int64_t> indices);
 
@@ -84,11 +90,12 @@ struct Split {
   std::shared_ptr<const Dataset> train;
   std::shared_ptr<const Dataset> validation;
 };
-/// 0 < fraction < 1. Throws JobError if a part would be empty.
+/// Throws JobError unless 0 < fraction < 1, or if a part would be empty.
 Split split_validation(const std::shared_ptr<const Dataset>& whole, double fraction,
                        std::uint64_t seed);
 
 /// The order of an epoch: a permutation of [0, size) that is a pure function of (seed, epoch).
+/// Throws JobError unless 0 <= size < 2^32.
 std::vector<std::int64_t> sample_order(std::uint64_t seed, std::int64_t epoch, std::int64_t size);
 
 }  // namespace gentrain::data

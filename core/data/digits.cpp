@@ -2,11 +2,15 @@
 // drawn with a round pen of random width, greyed and strewn with noise. Every image is a pure
 // function of (seed, set, index); only additions, products, divisions and square roots are used, so
 // that every processor draws the same bytes.
+#include "core/data/digits.h"
+
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
+#include <future>
 #include <limits>
-#include <thread>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -217,33 +221,58 @@ std::int32_t draw(const RngKey& key, std::uint8_t* pixels) {
   return digit;
 }
 
-std::shared_ptr<const MemoryDataset> draw_all(const RngKey& key, std::int64_t count, int threads,
-                                              std::string description,
-                                              PixelStatistics* statistics) {
-  io::Bytes pixels = io::make_bytes(static_cast<std::size_t>(count) * kPixels);
-  std::vector<std::int32_t> labels(static_cast<std::size_t>(count));
-  const auto draw_part = [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = first; i < last; ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      labels[at] = draw(key.fold(static_cast<std::uint64_t>(i)), pixels.data.get() + at * kPixels);
-    }
-  };
-  std::vector<std::thread> helpers;
-  for (int t = 1; t < threads; ++t) {
-    helpers.emplace_back(draw_part, count * t / threads, count * (t + 1) / threads);
-  }
-  draw_part(0, count / threads);
-  for (std::thread& helper : helpers) {
-    helper.join();
-  }
-  if (statistics != nullptr) {
-    statistics->add({pixels.data.get(), pixels.size});
-  }
-  return std::make_shared<MemoryDataset>(std::move(pixels), Shape{kSide, kSide, 1},
-                                         std::move(labels), 10, std::move(description));
+std::shared_ptr<const MemoryDataset> dataset_of(DrawnDigits digits, const char* description) {
+  return std::make_shared<MemoryDataset>(std::move(digits.pixels), Shape{kSide, kSide, 1},
+                                         std::move(digits.labels), 10, description);
 }
 
 }  // namespace
+
+DrawnDigits::DrawnDigits(std::int64_t count) {
+  if (count < 1) {
+    throw ShapeError(fmt::format("digits: {} images, at least 1 is needed", count));
+  }
+  pixels = io::make_bytes(static_cast<std::size_t>(count) * kPixels);
+  labels.resize(static_cast<std::size_t>(count));
+}
+
+void draw_digits(std::uint64_t seed, DigitSet set, std::int64_t first, std::int64_t last,
+                 int threads, DrawnDigits& digits) {
+  const RngKey key = RngKey(seed).fold(kDigitStream).fold(static_cast<std::uint64_t>(set));
+  std::atomic<std::int64_t> next{first};
+  const auto draw_some = [&] {
+    constexpr std::int64_t kSome = 64;
+    for (std::int64_t i = next.fetch_add(kSome); i < last; i = next.fetch_add(kSome)) {
+      for (std::int64_t j = i; j < std::min(i + kSome, last); ++j) {
+        const auto at = static_cast<std::size_t>(j);
+        digits.labels[at] =
+            draw(key.fold(static_cast<std::uint64_t>(j)), digits.pixels.data.get() + at * kPixels);
+      }
+    }
+  };
+  std::vector<std::future<void>> helpers;
+  try {
+    for (int t = 1; t < threads; ++t) {
+      helpers.push_back(std::async(std::launch::async, draw_some));
+    }
+  } catch (const std::system_error&) {  // fewer do it too
+  }
+  draw_some();
+  for (std::future<void>& helper : helpers) {
+    helper.get();
+  }
+}
+
+DataPair digits_pair(DrawnDigits train, DrawnDigits test) {
+  PixelStatistics statistics;
+  statistics.add({train.pixels.data.get(), train.pixels.size});
+  DataPair pair;
+  pair.train = dataset_of(std::move(train), "built-in digits, training set");
+  pair.test = dataset_of(std::move(test), "built-in digits, test set");
+  pair.train_normalization = statistics.normalization();
+  pair.test_normalization = pair.train_normalization;
+  return pair;
+}
 
 DataPair make_digits(std::uint64_t seed, std::int64_t train_count, std::int64_t test_count,
                      int threads) {
@@ -252,16 +281,11 @@ DataPair make_digits(std::uint64_t seed, std::int64_t train_count, std::int64_t 
         fmt::format("digits: {} training and {} test images by {} threads: at least 1 of each",
                     train_count, test_count, threads));
   }
-  const RngKey key = RngKey(seed).fold(kDigitStream);
-  PixelStatistics statistics;
-  DataPair pair;
-  pair.train =
-      draw_all(key.fold(0), train_count, threads, "built-in digits, training set", &statistics);
-  pair.test = draw_all(key.fold(1), test_count, threads, "built-in digits, test set", nullptr);
-  pair.train_normalization = statistics.normalization();
-  pair.test_normalization = pair.train_normalization;
-  pair.source = "digits";
-  return pair;
+  DrawnDigits train(train_count);
+  DrawnDigits test(test_count);
+  draw_digits(seed, DigitSet::kTrain, 0, train_count, threads, train);
+  draw_digits(seed, DigitSet::kTest, 0, test_count, threads, test);
+  return digits_pair(std::move(train), std::move(test));
 }
 
 }  // namespace gentrain::data

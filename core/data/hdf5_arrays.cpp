@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <hdf5.h>
 
 #include "core/data/memory_dataset.h"
@@ -27,6 +27,7 @@ constexpr std::size_t kChunkCacheBytes = std::size_t{64} << 20;
 constexpr std::size_t kChunkCacheSlots = 12421;  // a prime, about 100 times the chunks that fit
 constexpr std::int64_t kBlockBytes = std::int64_t{4} << 20;
 constexpr int kMaxPixelRank = 4;
+constexpr std::int64_t kLargestLabel = 65535;  // a stray one must not become a huge last layer
 
 /// The array /x of a file, open for reading rows. All calls are made under Hdf5Lock.
 class PixelArray {
@@ -48,6 +49,7 @@ class PixelArray {
     }
     extents_[3] = 1;
     check_hdf5(H5Sget_simple_extent_dims(space_.get(), extents_.data(), nullptr), where_);
+    check_extents();
   }
 
   [[nodiscard]] std::int64_t rows() const { return static_cast<std::int64_t>(extents_[0]); }
@@ -69,6 +71,17 @@ class PixelArray {
   }
 
  private:
+  void check_extents() const {
+    hsize_t elements = 1;
+    for (const hsize_t extent : extents_) {
+      if (extent > 0 && elements > static_cast<hsize_t>(Shape::kMaxElements) / extent) {
+        throw IoError(fmt::format("{}: its extents {} are more than can be", where_,
+                                  fmt::join(extents_, " x ")));
+      }
+      elements *= std::max<hsize_t>(extent, 1);
+    }
+  }
+
   std::string where_;
   Hdf5Handle array_;
   Hdf5Handle space_;
@@ -90,7 +103,10 @@ void require_array(const Hdf5Handle& file, const fs::path& path, const char* nam
   }
 }
 
-std::vector<std::int32_t> read_labels(const Hdf5Handle& file, const std::string& where) {
+/// The labels of a file that holds `images` of them.
+std::vector<std::int32_t> read_labels(const Hdf5Handle& file, const std::string& name,
+                                      std::int64_t images) {
+  const std::string where = name + ": /y";
   const Hdf5Handle array(H5Dopen2(file.get(), "y", H5P_DEFAULT), H5Dclose, where);
   const Hdf5Handle space(H5Dget_space(array.get()), H5Sclose, where);
   const Hdf5Handle type(H5Dget_type(array.get()), H5Tclose, where);
@@ -101,13 +117,17 @@ std::vector<std::int32_t> read_labels(const Hdf5Handle& file, const std::string&
   if (rank != 1) {
     throw IoError(fmt::format("{}: it has {} extents, [n] is needed", where, rank));
   }
-  std::vector<std::int64_t> wide(
-      static_cast<std::size_t>(H5Sget_simple_extent_npoints(space.get())));
+  const std::int64_t labels = H5Sget_simple_extent_npoints(space.get());
+  if (labels != images) {  // before memory is taken
+    throw IoError(fmt::format("{}: /x holds {} images but /y {} labels", name, images, labels));
+  }
+  std::vector<std::int64_t> wide(static_cast<std::size_t>(labels));
   check_hdf5(H5Dread(array.get(), H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, wide.data()),
              where);
   for (std::size_t i = 0; i < wide.size(); ++i) {
-    if (wide[i] < 0 || wide[i] >= std::numeric_limits<std::int32_t>::max()) {
-      throw IoError(fmt::format("{}: label {} is {}, at least 0 was expected", where, i, wide[i]));
+    if (wide[i] < 0 || wide[i] > kLargestLabel) {
+      throw IoError(fmt::format("{}: label {} is {}, from 0 to {} were expected", where, i, wide[i],
+                                kLargestLabel));
     }
   }
   return {wide.begin(), wide.end()};
@@ -123,12 +143,8 @@ OpenFile open_file(const fs::path& path) {
   require_array(open.file, path, "x");
   require_array(open.file, path, "y");
   open.pixels = std::make_unique<PixelArray>(open.file, name + ": /x");
-  open.labels = read_labels(open.file, name + ": /y");
+  open.labels = read_labels(open.file, name, open.pixels->rows());
   const auto labels = static_cast<std::int64_t>(open.labels.size());
-  if (open.pixels->rows() != labels) {
-    throw IoError(
-        fmt::format("{}: /x holds {} images but /y {} labels", name, open.pixels->rows(), labels));
-  }
   if (labels == 0 || open.pixels->row_shape().elements() == 0) {
     throw IoError(fmt::format("{}: holds no samples: {} of {}", name, labels,
                               open.pixels->row_shape().str()));
@@ -231,7 +247,6 @@ DataPair load_hdf5_arrays(const std::filesystem::path& train_file,
   pair.train = make_dataset(std::move(train), classes, train_file, in_memory_bytes, &statistics);
   pair.train_normalization = statistics.normalization();
   pair.test_normalization = pair.train_normalization;
-  pair.source = "hdf5";
   return pair;
 }
 

@@ -34,6 +34,7 @@ constexpr std::string_view kAdvice =
 class Source {
  public:
   explicit Source(fs::path path) : path_(std::move(path)), file_(path_, O_RDONLY) {
+    file_.require_regular();
     left_ = file_.size();
     head_size_ = file_.read(head_.data(), head_.size());
     if (head_size_ == 2 && head_[0] == 0x1f && head_[1] == 0x8b) {
@@ -238,7 +239,6 @@ DataPair load_mnist(const std::filesystem::path& folder) {
   }
   pair.train_normalization = {0.13066, 0.30811};
   pair.test_normalization = {0.13251, 0.31048};
-  pair.source = "mnist";
   return pair;
 }
 

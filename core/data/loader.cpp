@@ -11,6 +11,7 @@
 #include <list>
 #include <mutex>
 #include <numeric>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -110,6 +111,7 @@ class MemoryLoader final : public Loader {
     reader_.read(request, batch, never_);
   }
   void announce(const std::vector<BatchRequest>& /*requests*/) override {}
+  void forget() override {}
   [[nodiscard]] double waited() const override { return 0; }
 
  private:
@@ -120,7 +122,14 @@ class MemoryLoader final : public Loader {
 class PrefetchingLoader final : public Loader {
  public:
   PrefetchingLoader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed, bool shuffle)
-      : reader_(std::move(dataset), seed, shuffle), thread_([this] { run(); }) {}
+      : reader_(std::move(dataset), seed, shuffle) {
+    try {
+      thread_ = std::thread([this] { run(); });
+    } catch (const std::system_error& error) {
+      throw DeviceError(fmt::format(
+          "1 thread was wanted to read ahead, but this host starts no more: {}", error.what()));
+    }
+  }
 
   ~PrefetchingLoader() override {
     {
@@ -150,21 +159,33 @@ class PrefetchingLoader final : public Loader {
     }
     std::swap(batch, entry.batch);
     const std::lock_guard lock(mutex_);
-    if (spare_.size() < kSpareBatches) {
-      spare_.push_back(std::move(entry.batch));
-    }
+    keep(entry.batch);
   }
 
   void announce(const std::vector<BatchRequest>& requests) override {
     {
       const std::lock_guard lock(mutex_);
       for (const BatchRequest& request : requests) {
-        if (find(request) == entries_.end()) {
+        if (request.first < request.last && find(request) == entries_.end()) {
           entries_.emplace_back().request = request;
         }
       }
     }
     changed_.notify_all();
+  }
+
+  void forget() override {
+    std::unique_lock lock(mutex_);
+    entries_.remove_if([](const Entry& entry) { return entry.state == State::kAnnounced; });
+    changed_.wait(lock, [this] {
+      return std::none_of(entries_.begin(), entries_.end(),
+                          [](const Entry& entry) { return entry.state == State::kReading; });
+    });
+    for (Entry& entry : entries_) {
+      keep(entry.batch);
+    }
+    entries_.clear();
+    ready_bytes_ = 0;
   }
 
   [[nodiscard]] double waited() const override {
@@ -188,6 +209,12 @@ class PrefetchingLoader final : public Loader {
       return entry.request.epoch == request.epoch && entry.request.first == request.first &&
              entry.request.last == request.last;
     });
+  }
+
+  void keep(ShardBatch& batch) {
+    if (spare_.size() < kSpareBatches) {
+      spare_.push_back(std::move(batch));
+    }
   }
 
   // The finished entry of a request, or nothing if the asking thread has to read for itself: the

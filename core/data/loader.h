@@ -31,11 +31,15 @@ class Loader {
   virtual void load(const BatchRequest& request, ShardBatch& batch) = 0;
   /// Says what will be asked for next, in this order; it may be read ahead.
   virtual void announce(const std::vector<BatchRequest>& requests) = 0;
+  /// What was announced and not asked for will not be: it is dropped. Waits for the batch that is
+  /// being read; while nobody loads.
+  virtual void forget() = 0;
   /// Seconds that load() waited for data, over all threads.
   [[nodiscard]] virtual double waited() const = 0;
 };
 
-/// `shuffle` false takes samples in stored order (evaluation).
+/// `shuffle` false takes samples in stored order (evaluation). Throws DeviceError if the reading
+/// thread of a data set on disk cannot be started.
 std::unique_ptr<Loader> make_loader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed,
                                     bool shuffle);
 

@@ -15,7 +15,8 @@
 namespace gentrain::data {
 namespace {
 
-std::string content_hash(const Dataset& dataset) {
+/// Empty if it was stopped.
+std::string content_hash(const Dataset& dataset, const std::stop_token& stop) {
   constexpr std::int64_t kBlockBytes = 1 << 18;
   const Shape shape = dataset.sample_shape();
   const std::int64_t size = dataset.size();
@@ -26,6 +27,9 @@ std::string content_hash(const Dataset& dataset) {
   hash.update(head.data(), head.size());
   std::vector<std::uint8_t> block(static_cast<std::size_t>(per_block * sample_bytes));
   for (std::int64_t first = 0; first < size; first += per_block) {
+    if (stop.stop_requested()) {
+      return {};
+    }
     const std::int64_t count = std::min(per_block, size - first);
     for (std::int64_t i = 0; i < count; ++i) {
       dataset.read(first + i, block.data() + i * sample_bytes);
@@ -42,8 +46,11 @@ std::string content_hash(const Dataset& dataset) {
 
 }  // namespace
 
-std::string HashedDataset::sha256() const {
-  std::call_once(once_, [this] { hash_ = content_hash(*this); });
+std::string HashedDataset::sha256(const std::stop_token& stop) const {
+  const std::lock_guard lock(mutex_);
+  if (hash_.empty()) {
+    hash_ = content_hash(*this, stop);
+  }
   return hash_;
 }
 

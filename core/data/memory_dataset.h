@@ -15,10 +15,10 @@ namespace gentrain::data {
 /// A data set that computes its hash once, when it is first asked for.
 class HashedDataset : public Dataset {
  public:
-  [[nodiscard]] std::string sha256() const final;
+  [[nodiscard]] std::string sha256(const std::stop_token& stop) const final;
 
  private:
-  mutable std::once_flag once_;
+  mutable std::mutex mutex_;
   mutable std::string hash_;
 };
 

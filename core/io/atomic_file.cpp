@@ -37,33 +37,23 @@ void sync_and_rename(const std::filesystem::path& temporary, const std::filesyst
   PosixFile(folder_of(path), O_RDONLY | O_DIRECTORY).sync();
 }
 
-// Runs a step; if it fails, the temporary file goes and the error says what it was for.
-template <class Step>
-void guarded(const std::filesystem::path& temporary, const std::filesystem::path& path,
-             const Step& step) {
-  try {
-    step();
-  } catch (const IoError& error) {
-    ::unlink(temporary.c_str());
-    throw IoError(fmt::format("cannot write {}: {}", path.string(), error.what()));
-  }
-}
-
 }  // namespace
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
   const std::filesystem::path temporary = temporary_name(path);
-  guarded(temporary, path, [&] {
+  try {
     {
       PosixFile file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
       file.write(content.data(), content.size());
     }
     sync_and_rename(temporary, path);
-  });
-}
-
-void commit_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
-  guarded(temporary, path, [&] { sync_and_rename(temporary, path); });
+  } catch (const IoError& error) {
+    ::unlink(temporary.c_str());
+    throw IoError(fmt::format("cannot write {}: {}", path.string(), error.what()));
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
 }
 
 }  // namespace gentrain::io

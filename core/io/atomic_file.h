@@ -7,11 +7,9 @@
 
 namespace gentrain::io {
 
-/// Throws IoError naming path, step and reason; then whatever stood under the name is untouched.
+/// Throws IoError naming path, step and reason; then what stood under the name is untouched, unless
+/// the last step failed, the fsync of the folder: then the new content is there, but may be lost in
+/// a crash of the machine. No temporary file stays.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
-
-/// The last steps for a file that was written under `temporary`: fsync, rename to `path`, fsync of
-/// the folder. Throws IoError.
-void commit_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
 
 }  // namespace gentrain::io

@@ -159,7 +159,9 @@ Bytes build_image(const ModelFile& model) {
   check_hdf5(H5Pset_userblock(creation.get(), kUserBlock), "user block");
   const Hdf5Handle file(H5Fcreate("model", H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose,
                         "create");
-  write_text(file, "header", model.header.dump());
+  // Text of a job, such as a path, need not be UTF-8.
+  write_text(file, "header",
+             model.header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   nlohmann::json order = nlohmann::json::array();
   {
     const Hdf5Handle weights(

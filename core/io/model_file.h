@@ -31,8 +31,8 @@ struct ModelFile {
   std::vector<NamedArray> arrays;  // in order of registration
 };
 
-/// Throws IoError naming the file and the failed step; whatever stood under the name is untouched
-/// then.
+/// Throws IoError naming the file and the failed step; what stood under the name is untouched then,
+/// as write_file_atomically() says. Bytes of the header's texts that are not UTF-8 become U+FFFD.
 void write_model(const std::filesystem::path& path, const ModelFile& model);
 
 /// Throws IoError: missing, no gentrain model, truncated, damaged (hash differs), a newer format.

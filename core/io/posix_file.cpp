@@ -44,6 +44,16 @@ std::size_t PosixFile::size() const {
   return static_cast<std::size_t>(status.st_size);
 }
 
+void PosixFile::require_regular() const {
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) {
+    fail("fstat");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw IoError(path_.string() + ": is no regular file: pipes and devices are not read");
+  }
+}
+
 std::size_t PosixFile::read(void* data, std::size_t size) {
   std::size_t done = 0;
   while (done < size) {
@@ -97,6 +107,7 @@ Bytes make_bytes(std::size_t size) {
 
 Bytes read_file(const std::filesystem::path& path) {
   PosixFile file(path, O_RDONLY);
+  file.require_regular();
   Bytes bytes = make_bytes(file.size());
   bytes.size = file.read(bytes.data.get(), bytes.size);
   return bytes;

@@ -11,14 +11,16 @@ namespace gentrain::io {
 /// A file descriptor that closes itself.
 class PosixFile {
  public:
-  /// `flags` and `mode` as open(2) takes them. Throws IoError.
+  /// `flags` and `mode` as open(2) takes them. Throws IoError naming path and reason.
   explicit PosixFile(std::filesystem::path path, int flags, unsigned mode = 0);
   ~PosixFile();
   PosixFile(const PosixFile&) = delete;
   PosixFile& operator=(const PosixFile&) = delete;
 
-  /// Bytes in the file now.
+  /// Bytes in the file now. Like all that follow, throws IoError naming path, step and reason.
   [[nodiscard]] std::size_t size() const;
+  /// Throws IoError unless it is a regular file: a pipe has no size.
+  void require_regular() const;
   /// Reads up to `size` bytes from where the last call ended; fewer only at the end of the file.
   std::size_t read(void* data, std::size_t size);
   /// Writes all of it.
@@ -39,9 +41,10 @@ struct Bytes {
   std::size_t size = 0;
 };
 
+/// `size` bytes; 0 is fine. Throws std::bad_alloc.
 Bytes make_bytes(std::size_t size);
 
-/// A whole file. Throws IoError.
+/// A whole regular file. Throws IoError.
 Bytes read_file(const std::filesystem::path& path);
 
 }  // namespace gentrain::io

@@ -8,7 +8,7 @@
 
 namespace gentrain::io {
 
-/// A hash under way.
+/// A hash under way. Everything throws DeviceError if OpenSSL fails.
 class Sha256 {
  public:
   Sha256();
@@ -19,7 +19,7 @@ class Sha256 {
   void update(const void* data, std::size_t size) {
     update({static_cast<const std::byte*>(data), size});
   }
-  /// Lower-case hex; the object is used up.
+  /// 64 digits of lower-case hex; the object is used up: nothing may be called after it.
   std::string finish();
 
  private:
@@ -27,7 +27,7 @@ class Sha256 {
   std::unique_ptr<State> state_;
 };
 
-/// Of one piece of memory.
+/// Of one piece of memory, as Sha256::finish(). Throws DeviceError if OpenSSL fails.
 std::string sha256(std::span<const std::byte> bytes);
 
 }  // namespace gentrain::io

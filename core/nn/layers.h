@@ -11,6 +11,7 @@
 
 namespace gentrain::nn {
 
+/// Extents are at least 1.
 struct Conv2dOptions {
   std::int64_t in = 0;
   std::int64_t out = 0;
@@ -25,10 +26,13 @@ struct Conv2dOptions {
 /// A convolution with parameters NAME/weight [out, kernel_h, kernel_w, in] and NAME/bias [out].
 class Conv2d {
  public:
+  /// `parameters` must outlive the layer and be allocated before forward(). Throws as
+  /// ParameterSet::add, and ShapeError if an extent is negative.
   Conv2d(ParameterSet& parameters, const std::string& name, const Conv2dOptions& options);
   /// x [n, h, w, in], result as ops::conv2d. Throws ShapeError with the layer's name.
   Tensor forward(Context& context, const Tensor& x, Activation activation) const;
-  /// The same followed by 2x2 max pooling, the activation last, as ops::conv2d_max_pool.
+  /// The same followed by 2x2 max pooling, the activation last, as ops::conv2d_max_pool. Throws
+  /// ShapeError with the layer's name.
   Tensor forward_max_pool(Context& context, const Tensor& x, Activation activation) const;
 
  private:
@@ -45,9 +49,11 @@ class Conv2d {
 /// initializer says: with kUniformFanIn the bias too, otherwise it starts at zero.
 class Linear {
  public:
+  /// in, out >= 1. `parameters` must outlive the layer and be allocated before forward(). Throws as
+  /// ParameterSet::add, and ShapeError if an extent is negative.
   Linear(ParameterSet& parameters, const std::string& name, std::int64_t in, std::int64_t out,
          bool bias, Initializer initializer);
-  /// x [n, in], result [n, out].
+  /// x [n, in], result [n, out]. Throws ShapeError with the layer's name.
   Tensor forward(Context& context, const Tensor& x, Activation activation) const;
 
  private:

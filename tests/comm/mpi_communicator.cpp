@@ -198,6 +198,15 @@ TEST(Mpi, UnequalSizesAreAnError) {
     EXPECT_NE(error.find("a message came in: MPI_ERR_TRUNCATE"), std::string::npos) << error;
   }
   ranks.barrier();
+  if (ranks.rank() == 0) {
+    send[1] = {{values, sizeof(int)}};
+    finish(*ranks.all_to_all(send, receive, 5));
+  } else if (ranks.rank() == 1) {
+    receive[0] = {{values, sizeof(int)}, {values + 1, sizeof(int)}};
+    EXPECT_EQ(test::message_of<CommError>([&] { finish(*ranks.all_to_all(send, receive, 5)); }),
+              "a message came in: 4 bytes where 8 were needed");
+  }
+  ranks.barrier();
 }
 
 TEST(Mpi, TransfersMayBeGivenUp) {

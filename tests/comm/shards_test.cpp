@@ -3,6 +3,7 @@
 #include "comm/shards.h"
 
 #include <algorithm>
+#include <chrono>
 #include <random>
 #include <utility>
 #include <vector>
@@ -139,6 +140,17 @@ TEST(Shards, RanksAddWhatTheTreeAdds) {
     }
   }
   EXPECT_EQ(pairs, 2080);
+}
+
+// Every rank plans the adds of all: the time must not grow with the square of their number.
+TEST(Shards, ManyRanksArePlannedQuickly) {
+  constexpr int kRanks = 1 << 16;
+  const auto start = std::chrono::steady_clock::now();
+  const GradientTree tree(kRanks, kRanks, 77);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
+  EXPECT_EQ(tree.partials(), kRanks);
+  EXPECT_EQ(tree.adds().size(), kRanks - 1U);
+  EXPECT_EQ(tree.next(tree.leaf(77)), GradientTree::Next::kPartial);
 }
 
 TEST(Shards, AnotherOrderIsAnotherSum) {

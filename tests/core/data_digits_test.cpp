@@ -6,8 +6,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/data/dataset.h"
+#include "core/data/digits.h"
 #include "kernels/error.h"
+#include "tests/support/few_threads.h"
 
 namespace gentrain::data {
 namespace {
@@ -39,9 +40,32 @@ TEST(Digits, AnImageDependsOnSeedSetAndIndexAlone) {
   EXPECT_NE(make_digits(2, 10, 10).train->sha256(), few.train->sha256());
 }
 
+TEST(Digits, PartsMakeTheWhole) {
+  const DataPair whole = make_digits(3, 200, 90);
+  DrawnDigits train(200);
+  DrawnDigits test(90);
+  draw_digits(3, DigitSet::kTrain, 131, 200, 2, train);
+  draw_digits(3, DigitSet::kTrain, 0, 131, 1, train);
+  draw_digits(3, DigitSet::kTest, 0, 0, 3, test);
+  draw_digits(3, DigitSet::kTest, 0, 90, 3, test);
+  const DataPair parts = digits_pair(std::move(train), std::move(test));
+  EXPECT_EQ(parts.train->sha256(), whole.train->sha256());
+  EXPECT_EQ(parts.test->sha256(), whole.test->sha256());
+  EXPECT_EQ(parts.train_normalization.mean, whole.train_normalization.mean);
+  EXPECT_EQ(parts.train_normalization.stddev, whole.train_normalization.stddev);
+}
+
+TEST(Digits, FewerThreadsThanAskedForDrawTheSame) {
+  if (!test::kCanLimitThreads) {
+    GTEST_SKIP() << "not under a sanitizer";
+  }
+  const DataPair one = make_digits(1, 301, 50, 1);
+  const test::FewThreads some(true);
+  EXPECT_EQ(make_digits(1, 301, 50, 8).train->sha256(), one.train->sha256());
+}
+
 TEST(Digits, AreWhatTheySay) {
   const DataPair pair = make_digits(1, 20, 10);
-  EXPECT_EQ(pair.source, "digits");
   EXPECT_EQ(pair.train->size(), 20);
   EXPECT_EQ(pair.test->size(), 10);
   EXPECT_EQ(pair.train->sample_shape(), Shape({28, 28, 1}));

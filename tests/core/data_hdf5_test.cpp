@@ -82,7 +82,6 @@ TEST_F(Hdf5, ReadsImagesAndLabels) {
   create(train_, {5, 2, 3}, {5});
   create(test_, {2, 2, 3, 1}, {2});
   const DataPair pair = load_hdf5(train_, test_);
-  EXPECT_EQ(pair.source, "hdf5");
   EXPECT_EQ(pair.train->size(), 5);
   EXPECT_EQ(pair.train->sample_shape(), Shape({2, 3, 1}));
   EXPECT_EQ(pair.train->classes(), 5);
@@ -176,9 +175,27 @@ TEST_F(Hdf5, CountsDiffer) {
   expect_error("/x holds 5 images but /y 4 labels");
 }
 
-TEST_F(Hdf5, NegativeLabel) {
+TEST_F(Hdf5, LabelOutOfRange) {
   create(train_, {3, 2, 2}, {3}, -1);
-  expect_error("/y: label 0 is -1, at least 0 was expected");
+  expect_error("/y: label 0 is -1, from 0 to 65535 were expected");
+  create(train_, {3, 2, 2}, {3}, 65534);
+  expect_error("/y: label 2 is 65536, from 0 to 65535 were expected");
+}
+
+TEST_F(Hdf5, ExtentsWhoseProductOverflows) {
+  create(train_, [](hid_t file) {
+    // Chunks that were never written take no room.
+    const std::array<hsize_t, 3> extents{4, hsize_t{1} << 31, hsize_t{1} << 31};
+    const std::array<hsize_t, 3> chunk{1, 1024, 1024};
+    const hid_t space = H5Screate_simple(3, extents.data(), nullptr);
+    const hid_t options = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_chunk(options, 3, chunk.data());
+    H5Dclose(H5Dcreate2(file, "x", H5T_STD_U8LE, space, H5P_DEFAULT, options, H5P_DEFAULT));
+    H5Pclose(options);
+    H5Sclose(space);
+    write_array(file, "y", H5T_STD_I64LE, {4});
+  });
+  expect_error("/x: its extents 4 x 2147483648 x 2147483648 x 1 are more than can be");
 }
 
 TEST_F(Hdf5, NoSamples) {

@@ -10,6 +10,7 @@
 
 #include "core/data/loader.h"
 #include "kernels/error.h"
+#include "tests/support/few_threads.h"
 
 namespace gentrain::data {
 namespace {
@@ -36,7 +37,7 @@ class Fake final : public Dataset {
     return static_cast<std::int32_t>(index % 7);
   }
   [[nodiscard]] bool in_memory() const override { return in_memory_; }
-  [[nodiscard]] std::string sha256() const override { return {}; }
+  [[nodiscard]] std::string sha256(const std::stop_token&) const override { return {}; }
   [[nodiscard]] std::string description() const override { return "fake"; }
 
   std::function<void(std::int64_t)> hook = [](std::int64_t) {};
@@ -186,6 +187,52 @@ TEST(PrefetchingLoader, ReadsAheadABoundedAmount) {
   loader->load(requests[0], batch);
   EXPECT_EQ(batch.pixels[0], 0);
   EXPECT_TRUE(comes_true([&] { return fake->reads >= 18; }));
+}
+
+TEST(PrefetchingLoader, ForgetsWhatWasAnnounced) {
+  const std::int64_t bytes = 4 << 20;
+  const auto fake = std::make_shared<Fake>(100, bytes, false);
+  const auto loader = make_loader(fake, 3, false);
+  std::vector<BatchRequest> requests;
+  for (std::int64_t i = 0; i < 100; ++i) {
+    requests.push_back({0, i, i + 1});
+  }
+  loader->announce(requests);
+  EXPECT_TRUE(comes_true([&] { return fake->reads >= 16; }));
+  loader->forget();
+  const int before = fake->reads;
+  // There is room again, and nothing stands before what is announced now.
+  std::atomic<bool> other{false};
+  fake->hook = [&](std::int64_t index) { other = other || index != 95; };
+  loader->announce({requests[95]});
+  EXPECT_TRUE(comes_true([&] { return fake->reads > before; }));
+  EXPECT_EQ(fake->reads, before + 1);
+  EXPECT_FALSE(other);
+  // What was forgotten is read again.
+  ShardBatch batch;
+  loader->load(requests[0], batch);
+  EXPECT_EQ(fake->reads, before + 2);
+  loader->forget();
+}
+
+TEST(PrefetchingLoader, ForgetWaitsForTheBatchThatIsRead) {
+  const auto fake = std::make_shared<Fake>(100, 1, false);
+  fake->hook = [](std::int64_t) { std::this_thread::sleep_for(1ms); };
+  const auto loader = make_loader(fake, 3, true);
+  loader->announce({{0, 0, 50}, {0, 50, 100}});
+  EXPECT_TRUE(comes_true([&] { return fake->reads > 0; }));
+  loader->forget();
+  EXPECT_EQ(fake->reads, 50);
+}
+
+TEST(PrefetchingLoader, NamesAThreadThatCannotBeStarted) {
+  if (!test::kCanLimitThreads) {
+    GTEST_SKIP() << "not under a sanitizer";
+  }
+  const auto fake = std::make_shared<Fake>(100, 1, false);
+  const test::FewThreads none(false);
+  EXPECT_THAT([&] { make_loader(fake, 3, true); },
+              ThrowsMessage<DeviceError>(HasSubstr("1 thread was wanted to read ahead")));
 }
 
 TEST(PrefetchingLoader, ErrorsReachTheOneWhoAsks) {

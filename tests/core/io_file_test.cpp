@@ -69,19 +69,6 @@ TEST_F(AtomicFile, WritesAndReplaces) {
   EXPECT_EQ(files(), 1);
 }
 
-TEST_F(AtomicFile, CommitsATemporaryFile) {
-  std::ofstream(folder_ / "temporary") << "text";
-  commit_file(folder_ / "temporary", folder_ / "file");
-  EXPECT_EQ(content(folder_ / "file"), "text");
-  EXPECT_EQ(files(), 1);
-}
-
-TEST_F(AtomicFile, CommitOfNothingNamesTheTemporaryFile) {
-  EXPECT_THAT([&] { commit_file(folder_ / "temporary", folder_ / "file"); },
-              ThrowsMessage<IoError>(AllOf(HasSubstr("cannot write " + (folder_ / "file").string()),
-                                           HasSubstr("temporary: open failed: No such file"))));
-}
-
 TEST_F(AtomicFile, AFileInTheFoldersPlace) {
   std::ofstream(folder_ / "runs") << "text";
   const fs::path path = folder_ / "runs" / "file";

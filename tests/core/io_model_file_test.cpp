@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/io/model_file.h"
@@ -62,6 +63,19 @@ class ModelFileTest : public testing::Test {
   fs::path folder_;
   fs::path path_;
 };
+
+TEST_F(ModelFileTest, TextThatIsNotUtf8CostsNoModel) {
+  ModelFile model = example();
+  model.header["folder"] = "/data/caf\xe9";
+  write_model(path_, model);
+  EXPECT_EQ(read_model(path_).header["folder"], "/data/caf\xef\xbf\xbd");
+}
+
+TEST_F(ModelFileTest, PipesAreRefused) {
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  const std::fstream pipe(path_, std::ios::in | std::ios::out | std::ios::binary);
+  expect_broken("is no regular file");
+}
 
 TEST_F(ModelFileTest, WhatGoesInComesOut) {
   const ModelFile model = example();

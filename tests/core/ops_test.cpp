@@ -157,6 +157,15 @@ TEST_F(Ops, Conv2dMaxPoolRefusesAResultBelowOneWindow) {
         ops::conv2d_max_pool(context_, random({1, 3, 4, 1}), random({2, 3, 3, 1}), {});
       }),
       "conv2d_max_pool: a 2x2 window does not fit into the convolution's result [1, 1, 2, 2]");
+  // The CPU, which does not fuse this, says the same.
+  const test::Workbench cpu(test::cpu_device());
+  Context context{cpu.device(), cpu.queue(), nullptr, false, {}};
+  EXPECT_EQ(
+      message_of<ShapeError>([&] {
+        ops::conv2d_max_pool(context, cpu.full({1, 4, 3, 1}, 0, DType::kF32),
+                             cpu.full({2, 3, 3, 1}, 0, DType::kF32), {});
+      }),
+      "conv2d_max_pool: a 2x2 window does not fit into the convolution's result [1, 2, 1, 2]");
 }
 
 // Pooling

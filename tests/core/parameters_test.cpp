@@ -194,6 +194,30 @@ TEST_F(Parameters, InitialValuesArePureFunctionsOfKeyAndIndex) {
   EXPECT_NE(values(1, "a", 50).first, values(1, "a", 50).second);
 }
 
+TEST_F(Parameters, RefusesAnArenaThatIsTooLarge) {
+  ParameterSet set;
+  set.add("half", {1 << 29, 1 << 29}, {}, 1, 1);
+  set.add("other half", {1 << 29, 1 << 29}, {}, 1, 1);
+  EXPECT_EQ(message_of<ShapeError>([&] { set.add("b", {3}, {}, 1, 1); }),
+            "parameter b: 3 elements behind 576460752303423488 others are too many: at most "
+            "576460752303423488");
+}
+
+TEST_F(Parameters, ParametersHaveVersionsOfTheirOwn) {
+  ParameterSet set;
+  set.add("a", {3}, {}, 1, 1);
+  set.add("b", {3}, {}, 1, 1);
+  set.allocate(bench_.device(), bench_.queue());
+  const std::uint64_t before = set[0].weights().version;
+  EXPECT_EQ(set[1].weights().version, before);
+  set.mark_changed({false, true});
+  EXPECT_EQ(set[0].weights().version, before);
+  EXPECT_GT(set[1].weights().version, before);
+  EXPECT_EQ(set.arena().weights().version, set[1].weights().version);
+  set.mark_changed();
+  EXPECT_GT(set[0].weights().version, before);
+}
+
 TEST_F(Parameters, InitialisationChangesTheVersion) {
   ParameterSet set;
   set.add("a", {3}, {}, 1, 1);

@@ -177,6 +177,16 @@ TEST_P(Refusals, ConvolutionGradients) {
               HasSubstr("dbias has shape [5]: [4] needed"));
 }
 
+TEST_P(Refusals, FusedPoolingThatWouldLeaveNoWindow) {
+  // A result of one row.
+  const ConvGeometry g{.n = 2, .h = 5, .w = 12, .c = 6, .oc = 12, .kh = 5, .kw = 5};
+  EXPECT_FALSE(device().conv().fuses_max_pool(g));
+  EXPECT_THROW(device().conv().pool_forward(
+                   queue(), g, f32(g.x_shape()).cview(), f32(g.w_shape()).weights(), {},
+                   Activation::kNone, {f32(g.pooled_shape()).view(), u8(g.pooled_shape()).view()}),
+               ShapeError);
+}
+
 TEST_P(Refusals, FusedPooling) {
   // The CPU fuses the convolutions of LeNet.
   const ConvGeometry g{.n = 2, .h = 12, .w = 12, .c = 6, .oc = 12, .kh = 5, .kw = 5};

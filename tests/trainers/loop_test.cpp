@@ -64,8 +64,10 @@ class Announced final : public data::Loader {
   void announce(const std::vector<data::BatchRequest>& announced) override {
     requests.push_back(announced);
   }
+  void forget() override { ++forgotten; }
   [[nodiscard]] double waited() const override { return 0; }
   std::vector<std::vector<data::BatchRequest>> requests;
+  int forgotten = 0;
 };
 
 struct Visit {
@@ -150,6 +152,14 @@ TEST_F(LoopTest, AnObserverEndsAStageAndTheNextOneRuns) {
   EXPECT_FALSE(notes_.reports[1].ends_stage);
   EXPECT_EQ(notes_.reports[2].stage_index, 1);
   EXPECT_EQ(notes_.reports[2].epoch, 1);
+}
+
+TEST_F(LoopTest, WhatWasAnnouncedForAStageEndsWithIt) {
+  Announced loader;
+  notes_.stop_after = 1;
+  run({stage("one", {.epochs = 3, .steps = {}}), stage("two", {.epochs = {}, .steps = 2})},
+      &loader);
+  EXPECT_EQ(loader.forgotten, 2);
 }
 
 TEST_F(LoopTest, EveryShardOfEveryPassHasAKeyOfItsOwnWhateverTheWorkers) {

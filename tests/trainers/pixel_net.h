@@ -28,7 +28,7 @@ class CountedPixels final : public data::Dataset {
     return static_cast<std::int32_t>(index % 3);
   }
   [[nodiscard]] bool in_memory() const override { return true; }
-  [[nodiscard]] std::string sha256() const override { return ""; }
+  [[nodiscard]] std::string sha256(const std::stop_token&) const override { return ""; }
   [[nodiscard]] std::string description() const override { return "counted"; }
 
   /// Reads of each sample since the last call.

@@ -160,6 +160,7 @@ class StaleLoader final : public data::Loader {
   void announce(const std::vector<data::BatchRequest>& requests) override {
     inner_.announce(requests);
   }
+  void forget() override { inner_.forget(); }
   [[nodiscard]] double waited() const override { return inner_.waited(); }
 
  private:

@@ -10,6 +10,7 @@
 
 #include "kernels/error.h"
 #include "tests/support/compare.h"
+#include "tests/support/few_threads.h"
 
 namespace gentrain::trainers {
 namespace {
@@ -36,7 +37,6 @@ TEST_P(WorkerPoolTest, DoesAllWorkRoundAfterRound) {
         done[static_cast<std::size_t>(i)].fetch_add(1);
       }
     });
-    EXPECT_TRUE(pool.done());
     for (const auto& count : done) {
       ASSERT_EQ(count.load(), 1);
     }
@@ -97,8 +97,17 @@ TEST_P(WorkerPoolTest, CancelWaitsForWorkersThatStopAtTheirNextItem) {
   };
   pool.start(work);
   pool.cancel();
-  EXPECT_TRUE(pool.done());
   EXPECT_EQ(inside.load(), 0);
+}
+
+TEST(WorkerPool, NamesThreadsThatCannotBeStarted) {
+  if (!test::kCanLimitThreads) {
+    GTEST_SKIP() << "not under a sanitizer";
+  }
+  const test::FewThreads some(true);
+  const std::string message = message_of<DeviceError>([] { const WorkerPool pool(8, false); });
+  EXPECT_EQ(message.find("8 workers were asked for, but after "), 0U) << message;
+  EXPECT_EQ(message.find("after 0 threads"), std::string::npos) << message;
 }
 
 INSTANTIATE_TEST_SUITE_P(Counts, WorkerPoolTest,
