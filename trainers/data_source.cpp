@@ -90,7 +90,7 @@ LoadedData load_source(const DataOptions& options, int threads, comm::Communicat
                       communicator.all_gather_text(folder.empty() ? "" : "mnist")[0] == "mnist";
   if (!wanted) {
     return {digits(options, threads, communicator),
-            fmt::format("data: MNIST was not found in {}; taking the built-in digits",
+            fmt::format("MNIST was not found in {}: taking the built-in digits",
                         joined(folders))};
   }
   if (folder.empty()) {
@@ -99,7 +99,7 @@ LoadedData load_source(const DataOptions& options, int threads, comm::Communicat
         "idx files into one of them, set GENTRAIN_DATA or data.folder, or take data.source: digits",
         joined(folders)));
   }
-  return {data::load_mnist(folder), fmt::format("data: MNIST in {}", folder.string())};
+  return {data::load_mnist(folder), ""};
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ std::vector<std::filesystem::path> mnist_folders(const DataOptions& options);
 
 struct LoadedData {
   data::DataPair pair;
-  std::string note;  // a line for the log where the job left the choice open ("auto"), else empty
+  std::string note;  // where "auto" fell back to the digits: a line that says so, else empty
 };
 
 /// Training and test set of a job; with data.validation the part set aside stands in `test`. Where

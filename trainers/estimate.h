@@ -29,7 +29,7 @@ struct Estimate {
   std::vector<LayerInfo> layers;  // empty: the images' shape is not known, nor anything below
   std::int64_t parameters = 0;
   std::string data;       // where it comes from
-  std::string data_note;  // where the job left the choice open, which was made
+  std::string data_note;  // as LoadedData::note
   std::string missing;    // what is missing, empty if nothing is
   int threads = 1;
   std::int64_t shards = 0;  // of the rank

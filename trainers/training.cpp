@@ -38,8 +38,9 @@ void announce_run(ClassifierRun& run, const RunSetting& setting) {
                run.communicator().size() == 1 ? "" : "s", run.workers(),
                run.workers() == 1 ? "" : "s", run.device().identity().name);
   spdlog::info("contract: {}", run.contract());
+  spdlog::info("data: {}", run.data().train->description());
   if (!run.data_note().empty()) {
-    spdlog::info("{}", run.data_note());
+    spdlog::warn("{}", run.data_note());
   }
   spdlog::info("{} training and {} test images, {} parameters",
                with_commas(run.data().train->size()), with_commas(run.data().test->size()),

@@ -11,7 +11,7 @@ namespace gentrain::data {
 
 enum class DigitSet : std::uint8_t { kTrain = 0, kTest = 1 };
 
-/// Room for the images and labels of a set, `count` >= 0.
+/// Room for the images and labels of a set. Throws ShapeError for a count below 1.
 struct DrawnDigits {
   explicit DrawnDigits(std::int64_t count);
   io::Bytes pixels;  // [count, 28, 28, 1]

@@ -429,7 +429,7 @@ TEST_P(ConvPool, TakesOnlyWhatFits) {
   s.h = s.w = 280;  // a block of images does not fit the scratch
   EXPECT_FALSE(table_.takes(s));
   s = good;
-  s.h = s.w = std::int64_t{1} << 40;  // the product of the extents is 0 modulo 2^64
+  s.h = std::int64_t{1} << 60;  // the bytes of a block of images are 0 modulo 2^64
   EXPECT_FALSE(table_.takes(s));
 }
 

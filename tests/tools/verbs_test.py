@@ -160,7 +160,7 @@ class Check(VerbTest):
     def test_what_auto_took(self):
         data = "data={source: auto, folder: nowhere, train_count: 1024, test_count: 64}"
         self.assertRegex(self.gentrain("check", "job.yaml", "--set", data),
-                         r"\ndata +built-in digits.*\n +data: MNIST was not found in nowhere; taking the "
+                         r"\ndata +built-in digits.*\n +MNIST was not found in nowhere: taking the "
                          r"built-in digits\nsteps ")
 
     def test_a_skipped_stage_changes_no_hash(self):

@@ -107,12 +107,12 @@ TEST_F(DataSourceTest, AutoTakesMnistOrSaysThatItDidNot) {
   options.source = DataOptions::Source::kAuto;
   LoadedData loaded = load(options);
   EXPECT_THAT(loaded.pair.train->description(), StartsWith("built-in digits"));
-  EXPECT_EQ(loaded.note, "data: MNIST was not found in " + (root_ / "mnist").string() +
-                             ", data/mnist; taking the built-in digits");
+  EXPECT_EQ(loaded.note, "MNIST was not found in " + (root_ / "mnist").string() +
+                             ", data/mnist: taking the built-in digits");
   write_mnist("data/mnist", 7, 3);
   loaded = load(options);
   EXPECT_THAT(loaded.pair.train->description(), StartsWith("mnist in data/mnist"));
-  EXPECT_EQ(loaded.note, "data: MNIST in data/mnist");
+  EXPECT_EQ(loaded.note, "");
   EXPECT_EQ(loaded.pair.train->size(), 7);
   write_mnist(root_ / "mnist", 8, 3);
   EXPECT_EQ(load(options).pair.train->size(), 8);  // GENTRAIN_DATA comes first
