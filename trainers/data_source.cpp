@@ -29,6 +29,7 @@ bool holds_mnist(const fs::path& folder) {
 
 std::string joined(const std::vector<fs::path>& folders) {
   std::vector<std::string> names;
+  names.reserve(folders.size());
   for (const fs::path& folder : folders) {
     names.push_back(folder.string());
   }
@@ -90,8 +91,7 @@ LoadedData load_source(const DataOptions& options, int threads, comm::Communicat
                       communicator.all_gather_text(folder.empty() ? "" : "mnist")[0] == "mnist";
   if (!wanted) {
     return {digits(options, threads, communicator),
-            fmt::format("MNIST was not found in {}: taking the built-in digits",
-                        joined(folders))};
+            fmt::format("MNIST was not found in {}: taking the built-in digits", joined(folders))};
   }
   if (folder.empty()) {
     throw IoError(fmt::format(

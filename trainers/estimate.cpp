@@ -22,7 +22,7 @@ constexpr std::int64_t kTrialSteps = 3;
 constexpr std::int64_t kMnistTraining = 60000;
 constexpr std::int64_t kMnistTest = 10000;
 constexpr std::int64_t kMnistBytes =
-    (kMnistTraining + kMnistTest) * (28 * 28 + std::int64_t{sizeof(std::int32_t)});
+    (kMnistTraining + kMnistTest) * (std::int64_t{28} * 28 + std::int64_t{sizeof(std::int32_t)});
 
 std::unique_ptr<comm::Communicator> pretend(int ranks, int rank) {
   return ranks == 1 ? comm::make_single() : comm::make_pretended(ranks, rank);

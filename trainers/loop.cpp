@@ -42,6 +42,33 @@ void report_update(const Pass& pass, StepReport& report) {
   report.gradient_norm = update.exchange().norm();
 }
 
+/// Where a step of a stage stands whose first epoch is `first_epoch`.
+StepPosition position_of(const LoopOptions& options, std::int64_t stage, std::int64_t first_epoch,
+                         std::int64_t step) {
+  const std::int64_t per_epoch = steps_per_epoch(options);
+  return {options.seed, stage, step, first_epoch + step / per_epoch,
+          batch_at(options, step % per_epoch)};
+}
+
+/// All passes of a step, and what it tells.
+void take_step(Stage& stage, const StepPosition& position, StepRunner& runner, StepReport& report) {
+  const auto start = std::chrono::steady_clock::now();
+  std::int64_t index = 0;
+  for (Pass& pass : stage.passes) {
+    runner.run(pass, position, index++);
+  }
+  report_update(stage.passes.front(), report);
+  report.stage_step = position.stage_step;
+  report.epoch = position.epoch;
+  report.images = position.samples.size();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+bool any_wants_stop(const std::vector<Observer*>& observers) {
+  return std::any_of(observers.begin(), observers.end(),
+                     [](const Observer* observer) { return observer->wants_stop(); });
+}
+
 }  // namespace
 
 std::int64_t planned_steps(const StopOptions& stop, const LoopOptions& options) {
@@ -54,52 +81,35 @@ std::int64_t planned_steps(const StopOptions& stop, const LoopOptions& options) 
 
 void run_stages(std::vector<Stage>& stages, const LoopOptions& options, StepRunner& runner,
                 data::Loader* loader, const std::vector<Observer*>& observers) {
-  const std::int64_t per_epoch = steps_per_epoch(options);
   StepReport report;
   std::int64_t first_epoch = 0;
   for (auto& stage : stages) {
     const std::int64_t planned = planned_steps(stage.stop, options);
+    const auto position = [&](std::int64_t step) {
+      return position_of(options, report.stage_index, first_epoch, step);
+    };
+    report.stage = &stage;
     for (Observer* observer : observers) {
       observer->begin_stage(stage, planned);
     }
-    report.stage = &stage;
     bool stop = planned == 0;
-    StepPosition position{options.seed, report.stage_index, 0, first_epoch, batch_at(options, 0)};
     if (!stop) {
-      announce(loader, position, runner);
+      announce(loader, position(0), runner);
     }
     for (std::int64_t step = 0; !stop; ++step, ++report.step) {
-      const auto start = std::chrono::steady_clock::now();
-      StepPosition next = position;
-      next.stage_step = step + 1;
-      next.epoch = first_epoch + (step + 1) / per_epoch;
-      next.samples = batch_at(options, (step + 1) % per_epoch);
       if (step + 1 < planned) {
-        announce(loader, next, runner);
+        announce(loader, position(step + 1), runner);
       }
-      std::int64_t index = 0;
-      for (Pass& pass : stage.passes) {
-        runner.run(pass, position, index++);
-      }
-      report_update(stage.passes.front(), report);
-      report.stage_step = step;
-      report.epoch = position.epoch;
-      report.images = position.samples.size();
-      report.ends_epoch = (step + 1) % per_epoch == 0;
+      take_step(stage, position(step), runner, report);
+      report.ends_epoch = (step + 1) % steps_per_epoch(options) == 0;
       report.ends_stage = step + 1 == planned;
-      report.seconds =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       for (Observer* observer : observers) {
         observer->after_step(report);
       }
-      stop = report.ends_stage;
-      for (const Observer* observer : observers) {
-        stop = stop || observer->wants_stop();
-      }
-      position = next;
+      stop = report.ends_stage || any_wants_stop(observers);
     }
     if (loader != nullptr) {
-      loader->forget();  // an early stop leaves a step announced
+      loader->forget();  // a stage that ends early leaves a step announced
     }
     if (planned > 0) {
       first_epoch = report.epoch + 1;

@@ -59,12 +59,19 @@ void StepRunner::compute(Pass& pass, const StepPosition& position, std::int64_t 
                          .fold(static_cast<std::uint64_t>(shard));
   ShardRun run{worker, {device_, *worker.queue, &worker.tape, true, key}, position,
                shard,  shard_samples(position.samples, shards_, shard),   {}};
-  for (Update* update : pass.updates) {
-    run.gradients.push_back(update->exchange().shard(shard, *worker.queue));
-  }
-  pass.shard(run);
-  for (auto& gradients : run.gradients) {
-    gradients->finish();
+  try {
+    for (Update* update : pass.updates) {
+      run.gradients.push_back(update->exchange().shard(shard, *worker.queue));
+    }
+    pass.shard(run);
+    for (auto& gradients : run.gradients) {
+      gradients->finish();
+    }
+  } catch (...) {
+    for (Update* update : pass.updates) {
+      update->exchange().give_up();  // nobody waits for this shard
+    }
+    throw;
   }
 }
 
@@ -79,14 +86,7 @@ void StepRunner::run(Pass& pass, const StepPosition& position, std::int64_t inde
       if (shard >= owned_.last) {
         return;
       }
-      try {
-        compute(pass, position, index, shard, *workers_[static_cast<std::size_t>(worker)]);
-      } catch (...) {
-        for (Update* update : pass.updates) {
-          update->exchange().give_up();
-        }
-        throw;
-      }
+      compute(pass, position, index, shard, *workers_[static_cast<std::size_t>(worker)]);
     }
   };
   pool_.start(work);

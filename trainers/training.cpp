@@ -223,7 +223,7 @@ nlohmann::json train_into(RunFolder& folder, StepTimes& times, ClassifierRun& ru
 
   evaluation.restore_best();
   const std::string hash = first_rank ? data_hash.get() : "";
-  const nlohmann::json summary = summarize(run, setting, {times, evaluation}, hash);
+  nlohmann::json summary = summarize(run, setting, {times, evaluation}, hash);
   if (first_rank) {
     if (options.checkpoint.every != CheckpointOptions::Every::kNever) {
       save_model(folder.model(), run.description(model_record(summary)), run.device(),

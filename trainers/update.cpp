@@ -26,6 +26,7 @@ std::vector<bool> select_trainable(const ParameterSet& parameters, const StageOp
     }
     if (!found) {
       std::vector<std::string> names;
+      names.reserve(static_cast<std::size_t>(parameters.size()));
       for (int i = 0; i < parameters.size(); ++i) {
         names.push_back(parameters.info(i).name);
       }
