@@ -102,9 +102,7 @@ class Exchange::Implementation {
     }
     queue_ = &queue;
     update_ = std::move(update);
-    trainable_ = trainable;
-    trainable_.resize(count, true);
-    local_.begin(trainable_);
+    local_.begin(trainable.empty() ? std::vector<bool>(count, true) : trainable);
     for (std::size_t b = 0; b < work_.size(); ++b) {
       work_[b].phase = local_.active(b) ? Phase::kComputing : Phase::kDone;
       work_[b].locally_complete = false;
@@ -141,7 +139,7 @@ class Exchange::Implementation {
       return false;
     }
     if (std::any_of(work_.begin(), work_.end(), updated)) {
-      parameters_.mark_changed(trainable_);
+      parameters_.mark_changed(local_.trainable());
     }
     open_ = false;
     return true;
@@ -415,7 +413,6 @@ class Exchange::Implementation {
   std::atomic<bool> open_{false};  // workers see it in shard()
   Queue* queue_ = nullptr;
   UpdateSegment update_;
-  std::vector<bool> trainable_;  // by parameter, in this step
   std::vector<std::size_t> complete_;
   std::vector<float> statistics_;
   double norm_ = 0;

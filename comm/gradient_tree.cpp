@@ -9,6 +9,20 @@
 
 namespace gentrain::comm {
 
+namespace {
+
+/// The node with an id in a tree whose root has level `levels`.
+TreeNode node_of(std::size_t id, int levels) {
+  const int depth = static_cast<int>(std::bit_width(id)) - 1;
+  return {levels - depth, static_cast<std::int64_t>(id - (std::size_t{1} << depth))};
+}
+
+std::size_t id_of(const TreeNode& node, int levels) {
+  return (std::size_t{1} << (levels - node.level)) + static_cast<std::size_t>(node.index);
+}
+
+}  // namespace
+
 GradientTree::GradientTree(std::int64_t shards, int ranks, int rank) : rank_(rank) {
   if (ranks > shards) {
     throw JobError(
@@ -28,18 +42,14 @@ GradientTree::GradientTree(std::int64_t shards, int ranks, int rank) : rank_(ran
   // By id: the number of the partial sum that a node is, over all ranks, or -1.
   std::vector<int> numbers(std::size_t{2} << levels, -1);
   for (std::size_t i = 0; i < partials.size(); ++i) {
-    const TreeNode& node = partials[i];
-    const std::size_t id =
-        (std::size_t{1} << (levels - node.level)) + static_cast<std::size_t>(node.index);
-    numbers[id] = static_cast<int>(i);
+    numbers[id_of(partials[i], levels)] = static_cast<int>(i);
   }
   plan_adds(1, levels, numbers, shards);
 
   next_.assign(std::size_t{2} << levels, Next::kForeign);
   partial_index_.assign(next_.size(), 0);
   for (std::size_t id = 1; id < next_.size(); ++id) {
-    const int depth = static_cast<int>(std::bit_width(id)) - 1;
-    const TreeNode node{levels - depth, static_cast<std::int64_t>(id - (std::size_t{1} << depth))};
+    const TreeNode node = node_of(id, levels);
     const Range below = covered(node, shards);
     if (below.size() == 0 || below.first < owned_.first || below.last > owned_.last) {
       continue;
@@ -54,17 +64,15 @@ GradientTree::GradientTree(std::int64_t shards, int ranks, int rank) : rank_(ran
   }
 }
 
-int GradientTree::plan_adds(std::size_t id, int level, const std::vector<int>& numbers,
+int GradientTree::plan_adds(std::size_t id, int levels, const std::vector<int>& numbers,
                             std::int64_t shards) {
   if (numbers[id] >= 0) {
     return numbers[id];
   }
   const std::size_t right = 2 * id + 1;
-  const int into = plan_adds(2 * id, level - 1, numbers, shards);
-  const auto first = static_cast<std::int64_t>(std::bit_floor(right));
-  const TreeNode node{level - 1, static_cast<std::int64_t>(right) - first};
-  if (covered(node, shards).size() > 0) {
-    const int from = plan_adds(right, level - 1, numbers, shards);
+  const int into = plan_adds(2 * id, levels, numbers, shards);
+  if (covered(node_of(right, levels), shards).size() > 0) {
+    const int from = plan_adds(right, levels, numbers, shards);
     adds_.push_back({into, from});
   }
   return into;

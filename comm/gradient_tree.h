@@ -57,7 +57,7 @@ class GradientTree {
   [[nodiscard]] const std::vector<TreeAdd>& adds() const { return adds_; }
 
  private:
-  int plan_adds(std::size_t id, int level, const std::vector<int>& numbers, std::int64_t shards);
+  int plan_adds(std::size_t id, int levels, const std::vector<int>& numbers, std::int64_t shards);
 
   int rank_;
   Range owned_;

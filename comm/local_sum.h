@@ -30,6 +30,8 @@ class LocalSum {
 
   /// Begins a step; all buckets of the last one must have been released.
   void begin(const std::vector<bool>& trainable);
+  /// By parameter, in this step.
+  [[nodiscard]] const std::vector<bool>& trainable() const { return trainable_; }
   /// Whether any parameter of the bucket is trainable in this step; the tail always is.
   [[nodiscard]] bool active(std::size_t bucket) const { return active_[bucket]; }
 

@@ -26,7 +26,9 @@ ClassifierRun::ClassifierRun(const TrainOptions& options, comm::Communicator& co
   device_ = make_device(options_);
   check_same_on_all_ranks(communicator, contract(), identity);
   data_ = load_data(options_.data, options_.seed, workers, communicator);
-  check_equal_on_all_ranks(communicator, {{"data set", data_identity(data_.pair)}});
+  check_equal_on_all_ranks(communicator, [&]() -> std::vector<NamedText> {
+    return {{"data set", data_identity(data_.pair)}};
+  });
   if (data_.pair.train->size() == 0) {
     throw IoError(
         fmt::format("{}: there are no training samples", data_.pair.train->description()));

@@ -44,10 +44,11 @@ std::string contract_text(const TrainOptions& options, const DeviceIdentity& dev
 }
 
 void check_equal_on_all_ranks(comm::Communicator& communicator,
-                              const std::vector<NamedText>& parts) {
+                              const std::function<std::vector<NamedText>()>& make_parts) {
   if (communicator.size() == 1) {
     return;
   }
+  const std::vector<NamedText> parts = make_parts();
   nlohmann::json mine = {communicator.where()};
   for (const NamedText& part : parts) {
     mine.push_back(part.text);
@@ -72,11 +73,11 @@ void check_equal_on_all_ranks(comm::Communicator& communicator,
 
 void check_same_on_all_ranks(comm::Communicator& communicator, const std::string& contract,
                              const std::string& job) {
-  if (communicator.size() > 1) {
-    check_equal_on_all_ranks(communicator, {{"contract", contract},
-                                            {"gentrain program", program_hash()},
-                                            {"job", io::sha256(std::as_bytes(std::span(job)))}});
-  }
+  check_equal_on_all_ranks(communicator, [&]() -> std::vector<NamedText> {
+    return {{"contract", contract},
+            {"gentrain program", program_hash()},
+            {"job", io::sha256(std::as_bytes(std::span(job)))}};
+  });
 }
 
 void check_supported(const TrainOptions& options, int ranks) {

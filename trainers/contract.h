@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,9 +23,10 @@ struct NamedText {
   std::string text;
 };
 
-/// Collective; throws CommError naming the rank that differs, in what, and both texts.
+/// Collective; throws CommError naming the rank that differs, in what, and both texts. A lone rank
+/// does not make the texts.
 void check_equal_on_all_ranks(comm::Communicator& communicator,
-                              const std::vector<NamedText>& parts);
+                              const std::function<std::vector<NamedText>()>& make_parts);
 
 /// Checks that all ranks run the same program on the same job under the same contract. `job` is a
 /// text that is equal for equal jobs. As check_equal_on_all_ranks.

@@ -21,21 +21,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool holds_mnist(const fs::path& folder) {
-  std::error_code error;
-  const fs::path images = folder / "train-images-idx3-ubyte";
-  return fs::exists(images, error) || fs::exists(images.string() + ".gz", error);
-}
-
-std::string joined(const std::vector<fs::path>& folders) {
-  std::vector<std::string> names;
-  names.reserve(folders.size());
-  for (const fs::path& folder : folders) {
-    names.push_back(folder.string());
-  }
-  return fmt::format("{}", fmt::join(names, ", "));
-}
-
 /// Draws this rank's part of a set and fetches the others'.
 data::DrawnDigits drawn(const DataOptions& options, data::DigitSet set, std::int64_t count,
                         int threads, comm::Communicator& communicator) {
@@ -67,16 +52,6 @@ data::DataPair digits(const DataOptions& options, int threads, comm::Communicato
       drawn(options, data::DigitSet::kTest, options.test_count, threads, communicator));
 }
 
-/// The folder that holds MNIST, empty if there is none.
-fs::path find_mnist(const std::vector<fs::path>& folders) {
-  for (const fs::path& folder : folders) {
-    if (holds_mnist(folder)) {
-      return folder;
-    }
-  }
-  return {};
-}
-
 LoadedData load_source(const DataOptions& options, int threads, comm::Communicator& communicator) {
   using Source = DataOptions::Source;
   if (options.source == Source::kHdf5) {
@@ -86,9 +61,9 @@ LoadedData load_source(const DataOptions& options, int threads, comm::Communicat
     return {digits(options, threads, communicator), ""};
   }
   const std::vector<fs::path> folders = mnist_folders(options);
-  const fs::path folder = find_mnist(folders);
-  const bool wanted = options.source == Source::kMnist ||
-                      communicator.all_gather_text(folder.empty() ? "" : "mnist")[0] == "mnist";
+  const fs::path folder = find_folder(folders, "train-images-idx3-ubyte");
+  bool wanted = options.source == Source::kMnist || !folder.empty();
+  communicator.broadcast({&wanted, sizeof wanted}, 0);
   if (!wanted) {
     return {digits(options, threads, communicator),
             fmt::format("MNIST was not found in {}: taking the built-in digits", joined(folders))};
@@ -114,6 +89,22 @@ std::vector<fs::path> mnist_folders(const DataOptions& options) {
   }
   folders.emplace_back("data/mnist");
   return folders;
+}
+
+std::filesystem::path find_folder(const std::vector<fs::path>& folders, const char* file) {
+  const auto found = std::find_if(folders.begin(), folders.end(), [file](const fs::path& folder) {
+    return data::idx_exists(folder / file);
+  });
+  return found == folders.end() ? fs::path() : *found;
+}
+
+std::string joined(const std::vector<fs::path>& folders) {
+  std::vector<std::string> names;
+  names.reserve(folders.size());
+  for (const fs::path& folder : folders) {
+    names.push_back(folder.string());
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 LoadedData load_data(const DataOptions& options, std::uint64_t seed, int threads,
@@ -164,8 +155,8 @@ std::string data_identity(const data::DataPair& pair) {
 }
 
 void check_normalization(const data::Normalization& normalization, const std::string& name) {
-  const auto factor = static_cast<float>(1.0 / (255.0 * normalization.stddev));
-  const auto shift = static_cast<float>(-normalization.mean / normalization.stddev);
+  const auto factor = static_cast<float>(normalization.factor());
+  const auto shift = static_cast<float>(normalization.shift());
   if (!std::isfinite(factor * 255.0F + shift) || !std::isfinite(shift)) {
     throw JobError(fmt::format("{}: mean {} and std {} give pixels that are not finite", name,
                                normalization.mean, normalization.stddev));

@@ -16,6 +16,13 @@ namespace gentrain::trainers {
 /// $GENTRAIN_DATA/mnist, data/mnist.
 std::vector<std::filesystem::path> mnist_folders(const DataOptions& options);
 
+/// The first of the folders that holds an idx file, plain or packed; empty if none does.
+std::filesystem::path find_folder(const std::vector<std::filesystem::path>& folders,
+                                  const char* file);
+
+/// "a, b"
+std::string joined(const std::vector<std::filesystem::path>& folders);
+
 struct LoadedData {
   data::DataPair pair;
   std::string note;  // where "auto" fell back to the digits: a line that says so, else empty

@@ -60,8 +60,7 @@ Tensor normalized_images(Context& context, std::span<const std::uint8_t> pixels,
   const Tensor bytes =
       Tensor::empty(context.device, batch_shape(samples, sample_shape), DType::kU8);
   copy_from_host<std::uint8_t>(context.device, context.queue, pixels, bytes);
-  const double factor = 1.0 / (255.0 * normalization.stddev);
-  return ops::from_bytes(context, bytes, factor, -normalization.mean / normalization.stddev);
+  return ops::from_bytes(context, bytes, normalization.factor(), normalization.shift());
 }
 
 Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner, const Network& network,

@@ -23,12 +23,6 @@ constexpr std::int64_t kChunk = 256;
 /// More than a host has cores: ranks and threads are not bound by the shards of a training run.
 constexpr std::int64_t kShards = 65536;
 
-bool holds_test_set(const fs::path& folder) {
-  std::error_code error;
-  const fs::path images = folder / kTestImages;
-  return fs::exists(images, error) || fs::exists(images.string() + ".gz", error);
-}
-
 InferenceData mnist_test_set(const fs::path& folder) {
   return {data::load_idx(folder / kTestImages, folder / kTestLabels),
           fmt::format("data: MNIST's test set in {}", folder.string())};
@@ -40,15 +34,13 @@ InferenceData digits_test_set(std::string note, int threads) {
 }
 
 InferenceData any_test_set(int threads) {
-  std::string searched;
-  for (const fs::path& folder : mnist_folders({})) {
-    if (holds_test_set(folder)) {
-      return mnist_test_set(folder);
-    }
-    searched += (searched.empty() ? "" : ", ") + folder.string();
+  const std::vector<fs::path> folders = mnist_folders({});
+  const fs::path folder = find_folder(folders, kTestImages);
+  if (!folder.empty()) {
+    return mnist_test_set(folder);
   }
   return digits_test_set(
-      fmt::format("data: MNIST was not found in {}; taking the built-in digits", searched),
+      fmt::format("data: MNIST was not found in {}; taking the built-in digits", joined(folders)),
       threads);
 }
 
@@ -74,13 +66,13 @@ InferenceData load_inference_data(const std::string& source, int threads) {
   std::error_code error;
   const fs::path path(source);
   if (fs::is_directory(path, error)) {
-    if (!holds_test_set(path)) {
+    if (!data::idx_exists(path / kTestImages)) {
       throw IoError(fmt::format("{}: the folder holds no {} (or .gz), MNIST's test set", source,
                                 kTestImages));
     }
     return mnist_test_set(path);
   }
-  if (!fs::exists(path, error) && !fs::exists(source + ".gz", error)) {
+  if (!data::idx_exists(path)) {
     if (source == "digits") {
       return digits_test_set("data: the built-in digits", threads);
     }
@@ -114,7 +106,6 @@ Inference::Inference(const std::filesystem::path& model, const InferenceOptions&
                                          kShards);
   model_ = load_model(model, *device_, runner_->queue());
   contract_ = contract_text(train, device_->identity());
-  model_hash_ = state_sha256(*device_, runner_->queue(), *model_.parameters, {});
 }
 
 void Inference::check_shape(const data::Dataset& samples) const {
@@ -137,9 +128,11 @@ Evaluation Inference::evaluate(const data::Dataset& samples) {
                                  samples.description(), label, i, file_, description().classes));
     }
   }
-  check_equal_on_all_ranks(
-      communicator_,
-      {{"contract", contract_}, {"model", model_hash_}, {"data set", data_identity(samples)}});
+  check_equal_on_all_ranks(communicator_, [&]() -> std::vector<NamedText> {
+    return {{"contract", contract_},
+            {"model", weights_sha256(*device_, runner_->queue(), *model_.parameters)},
+            {"data set", data_identity(samples)}};
+  });
   const Evaluation result = trainers::evaluate(communicator_, *runner_, *model_.network, samples,
                                                description().test_normalization, kChunk);
   if (!std::isfinite(result.loss)) {

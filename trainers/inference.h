@@ -58,7 +58,6 @@ class Inference {
 
   std::string file_;
   std::string contract_;
-  std::string model_hash_;
   comm::Communicator& communicator_;
   std::unique_ptr<Device> device_;
   std::unique_ptr<StepRunner> runner_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <future>
 #include <stop_token>
+#include <thread>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -174,18 +175,6 @@ double peak_rss_mib() {
 
 namespace {
 
-/// Asks for a stop when it goes.
-class StopAtEnd {
- public:
-  explicit StopAtEnd(std::stop_source& source) : source_(source) {}
-  ~StopAtEnd() { source_.request_stop(); }
-  StopAtEnd(const StopAtEnd&) = delete;
-  StopAtEnd& operator=(const StopAtEnd&) = delete;
-
- private:
-  std::stop_source& source_;
-};
-
 /// Trains `run` into a folder that is ready.
 nlohmann::json train_into(RunFolder& folder, StepTimes& times, ClassifierRun& run,
                           const RunSetting& setting) {
@@ -194,18 +183,19 @@ nlohmann::json train_into(RunFolder& folder, StepTimes& times, ClassifierRun& ru
   const bool first_rank = communicator.rank() == 0;
   std::vector<Stage> stages = run.make_stages("");
   // Goes on beside the training; an error ends it too.
-  std::stop_source stop_hash;
-  std::future<std::string> data_hash;
-  const StopAtEnd stop_at_end(stop_hash);
+  std::packaged_task<std::string(const std::stop_token&)> hash_data(
+      [data = run.data()](const std::stop_token& stop) {
+        const std::string both = data.train->sha256(stop) + data.test->sha256(stop);
+        return io::sha256(std::as_bytes(std::span(both)));
+      });
+  std::future<std::string> data_hash = hash_data.get_future();
+  std::jthread hashing;
   if (first_rank) {
     announce_run(run, setting);
     folder.write_job(setting.resolved);
     folder.write_environment(environment(run, setting));
     folder.write_status("running", 0, 0);
-    data_hash = std::async(std::launch::async, [data = run.data(), stop = stop_hash.get_token()] {
-      const std::string both = data.train->sha256(stop) + data.test->sha256(stop);
-      return io::sha256(std::as_bytes(std::span(both)));
-    });
+    hashing = std::jthread([&hash_data](const std::stop_token& stop) { hash_data(stop); });
   }
   FiniteCheck finite(run.runner(), run.parameters());
   StepLog log(folder, options.log, setting.terminal);
@@ -257,11 +247,12 @@ nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& s
   RunFolder folder(setting.output);
   const bool first_rank = communicator.rank() == 0;
   // A run that never begins leaves an earlier one as it is.
-  std::string earlier;
+  bool taken = false;  // the folder is this run's: errors of any rank may go there
   if (first_rank) {
     folder.prepare(setting.overwrite);
-    earlier = folder.holds_run() ? "yes" : "";
+    taken = !folder.holds_run();
   }
+  communicator.broadcast({&taken, sizeof taken}, 0);
   const auto take_folder = [&] {
     if (first_rank) {
       folder.clear();
@@ -269,7 +260,6 @@ nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& s
     }
     communicator.barrier();
   };
-  bool taken = communicator.all_gather_text(earlier)[0].empty();
   if (taken) {
     take_folder();
   }

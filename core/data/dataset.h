@@ -37,10 +37,12 @@ class Dataset {
   [[nodiscard]] virtual std::string description() const = 0;
 };
 
-/// Per-channel constants: value = (pixel / 255 - mean) / stddev.
+/// Constants of all channels: value = (pixel / 255 - mean) / stddev = pixel * factor() + shift().
 struct Normalization {
   double mean = 0;
   double stddev = 1;
+  [[nodiscard]] double factor() const { return 1.0 / (255.0 * stddev); }
+  [[nodiscard]] double shift() const { return -mean / stddev; }
 };
 
 /// A training set and a test set with what belongs to them.
@@ -61,6 +63,9 @@ DataPair load_mnist(const std::filesystem::path& folder);
 /// One idx pair of images and labels. Throws IoError as load_mnist.
 std::shared_ptr<const Dataset> load_idx(const std::filesystem::path& images,
                                         const std::filesystem::path& labels);
+
+/// Whether an idx file is there, plain or with .gz behind its name.
+bool idx_exists(const std::filesystem::path& path);
 
 /// An idx file of images alone: every label() is -1. Throws IoError as load_mnist.
 std::shared_ptr<const Dataset> load_idx_images(const std::filesystem::path& images);

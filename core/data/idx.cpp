@@ -176,19 +176,28 @@ IdxArray read_idx(const fs::path& path, std::uint32_t magic) {
   return array;
 }
 
-/// The file itself or, beside it, the one packed by gzip.
-fs::path find(const fs::path& path, std::string_view advice = "") {
-  fs::path packed = path;
-  packed += ".gz";
+fs::path packed_name(fs::path path) {
+  return path += ".gz";
+}
+
+/// The file itself or, beside it, the one packed by gzip; empty if neither is there.
+fs::path plain_or_packed(const fs::path& path) {
   std::error_code ignored;
-  if (fs::exists(path, ignored)) {
-    return path;
+  for (const fs::path& name : {path, packed_name(path)}) {
+    if (fs::exists(name, ignored)) {
+      return name;
+    }
   }
-  if (fs::exists(packed, ignored)) {
-    return packed;
+  return {};
+}
+
+fs::path find(const fs::path& path, std::string_view advice = "") {
+  fs::path found = plain_or_packed(path);
+  if (found.empty()) {
+    throw IoError(fmt::format("{} is missing, and so is {}{}", path.string(),
+                              packed_name(path).filename().string(), advice));
   }
-  throw IoError(fmt::format("{} is missing, and so is {}{}", path.string(),
-                            packed.filename().string(), advice));
+  return found;
 }
 
 std::shared_ptr<const Dataset> combine(const fs::path& image_path, IdxArray images,
@@ -216,6 +225,10 @@ std::future<IdxArray> read_in_background(const fs::path& path, std::uint32_t mag
 }
 
 }  // namespace
+
+bool idx_exists(const std::filesystem::path& path) {
+  return !plain_or_packed(path).empty();
+}
 
 DataPair load_mnist(const std::filesystem::path& folder) {
   const fs::path train_images = find(folder / "train-images-idx3-ubyte", kAdvice);

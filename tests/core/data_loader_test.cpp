@@ -70,6 +70,17 @@ bool comes_true(const Condition& condition) {
   return condition();
 }
 
+/// The read-ahead has room for 16 of them.
+constexpr std::int64_t kLargeSample = 4 << 20;
+
+std::vector<BatchRequest> one_by_one(std::int64_t count) {
+  std::vector<BatchRequest> requests;
+  for (std::int64_t i = 0; i < count; ++i) {
+    requests.push_back({0, i, i + 1});
+  }
+  return requests;
+}
+
 class LoaderTest : public testing::TestWithParam<bool> {};
 
 TEST_P(LoaderTest, GivesThePositionsOfTheEpochsOrder) {
@@ -168,13 +179,9 @@ TEST(PrefetchingLoader, CountsTheTimeItWaits) {
 }
 
 TEST(PrefetchingLoader, ReadsAheadABoundedAmount) {
-  const std::int64_t bytes = 4 << 20;
-  const auto fake = std::make_shared<Fake>(100, bytes, false);
+  const auto fake = std::make_shared<Fake>(100, kLargeSample, false);
   const auto loader = make_loader(fake, 3, false);
-  std::vector<BatchRequest> requests;
-  for (std::int64_t i = 0; i < 100; ++i) {
-    requests.push_back({0, i, i + 1});
-  }
+  const std::vector<BatchRequest> requests = one_by_one(100);
   loader->announce(requests);
   EXPECT_TRUE(comes_true([&] { return fake->reads >= 16; }));
   std::this_thread::sleep_for(20ms);
@@ -190,13 +197,9 @@ TEST(PrefetchingLoader, ReadsAheadABoundedAmount) {
 }
 
 TEST(PrefetchingLoader, ForgetsWhatWasAnnounced) {
-  const std::int64_t bytes = 4 << 20;
-  const auto fake = std::make_shared<Fake>(100, bytes, false);
+  const auto fake = std::make_shared<Fake>(100, kLargeSample, false);
   const auto loader = make_loader(fake, 3, false);
-  std::vector<BatchRequest> requests;
-  for (std::int64_t i = 0; i < 100; ++i) {
-    requests.push_back({0, i, i + 1});
-  }
+  const std::vector<BatchRequest> requests = one_by_one(100);
   loader->announce(requests);
   EXPECT_TRUE(comes_true([&] { return fake->reads >= 16; }));
   loader->forget();
