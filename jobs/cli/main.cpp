@@ -21,6 +21,7 @@
 #include "jobs/cli/verbs.h"
 #include "jobs/cli/yaml.h"
 #include "kernels/error.h"
+#include "trainers/stop_signal.h"
 
 namespace gentrain::jobs {
 
@@ -153,6 +154,7 @@ int run_main(int argc, const char* const* argv) {
   try {
     std::optional<int> done = answer(arguments);
     if (!done) {
+      trainers::heed_stop_signals(false);  // before MPI starts, which takes its time
       communicator = comm::make_communicator();
       Session session{*communicator, start};
       done = dispatch(session, arguments);
