@@ -344,7 +344,8 @@ const char* name_of(FileKind kind) {
   return traits(kind).name;
 }
 
-void write_array_file(const std::filesystem::path& path, const ArrayFile& file) {
+void write_array_file(const std::filesystem::path& path, const ArrayFile& file,
+                      const std::function<void()>& before_rename) {
   Bytes image;
   try {
     image = build_image(file);
@@ -357,7 +358,8 @@ void write_array_file(const std::filesystem::path& path, const ArrayFile& file) 
   block.sha256 = sha256(as_bytes(image.data.get() + kUserBlock, image.size - kUserBlock));
   const std::string text = render(block);
   std::copy(text.begin(), text.end(), image.data.get());
-  write_file_atomically(path, {reinterpret_cast<const char*>(image.data.get()), image.size});
+  write_file_atomically(path, {reinterpret_cast<const char*>(image.data.get()), image.size},
+                        before_rename);
 }
 
 ArrayFile read_array_file(const std::filesystem::path& path, FileKind kind) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,8 +39,10 @@ struct ArrayFile {
 };
 
 /// Throws IoError naming the file and the failed step; what stood under the name is untouched then,
-/// as write_file_atomically() says. Bytes of the header's texts that are not UTF-8 become U+FFFD.
-void write_array_file(const std::filesystem::path& path, const ArrayFile& file);
+/// as write_file_atomically() says, before_rename too. Bytes of the header's texts that are not
+/// UTF-8 become U+FFFD.
+void write_array_file(const std::filesystem::path& path, const ArrayFile& file,
+                      const std::function<void()>& before_rename = {});
 
 /// Throws IoError naming the file: missing, not of this kind (which it is, and what for),
 /// truncated, damaged (a hash differs), a newer format.
