@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "core/io/model_file.h"
+#include "core/io/array_file.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 #include "trainers/data_source.h"
@@ -66,7 +66,8 @@ void check_array(const std::filesystem::path& path, const io::NamedArray& array,
 
 void save_model(const std::filesystem::path& path, const ModelDescription& description,
                 Device& device, Queue& queue, const ParameterSet& parameters) {
-  io::ModelFile file;
+  io::ArrayFile file;
+  file.kind = io::FileKind::kModel;
   file.header = {{"model", to_json(description.model)},
                  {"image", std::vector<std::int64_t>(description.image.extents().begin(),
                                                      description.image.extents().end())},
@@ -79,11 +80,11 @@ void save_model(const std::filesystem::path& path, const ModelDescription& descr
     file.arrays.push_back({parameters.info(i).name, parameters.info(i).shape,
                            copy_to_host<float>(device, queue, parameters[i])});
   }
-  io::write_model(path, file);
+  io::write_array_file(path, file);
 }
 
 LoadedModel load_model(const std::filesystem::path& path, Device& device, Queue& queue) {
-  const io::ModelFile file = io::read_model(path);
+  const io::ArrayFile file = io::read_array_file(path, io::FileKind::kModel);
   LoadedModel loaded;
   loaded.description = describe(path, file.header);
   const ModelDescription& d = loaded.description;
