@@ -46,8 +46,8 @@ CheckpointWriter::~CheckpointWriter() {
 }
 
 std::optional<std::int64_t> CheckpointWriter::writing() const {
-  const bool done = !result_.valid() || result_.wait_for(std::chrono::seconds(0)) ==
-                                            std::future_status::ready;
+  const bool done =
+      !result_.valid() || result_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
   return done ? std::nullopt : std::optional(step_);
 }
 
@@ -95,10 +95,7 @@ void CheckpointWriter::write(const Snapshot& snapshot) {
 
 Checkpointer::Checkpointer(ClassifierRun& run, nlohmann::json header,
                            std::vector<Observer*> observers, CheckpointWriter* writer)
-    : run_(run),
-      header_(std::move(header)),
-      observers_(std::move(observers)),
-      writer_(writer) {}
+    : run_(run), header_(std::move(header)), observers_(std::move(observers)), writer_(writer) {}
 
 bool Checkpointer::due(const StepReport& to_come) const {
   const CheckpointOptions::Interval& every = run_.options().checkpoint.every;
@@ -180,7 +177,8 @@ void Checkpointer::take(const LoopPosition& position) {
       const ParameterInfo& info = parameters.info(i);
       const std::span<const float> part = part_of(states[s], info);
       snapshot.file.arrays.push_back({fmt::format("optimizer/{}/{}", names[s], info.name),
-                                      info.shape, {part.begin(), part.end()}});
+                                      info.shape,
+                                      {part.begin(), part.end()}});
     }
   }
   std::move(observed.arrays.begin(), observed.arrays.end(),
@@ -259,8 +257,8 @@ LoopPosition restore(const io::ArrayFile& checkpoint, const std::string& source,
     }
     return position;
   } catch (const nlohmann::json::exception& error) {
-    throw IoError(fmt::format("{}: the header is not that of a checkpoint: {}", source,
-                              error.what()));
+    throw IoError(
+        fmt::format("{}: the header is not that of a checkpoint: {}", source, error.what()));
   }
 }
 

@@ -98,8 +98,8 @@ std::int64_t planned_steps(const StopOptions& stop, const LoopOptions& options);
 bool goes_on_in(const std::vector<Stage>& stages, const LoopOptions& options,
                 const LoopPosition& position);
 
-/// Runs every stage from `start` on, until all have ended or some rank wishes to stop. `loader` (may
-/// be null) is told which samples come next.
+/// Runs every stage from `start` on, until all have ended or some rank wishes to stop. `loader`
+/// (may be null) is told which samples come next.
 LoopEnd run_stages(std::vector<Stage>& stages, const LoopOptions& options, StepRunner& runner,
                    data::Loader* loader, const std::vector<Observer*>& observers,
                    const LoopPosition& start = {});

@@ -116,9 +116,8 @@ void init_from(const InitFromOptions& options, Device& device, Queue& queue,
     }
     const ParameterInfo& info = parameters.info(i);
     const auto found =
-        std::find_if(file.arrays.begin(), file.arrays.end(), [&](const io::NamedArray& array) {
-          return array.name == prefix + info.name;
-        });
+        std::find_if(file.arrays.begin(), file.arrays.end(),
+                     [&](const io::NamedArray& array) { return array.name == prefix + info.name; });
     if (found == file.arrays.end()) {
       throw IoError(fmt::format("{}: has no array {} (init_from.parameters says which are taken)",
                                 options.file, info.name));

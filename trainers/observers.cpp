@@ -115,9 +115,8 @@ void StepTimes::after_step(const StepReport& report) {
 void StepTimes::save(ObserverState& state) const {
   state.values["steps"] = steps_;
   state.values["last_stage"] = last_stage_;
-  state.arrays.push_back({"losses",
-                          {static_cast<std::int64_t>(losses_.size())},
-                          {losses_.begin(), losses_.end()}});
+  state.arrays.push_back(
+      {"losses", {static_cast<std::int64_t>(losses_.size())}, {losses_.begin(), losses_.end()}});
 }
 
 void StepTimes::restore(const ObserverState& state) {
@@ -159,8 +158,7 @@ double StepTimes::mean_loss(std::size_t count) const {
 StepLog::StepLog(RunFolder& folder, const LogOptions& options, bool terminal)
     : folder_(folder), options_(options), terminal_(terminal) {}
 
-void StepLog::begin_stage(const Stage& stage, std::int64_t steps_planned,
-                          std::int64_t first_step) {
+void StepLog::begin_stage(const Stage& stage, std::int64_t steps_planned, std::int64_t first_step) {
   planned_ = steps_planned;
   first_step_ = first_step;
   stage_start_ = std::chrono::steady_clock::now();
@@ -349,8 +347,8 @@ void EvaluationObserver::save(ObserverState& state) const {
   for (int i = 0; i < setting_.parameters.size(); ++i) {
     const ParameterInfo& info = setting_.parameters.info(i);
     const auto first = arena.begin() + info.offset;
-    state.arrays.push_back({"best/" + info.name, info.shape,
-                            {first, first + info.shape.elements()}});
+    state.arrays.push_back(
+        {"best/" + info.name, info.shape, {first, first + info.shape.elements()}});
   }
 }
 

@@ -115,9 +115,10 @@ void compare_clocks(comm::Communicator& communicator) {
   for (std::size_t rank = 1; communicator.rank() == 0 && rank < all.size(); ++rank) {
     const double off = std::stod(all[rank]) - first;
     if (off > kMost || off < -kMost) {
-      spdlog::warn("the clock of rank {} ({}) is off by {:.0f} s against rank 0's: times in the log "
-                   "do not compare",
-                   rank, all[rank].substr(all[rank].find(' ') + 1), off);
+      spdlog::warn(
+          "the clock of rank {} ({}) is off by {:.0f} s against rank 0's: times in the log "
+          "do not compare",
+          rank, all[rank].substr(all[rank].find(' ') + 1), off);
     }
   }
 }

@@ -83,8 +83,8 @@ Candidate read_candidate(const fs::path& path) {
   Candidate candidate;
   candidate.path = path.string();
   candidate.bytes.assign(reinterpret_cast<const char*>(bytes.data.get()), bytes.size);
-  candidate.file = io::parse_array_file(candidate.path, as_bytes(candidate.bytes),
-                                        io::FileKind::kCheckpoint);
+  candidate.file =
+      io::parse_array_file(candidate.path, as_bytes(candidate.bytes), io::FileKind::kCheckpoint);
   return candidate;
 }
 
@@ -139,10 +139,9 @@ class Chooser {
  private:
   Kind auto_with(bool same_stop) {
     std::error_code error;
-    const bool finished =
-        folder_.is_finished() &&
-        (options_.checkpoint.every.unit == CheckpointOptions::Unit::kNever ||
-         fs::exists(folder_.model(), error));
+    const bool finished = folder_.is_finished() &&
+                          (options_.checkpoint.every.unit == CheckpointOptions::Unit::kNever ||
+                           fs::exists(folder_.model(), error));
     if (finished && same_stop) {
       spdlog::info("{} holds this run, finished: there is nothing to do", folder_.path().string());
       return Kind::kFinished;
@@ -157,9 +156,10 @@ class Chooser {
           "anew with --overwrite",
           folder_.path().string()));
     }
-    spdlog::warn("{} holds an unfinished run without a valid checkpoint: it starts from the "
-                 "beginning",
-                 folder_.path().string());
+    spdlog::warn(
+        "{} holds an unfinished run without a valid checkpoint: it starts from the "
+        "beginning",
+        folder_.path().string());
     return Kind::kAnew;
   }
 
@@ -169,9 +169,10 @@ class Chooser {
     if (fs::is_directory(path, error)) {
       candidate_ = newest_valid(RunFolder(path));
       if (!candidate_) {
-        throw IoError(fmt::format("--resume {}: there is no valid checkpoint in its folder "
-                                  "checkpoints",
-                                  path.string()));
+        throw IoError(
+            fmt::format("--resume {}: there is no valid checkpoint in its folder "
+                        "checkpoints",
+                        path.string()));
       }
     } else {
       candidate_ = read_candidate(path);
@@ -225,8 +226,7 @@ Beginning choose_beginning(const RunSetting& setting, const TrainOptions& option
   beginning.kind = sizes.kind;
   beginning.source = path;
   if (!first_rank && sizes.kind == Kind::kGoesOn) {
-    beginning.checkpoint =
-        io::parse_array_file(path, as_bytes(bytes), io::FileKind::kCheckpoint);
+    beginning.checkpoint = io::parse_array_file(path, as_bytes(bytes), io::FileKind::kCheckpoint);
   }
   return beginning;
 }
@@ -242,22 +242,22 @@ void check_stops(const std::string& source, const nlohmann::json& header,
     const Stage& stage = stages[static_cast<std::size_t>(i)];
     if (planned_steps(stage.stop, options) != planned.at(static_cast<std::size_t>(i))) {
       throw JobError(fmt::format(
-          "{}: stage {} has ended and stage {} has begun: the stop of {} cannot be changed any more",
+          "{}: stage {} has ended and stage {} has begun: the stop of {} cannot be changed any "
+          "more",
           source, stage.name, stages[static_cast<std::size_t>(position.stage)].name, stage.name));
     }
   }
   const Stage& stage = stages[static_cast<std::size_t>(position.stage)];
   if (const std::int64_t now = planned_steps(stage.stop, options); now < position.stage_step) {
-    throw JobError(
-        fmt::format("{}: stage {} has taken {} steps already, but its stop is now at {}", source,
-                    stage.name, position.stage_step, now));
+    throw JobError(fmt::format("{}: stage {} has taken {} steps already, but its stop is now at {}",
+                               source, stage.name, position.stage_step, now));
   }
 }
 
 }  // namespace
 
-LoopPosition go_on(const Beginning& beginning, ClassifierRun& run,
-                   const std::vector<Stage>& stages, const std::vector<Observer*>& observers) {
+LoopPosition go_on(const Beginning& beginning, ClassifierRun& run, const std::vector<Stage>& stages,
+                   const std::vector<Observer*>& observers) {
   const nlohmann::json& header = beginning.checkpoint.header;
   const std::string data = data_identity(run.data());
   if (text_in(header, "data_identity") != data) {
@@ -265,13 +265,13 @@ LoopPosition go_on(const Beginning& beginning, ClassifierRun& run,
                                beginning.source, text_in(header, "data"),
                                run.data().train->description()));
   }
-  const LoopPosition position =
-      restore(beginning.checkpoint, beginning.source, run, observers);
+  const LoopPosition position = restore(beginning.checkpoint, beginning.source, run, observers);
   check_stops(beginning.source, header, position, stages, run.loop_options());
   if (const std::string there = text_in(header, "contract"); there != run.contract()) {
-    spdlog::warn("another contract than the checkpoint's: {} there, {} here: the bytes will differ "
-                 "from those of an undisturbed run",
-                 there, run.contract());
+    spdlog::warn(
+        "another contract than the checkpoint's: {} there, {} here: the bytes will differ "
+        "from those of an undisturbed run",
+        there, run.contract());
   }
   spdlog::info("going on from {}", beginning.source);
   return position;

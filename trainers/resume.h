@@ -33,8 +33,8 @@ Beginning choose_beginning(const RunSetting& setting, const TrainOptions& option
 /// Puts a run that goes on to where its checkpoint stands. Warns of another contract. Throws
 /// JobError if the data set is another one or `stop` lies before the checkpoint, IoError if the
 /// checkpoint does not fit.
-LoopPosition go_on(const Beginning& beginning, ClassifierRun& run,
-                   const std::vector<Stage>& stages, const std::vector<Observer*>& observers);
+LoopPosition go_on(const Beginning& beginning, ClassifierRun& run, const std::vector<Stage>& stages,
+                   const std::vector<Observer*>& observers);
 
 /// What every checkpoint of a run says beside its position.
 nlohmann::json checkpoint_header(const RunSetting& setting, const ClassifierRun& run,

@@ -26,9 +26,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::array<const char*, 8> kFiles = {"run.json",      "job.yaml",     "environment.json",
-                                               "status.json",   "summary.json", "metrics.jsonl",
-                                               "model.h5",      "log.txt"};
+constexpr std::array<const char*, 8> kFiles = {"run.json",    "job.yaml",     "environment.json",
+                                               "status.json", "summary.json", "metrics.jsonl",
+                                               "model.h5",    "log.txt"};
 
 nlohmann::json read_json(const fs::path& path) {
   std::ifstream file(path);
@@ -187,8 +187,8 @@ void RunFolder::append_metrics(const nlohmann::json& line) {
 void RunFolder::flush_metrics() {
   const std::string reason = try_append();
   if (!reason.empty()) {
-    throw IoError(fmt::format("{} cannot be written to: {}", (path_ / "metrics.jsonl").string(),
-                              reason));
+    throw IoError(
+        fmt::format("{} cannot be written to: {}", (path_ / "metrics.jsonl").string(), reason));
   }
 }
 

@@ -27,8 +27,8 @@ class RunFolder {
 
   /// Whether it holds results of a run, or a run is under way there.
   [[nodiscard]] bool holds_run() const;
-  /// Creates the folder and tries that it can be written to. Throws IoError with path and reason. An
-  /// earlier run's files are left alone.
+  /// Creates the folder and tries that it can be written to. Throws IoError with path and reason.
+  /// An earlier run's files are left alone.
   void prepare() const;
   /// Removes the files of an earlier run; one that goes on keeps them.
   void make_ready(bool goes_on) const;
@@ -51,8 +51,8 @@ class RunFolder {
   /// job.yaml: the resolved job; environment.json: versions, host, contract.
   void write_job(const std::string& resolved) const;
   void write_environment(const nlohmann::json& environment) const;
-  /// status.json: what the run is doing: {"state": "running" | "finished" | "failed" | "stopped", "step",
-  /// "exit", "restarts"}.
+  /// status.json: what the run is doing: {"state": "running" | "finished" | "failed" | "stopped",
+  /// "step", "exit", "restarts"}.
   void write_status(const std::string& state, std::int64_t step, int exit_code) const;
   /// summary.json, once, at the end.
   void write_summary(const nlohmann::json& summary) const;

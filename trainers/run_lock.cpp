@@ -57,10 +57,11 @@ bool lacks_flock(int error) {
 
 [[noreturn]] void refuse(const std::filesystem::path& path) {
   const nlohmann::json owner = read_owner(path);
-  throw IoError(fmt::format(
-      "the output folder {} is being written to by another run ({}, since {}): wait for it, end it, "
-      "or write elsewhere with --set output=FOLDER",
-      path.parent_path().string(), text_of(owner, "where"), text_of(owner, "since")));
+  throw IoError(
+      fmt::format("the output folder {} is being written to by another run ({}, since {}): wait "
+                  "for it, end it, "
+                  "or write elsewhere with --set output=FOLDER",
+                  path.parent_path().string(), text_of(owner, "where"), text_of(owner, "since")));
 }
 
 }  // namespace
@@ -131,8 +132,7 @@ void RunLock::wait_for_silence(milliseconds silence) {
     return;
   }
   spdlog::warn("{} has the lock of a run on another host ({}): waiting {:.0f} s for a sign of it",
-               path_.parent_path().string(), where,
-               std::chrono::duration<double>(silence).count());
+               path_.parent_path().string(), where, std::chrono::duration<double>(silence).count());
   struct stat before {};
   ::stat(path_.c_str(), &before);
   for (const auto start = Clock::now(); Clock::now() - start < silence;) {
@@ -147,10 +147,10 @@ void RunLock::wait_for_silence(milliseconds silence) {
 
 void RunLock::write_owner() {
   const std::string text =
-      nlohmann::json{{"run", id_},
-                     {"where", comm::host_and_process()},
-                     {"since", fmt::format("{:%Y-%m-%d %H:%M:%S}",
-                                           fmt::localtime(std::time(nullptr)))}}
+      nlohmann::json{
+          {"run", id_},
+          {"where", comm::host_and_process()},
+          {"since", fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(std::time(nullptr)))}}
           .dump() +
       "\n";
   if (::ftruncate(descriptor_, 0) != 0 ||

@@ -16,8 +16,8 @@ namespace gentrain::trainers {
 
 class RunLock {
  public:
-  /// Takes the lock of a folder that exists. An owner that is ending is waited for (`patience`), and
-  /// so is the sign of life of an owner on another host (`silence`). Throws IoError naming the
+  /// Takes the lock of a folder that exists. An owner that is ending is waited for (`patience`),
+  /// and so is the sign of life of an owner on another host (`silence`). Throws IoError naming the
   /// owner if there is one, or path and reason.
   explicit RunLock(const std::filesystem::path& folder,
                    std::chrono::milliseconds patience = std::chrono::seconds(3),
@@ -29,8 +29,8 @@ class RunLock {
 
   /// The run's id: 32 digits of hex, another one for every start.
   [[nodiscard]] const std::string& id() const { return id_; }
-  /// Throws IoError, naming the owner, if the folder's lock is not that of the run `id`, or gone. To
-  /// be called before anything is renamed.
+  /// Throws IoError, naming the owner, if the folder's lock is not that of the run `id`, or gone.
+  /// To be called before anything is renamed.
   static void require(const std::filesystem::path& folder, const std::string& id);
 
   /// The id of the run that holds the folder's lock, as this host sees it; none if nobody does.

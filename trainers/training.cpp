@@ -189,9 +189,9 @@ struct RunParts {
 
 /// Bytes of a checkpoint, but for its header.
 std::int64_t checkpoint_bytes(const ClassifierRun& run) {
-  const auto copies = static_cast<std::int64_t>(
-      1 + run.updates().front()->optimizer().state_names().size() +
-      (run.options().best.metric != Metric::kNone ? 1 : 0));
+  const auto copies =
+      static_cast<std::int64_t>(1 + run.updates().front()->optimizer().state_names().size() +
+                                (run.options().best.metric != Metric::kNone ? 1 : 0));
   return copies * run.arena_bytes();
 }
 
@@ -221,8 +221,7 @@ void write_records(ClassifierRun& run, const RunParts& parts) {
 nlohmann::json finish(ClassifierRun& run, const RunParts& parts, EvaluationObserver& evaluation,
                       const std::string& data_sha256) {
   evaluation.restore_best();
-  nlohmann::json summary =
-      summarize(run, parts.setting, {parts.times, evaluation}, data_sha256);
+  nlohmann::json summary = summarize(run, parts.setting, {parts.times, evaluation}, data_sha256);
   if (run.communicator().rank() == 0) {
     parts.folder.flush_metrics();
     if (run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever) {
@@ -241,8 +240,7 @@ void stop(ClassifierRun& run, const RunParts& parts) {
   if (run.communicator().rank() == 0) {
     parts.folder.flush_metrics();
     parts.folder.write_status("stopped", parts.times.steps(), parts.setting.stopped_code);
-    const bool kept =
-        run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever;
+    const bool kept = run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever;
     spdlog::info("stopped on request behind step {}: {}", with_commas(parts.times.steps()),
                  kept ? "the same command goes on from there"
                       : "without a checkpoint, as checkpoint.every is never");
@@ -291,12 +289,15 @@ RunResult train_into(ClassifierRun& run, const RunParts& parts) {
   if (parts.beginning.kind == Beginning::Kind::kGoesOn) {
     start = go_on(parts.beginning, run, stages, observers);
     parts.beginning.checkpoint = {};
-    checkpointer.resume_at(start.step);
+    const bool own = parts.setting.resume.mode == ResumeOptions::Mode::kAuto;
+    if (own) {
+      checkpointer.resume_at(start.step);
+    }
     if (first_rank) {
       folder.cut_metrics(start.step, goes_on_in(stages, run.loop_options(), start));
-      if (parts.setting.resume.mode == ResumeOptions::Mode::kPath) {
-        folder.remove_checkpoints_behind(start.step);
-      }
+    }
+    if (first_rank && !own) {
+      folder.remove_checkpoints_behind(start.step);
     }
   }
   const LoopEnd end =

@@ -101,7 +101,7 @@ struct RunResult {
 
 /// Trains from wherever the run stands, evaluates, writes the run's folder. Collective.
 RunResult train_classifier(const TrainOptions& options, const RunSetting& setting,
-                                comm::Communicator& communicator);
+                           comm::Communicator& communicator);
 
 /// Largest resident memory of this process so far, MiB.
 double peak_rss_mib();

@@ -198,8 +198,7 @@ std::vector<std::vector<float>> Update::gather_state(Queue& queue, int root) con
   std::vector<std::string> parts(ranks);
   std::vector<std::vector<comm::ConstBytes>> send(ranks);
   std::vector<std::vector<comm::Bytes>> receive(ranks);
-  const std::vector<std::string> sizes =
-      communicator_.all_gather_text(std::to_string(mine.size()));
+  const std::vector<std::string> sizes = communicator_.all_gather_text(std::to_string(mine.size()));
   for (std::size_t r = 0; r < ranks; ++r) {
     const bool other = static_cast<int>(r) != rank;
     if (other && (root == kEveryRank || root == static_cast<int>(r))) {

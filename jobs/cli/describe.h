@@ -123,9 +123,10 @@ void describe(V& v, trainers::InitOptions& i) {
 
 template <class V>
 void describe(V& v, trainers::InitFromOptions& i) {
-  v.field("name", i.file,
-          "A model or checkpoint whose weights are the initial ones. `init_from: FILE` is short for "
-          "`init_from: {name: FILE}`");
+  v.field(
+      "name", i.file,
+      "A model or checkpoint whose weights are the initial ones. `init_from: FILE` is short for "
+      "`init_from: {name: FILE}`");
   v.patterns("parameters", i.parameters,
              "Parameters that are taken from it: patterns over their names, as `trainable`; each "
              "must be there with the same shape. The others are initialised by `init`");

@@ -276,10 +276,14 @@ void Reader::interval(std::string_view name, trainers::CheckpointOptions::Interv
   YamlNode count = *node;
   count.text = node->text.substr(0, space);
   const std::string unit = space == std::string::npos ? "steps" : node->text.substr(space + 1);
-  constexpr auto kUnits = std::to_array<std::pair<std::string_view, Unit>>(
-      {{"step", Unit::kSteps}, {"steps", Unit::kSteps}, {"epoch", Unit::kEpochs},
-       {"epochs", Unit::kEpochs}, {"s", Unit::kSeconds}});
-  const auto found = std::ranges::find_if(kUnits, [&](const auto& one) { return one.first == unit; });
+  constexpr auto kUnits =
+      std::to_array<std::pair<std::string_view, Unit>>({{"step", Unit::kSteps},
+                                                        {"steps", Unit::kSteps},
+                                                        {"epoch", Unit::kEpochs},
+                                                        {"epochs", Unit::kEpochs},
+                                                        {"s", Unit::kSeconds}});
+  const auto found =
+      std::ranges::find_if(kUnits, [&](const auto& one) { return one.first == unit; });
   if (found == kUnits.end() || !is_integer(count.text)) {
     report_needs(name, *node, kNeeded);
   } else if (read_integer(name, count, between(1, kMostSteps), value.count, kNeeded)) {
