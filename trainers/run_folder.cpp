@@ -3,6 +3,8 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <system_error>
 
@@ -23,6 +25,18 @@ constexpr std::array<const char*, 7> kFiles = {"job.yaml",     "environment.json
                                                "log.txt"};
 
 }  // namespace
+
+std::int64_t restarts() {
+  const char* const text = std::getenv("GENTRAIN_RESTARTS");
+  std::int64_t count = 0;
+  if (text != nullptr) {
+    const auto [end, error] = std::from_chars(text, text + std::strlen(text), count);
+    if (error != std::errc() || *end != '\0' || count < 0) {
+      throw JobError(fmt::format("GENTRAIN_RESTARTS={}: must be a whole number from 0 on", text));
+    }
+  }
+  return count;
+}
 
 bool RunFolder::holds_run() const {
   std::error_code error;
@@ -88,7 +102,7 @@ void RunFolder::write_environment(const nlohmann::json& environment) const {
 
 void RunFolder::write_status(const std::string& state, std::int64_t step, int exit_code) const {
   const nlohmann::json status = {
-      {"state", state}, {"step", step}, {"exit", exit_code}, {"restarts", 0}};
+      {"state", state}, {"step", step}, {"exit", exit_code}, {"restarts", restarts()}};
   io::write_file_atomically(path_ / "status.json", dump(status) + "\n");
 }
 
