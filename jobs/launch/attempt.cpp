@@ -90,7 +90,8 @@ class Supervision {
                     : text_.death()   ? *text_.death()
                     : child_.killed_by() != 0
                         ? fmt::format("mpirun was killed by signal {}", child_.killed_by())
-                        : "the ranks ended";
+                    : child_.exit_code() == 0 ? "the ranks ended without finishing"
+                                              : "the ranks ended";
     }
     return end_;
   }

@@ -1,4 +1,4 @@
-// `true` by the remote shell that mpirun uses, on all hosts at once.
+// One command by the remote shell that mpirun uses, on all hosts at once.
 #include "jobs/launch/hosts.h"
 
 #include <algorithm>
@@ -17,13 +17,22 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::unique_ptr<Child> ask(const std::string& remote_shell, const std::string& host) {
+/// Removes session files and the shared memory that they tell of, as Workspace does on this host.
+std::string clean_command(const std::string& folder) {
+  return fmt::format(
+      "for f in `find {0} -name smlockseg-\\* 2>/dev/null`; do rm -f "
+      "/dev/shm/vader_segment.*.`printf %x ${{f##*-}}`.*; done; rm -rf {0}",
+      folder);
+}
+
+std::unique_ptr<Child> ask(const std::string& remote_shell, const std::string& host,
+                           const std::string& command) {
   std::vector<std::string> words = split_words(remote_shell);
   const std::string program = find_program(words.front());
   if (std::filesystem::path(program).filename() == "ssh") {
     words.insert(words.end(), {"-o", "BatchMode=yes", "-o", "ConnectTimeout=5"});
   }
-  words.insert(words.end(), {host, "true"});
+  words.insert(words.end(), {host, command});
   return std::make_unique<Child>(
       Command{.program = program, .words = words, .variables = {}, .captured = false});
 }
@@ -37,11 +46,12 @@ HostPool::HostPool(std::vector<HostSlots> hosts, int ranks, std::string remote_s
   }
 }
 
-std::vector<std::string> HostPool::probe(double seconds) {
+std::vector<std::string> HostPool::clean_and_probe(const std::string& folder, double seconds) {
+  const std::string command = clean_command(folder);
   std::vector<std::unique_ptr<Child>> questions;
   for (const Host& host : hosts_) {
     const bool here = is_this_host(host.slots.name);
-    questions.push_back(here ? nullptr : ask(remote_shell_, host.slots.name));
+    questions.push_back(here ? nullptr : ask(remote_shell_, host.slots.name, command));
   }
   const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
                                            std::chrono::duration<double>(seconds));

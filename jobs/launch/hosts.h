@@ -14,9 +14,11 @@ class HostPool {
   /// `ranks` are what is asked for when all hosts are there.
   HostPool(std::vector<HostSlots> hosts, int ranks, std::string remote_shell);
 
-  /// Asks every host at once whether it answers, for at most `seconds`; this host always does.
+  /// Has every other host at once remove what an attempt left in `folder` and in shared memory, and
+  /// waits at most `seconds` for them. One that answers is present; this one always is.
   /// Returns what changed, one text each: "host node7 does not answer and is left out".
-  std::vector<std::string> probe(double seconds);
+  /// Throws DeviceError if the remote shell is not there.
+  std::vector<std::string> clean_and_probe(const std::string& folder, double seconds);
 
   /// Those that answered last time; all of them before the first probe.
   [[nodiscard]] std::vector<HostSlots> present() const;

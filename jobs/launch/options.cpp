@@ -110,7 +110,7 @@ std::vector<std::string> mpirun_command(const LaunchOptions& options, const Atte
   parameter("oob_tcp_keepalive_time", "5");
   parameter("oob_tcp_keepalive_intvl", "2");
   parameter("oob_tcp_keepalive_probes", "3");
-  parameter("orte_local_tmpdir_base", attempt.session_folder);
+  parameter("orte_tmpdir_base", attempt.session_folder);
   const std::string network = !options.network_interface.empty() ? options.network_interface
                               : all_on_this_host(options)        ? "lo"
                                                                  : "";

@@ -48,7 +48,7 @@ struct Attempt {
   int ranks = 1;
   std::vector<HostSlots> hosts;
   bool resume = false;                 // --resume auto in place of LaunchOptions::first
-  std::string session_folder;          // of OpenMPI, on this host
+  std::string session_folder;          // of OpenMPI, on every host
   std::vector<std::string> variables;  // names of environment variables for all ranks
 };
 

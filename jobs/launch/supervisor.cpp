@@ -21,11 +21,7 @@ constexpr int kNoHost = 205;           // what mpirun gives for a lost host
 constexpr std::size_t kReported = 20;  // attempts in the report of giving up, at most
 
 std::string described(const AttemptEnd& end) {
-  std::string text = end.reason;
-  if (text.find(": ") == std::string::npos) {
-    text = fmt::format("{} (exit code {})", text, end.exit_code);
-  }
-  return fmt::format("{} after {:.1f} s", text, end.seconds);
+  return fmt::format("{} (exit code {}) after {:.1f} s", end.reason, end.exit_code, end.seconds);
 }
 
 /// How a relaunch will begin.
@@ -47,6 +43,13 @@ class Supervisor {
               options.first.empty() ? read_run_state(options.output).step : 0) {}
 
   int run() {
+    const int code = run_attempts();
+    hosts_.clean_and_probe(workspace_.folder(), kProbeSeconds);
+    return code;
+  }
+
+ private:
+  int run_attempts() {
     for (;;) {
       const AttemptEnd end = attempt();
       const RunState state = read_run_state(options_.output);
@@ -75,7 +78,6 @@ class Supervisor {
     }
   }
 
- private:
   AttemptEnd attempt() {
     if (hosts_.ranks() == 0) {
       return {.exit_code = kNoHost, .reason = "no host answers", .last_error = ""};
@@ -99,7 +101,7 @@ class Supervisor {
                       signal_name(number)));
       return false;
     }
-    for (const std::string& change : hosts_.probe(kProbeSeconds)) {
+    for (const std::string& change : hosts_.clean_and_probe(workspace_.folder(), kProbeSeconds)) {
       say(fmt::format("{}; ranks: {}", change, hosts_.ranks()));
     }
     return true;
