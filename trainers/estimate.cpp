@@ -153,7 +153,7 @@ std::int64_t most_bytes_sent(ClassifierRun& run, int ranks) {
       comm::ExchangeOptions options;
       options.mode = run.options().exchange;
       options.shards = run.options().batch.shards;
-      options.statistics = kClassifierStatistics;
+      options.statistics = kClassifierStatistics + kWishStatistics;
       options.needs_norm = stage.clip_norm > 0;
       const auto communicator = pretend(ranks, rank);
       const comm::Exchange exchange(*communicator, run.device(), run.parameters(), options);

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <system_error>
@@ -47,6 +49,18 @@ std::int64_t step_in(const std::string& name) {
 }
 
 }  // namespace
+
+std::int64_t restarts() {
+  const char* const text = std::getenv("GENTRAIN_RESTARTS");
+  std::int64_t count = 0;
+  if (text != nullptr) {
+    const auto [end, error] = std::from_chars(text, text + std::strlen(text), count);
+    if (error != std::errc() || *end != '\0' || count < 0) {
+      throw JobError(fmt::format("GENTRAIN_RESTARTS={}: must be a whole number from 0 on", text));
+    }
+  }
+  return count;
+}
 
 bool RunFolder::holds_run() const {
   std::error_code error;
@@ -164,7 +178,7 @@ void RunFolder::write_environment(const nlohmann::json& environment) const {
 void RunFolder::write_status(const std::string& state, std::int64_t step, int exit_code) const {
   check_lock();
   const nlohmann::json status = {
-      {"state", state}, {"step", step}, {"exit", exit_code}, {"restarts", 0}};
+      {"state", state}, {"step", step}, {"exit", exit_code}, {"restarts", restarts()}};
   io::write_file_atomically(path_ / "status.json", dump(status) + "\n");
 }
 

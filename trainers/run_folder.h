@@ -10,6 +10,10 @@
 
 namespace gentrain::trainers {
 
+/// How often a launcher had to start this run anew, by its word in GENTRAIN_RESTARTS; 0 without.
+/// Throws JobError if that is no whole number from 0 on.
+std::int64_t restarts();
+
 /// Used by rank 0 alone, but for path(), and append_error() and write_status() of a rank that
 /// fails.
 class RunFolder {

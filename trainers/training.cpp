@@ -161,7 +161,7 @@ nlohmann::json summarize(ClassifierRun& run, const RunSetting& setting, const Wa
       {"peak_rss_mib", memory.largest},
       {"peak_rss_mib_all_ranks", memory.all},
       {"tensor_peak_mib", memory.tensors},
-      {"restarts", 0}};
+      {"restarts", restarts()}};
   if (keeps_best && watch.evaluation.best()) {
     summary["best_step"] = watch.evaluation.best_step();
   }

@@ -57,9 +57,6 @@ std::vector<std::vector<float>> assemble_state(const std::vector<std::string>& p
   return whole;
 }
 
-/// Behind the statistics of the trainer: how many ranks wish to stop, and to have a checkpoint.
-constexpr std::size_t kWishStatistics = 2;
-
 }  // namespace
 
 void Update::add_wishes(const Wishes& wishes, comm::ShardGradients& gradients) {

@@ -20,6 +20,9 @@ struct Wishes {
   bool checkpoint = false;
 };
 
+/// Floats behind the statistics of a trainer that say how many ranks wish what.
+inline constexpr std::size_t kWishStatistics = 2;
+
 /// What every update of a run shares.
 struct UpdateSetting {
   comm::Communicator& communicator;

@@ -6,6 +6,7 @@
 #include "jobs/cli/options.h"
 #include "jobs/cli/terminal.h"
 #include "jobs/cli/verbs.h"
+#include "kernels/error.h"
 #include "trainers/run_log.h"
 #include "trainers/stop_signal.h"
 #include "trainers/training.h"
@@ -24,9 +25,21 @@ trainers::ResumeOptions resume_options(const std::string& text) {
   return {Mode::kPath, text};
 }
 
+/// Ranks cannot start ranks anew: that is for the launcher.
+void refuse_restarts(const Arguments& arguments) {
+  for (const std::string& argument : arguments) {
+    if (argument.starts_with("--max-restarts")) {
+      throw JobError(
+          "--max-restarts: the ranks cannot restart themselves; `gentrain launch -np N JOB "
+          "--max-restarts K`, without mpirun, starts them and restarts them");
+    }
+  }
+}
+
 }  // namespace
 
 int train_verb(Session& session, const Arguments& arguments) {
+  refuse_restarts(arguments);
   OptionSet options("gentrain JOB [options]", "Trains what a job file describes.");
   add_job_options(options);
   add_log_options(options);
