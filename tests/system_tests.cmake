@@ -7,3 +7,9 @@ foreach(class Terminal Check Ranks)
     ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>;MPIRUN=${MPIEXEC_EXECUTABLE}")
 endforeach()
 set_tests_properties(verbs.Ranks PROPERTIES LABELS mpi)
+
+# Runs that are stopped, killed and gone on with.
+add_test(NAME verbs.Stop
+         COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/stop_test.py)
+set_tests_properties(verbs.Stop PROPERTIES LABELS mpi TIMEOUT 240 PROCESSORS 2
+  ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>;MPIRUN=${MPIEXEC_EXECUTABLE};STOP_JOB=${CMAKE_SOURCE_DIR}/jobs/lenet_digits.yaml")
