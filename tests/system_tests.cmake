@@ -7,3 +7,12 @@ foreach(class Terminal Check Ranks)
     ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>;MPIRUN=${MPIEXEC_EXECUTABLE}")
 endforeach()
 set_tests_properties(verbs.Ranks PROPERTIES LABELS mpi)
+
+# The launcher, with a played mpirun and with the real one.
+foreach(class Endings Restarts Requests Hosts Refusals RealRanks)
+  add_test(NAME launch.${class}
+           COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/launch_test.py ${class})
+  set_tests_properties(launch.${class} PROPERTIES LABELS unit TIMEOUT 120 PROCESSORS 2
+    ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>;MPIRUN=${MPIEXEC_EXECUTABLE}")
+endforeach()
+set_tests_properties(launch.RealRanks PROPERTIES LABELS mpi)
