@@ -1,12 +1,15 @@
 // Model files of classifiers.
 #include "trainers/model_io.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
-#include "core/io/model_file.h"
+#include "core/io/array_file.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 #include "trainers/data_source.h"
+#include "trainers/update.h"
 
 namespace gentrain::trainers {
 
@@ -63,7 +66,8 @@ void check_array(const std::filesystem::path& path, const io::NamedArray& array,
 
 void save_model(const std::filesystem::path& path, const ModelDescription& description,
                 Device& device, Queue& queue, const ParameterSet& parameters) {
-  io::ModelFile file;
+  io::ArrayFile file;
+  file.kind = io::FileKind::kModel;
   file.header = {{"model", to_json(description.model)},
                  {"image", std::vector<std::int64_t>(description.image.extents().begin(),
                                                      description.image.extents().end())},
@@ -76,11 +80,11 @@ void save_model(const std::filesystem::path& path, const ModelDescription& descr
     file.arrays.push_back({parameters.info(i).name, parameters.info(i).shape,
                            copy_to_host<float>(device, queue, parameters[i])});
   }
-  io::write_model(path, file);
+  io::write_array_file(path, file);
 }
 
 LoadedModel load_model(const std::filesystem::path& path, Device& device, Queue& queue) {
-  const io::ModelFile file = io::read_model(path);
+  const io::ArrayFile file = io::read_array_file(path, io::FileKind::kModel);
   LoadedModel loaded;
   loaded.description = describe(path, file.header);
   const ModelDescription& d = loaded.description;
@@ -98,6 +102,33 @@ LoadedModel load_model(const std::filesystem::path& path, Device& device, Queue&
   }
   loaded.parameters->mark_changed();
   return loaded;
+}
+
+void init_from(const InitFromOptions& options, Device& device, Queue& queue,
+               ParameterSet& parameters) {
+  const std::vector<bool> wanted =
+      select_parameters(parameters, options.parameters, "the init_from");
+  const io::ArrayFile file = io::parse_array_file(options.file, io::read_file(options.file));
+  const std::string prefix = file.kind == io::FileKind::kCheckpoint ? "weights/" : "";
+  for (int i = 0; i < parameters.size(); ++i) {
+    if (!wanted[static_cast<std::size_t>(i)]) {
+      continue;
+    }
+    const ParameterInfo& info = parameters.info(i);
+    const auto found =
+        std::find_if(file.arrays.begin(), file.arrays.end(),
+                     [&](const io::NamedArray& array) { return array.name == prefix + info.name; });
+    if (found == file.arrays.end()) {
+      throw IoError(fmt::format("{}: has no array {} (init_from.parameters says which are taken)",
+                                options.file, info.name));
+    }
+    if (found->shape != info.shape) {
+      throw IoError(fmt::format("{}: {} is {} where the network has {}", options.file, info.name,
+                                found->shape.str(), info.shape.str()));
+    }
+    copy_from_host<float>(device, queue, found->values, parameters[i]);
+  }
+  parameters.mark_changed();
 }
 
 namespace {

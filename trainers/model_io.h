@@ -23,7 +23,7 @@ struct ModelDescription {
   nlohmann::json record;  // of the training run: job, contract, steps, hashes, metrics
 };
 
-/// Throws IoError (see io::write_model).
+/// Throws IoError (see io::write_array_file).
 void save_model(const std::filesystem::path& path, const ModelDescription& description,
                 Device& device, Queue& queue, const ParameterSet& parameters);
 
@@ -32,8 +32,14 @@ struct LoadedModel {
   std::unique_ptr<ParameterSet> parameters;
   std::unique_ptr<Network> network;
 };
-/// Throws IoError (see io::read_model; or arrays that are not this network's, named), JobError.
+/// Throws IoError (see io::read_array_file; or arrays that are not this network's, named),
+/// JobError.
 LoadedModel load_model(const std::filesystem::path& path, Device& device, Queue& queue);
+
+/// Takes parameters from a model or checkpoint. Throws IoError (see io::parse_array_file; or an
+/// array that is missing or has another shape, named), JobError for a pattern that matches nothing.
+void init_from(const InitFromOptions& options, Device& device, Queue& queue,
+               ParameterSet& parameters);
 
 /// SHA-256 over the parameters' values alone, in order of registration.
 std::string weights_sha256(Device& device, Queue& queue, const ParameterSet& parameters);

@@ -27,8 +27,7 @@ std::filesystem::path temporary_name(const std::filesystem::path& path) {
          fmt::format(".{}.{}-{}.tmp", path.filename().string(), ::getpid(), counter.fetch_add(1));
 }
 
-void sync_and_rename(const std::filesystem::path& temporary, const std::filesystem::path& path) {
-  PosixFile(temporary, O_WRONLY).sync();
+void rename_and_sync(const std::filesystem::path& temporary, const std::filesystem::path& path) {
   if (::rename(temporary.c_str(), path.c_str()) != 0) {
     const int reason = errno;
     throw IoError(fmt::format("{}: rename to {} failed: {}", temporary.string(), path.string(),
@@ -39,17 +38,26 @@ void sync_and_rename(const std::filesystem::path& temporary, const std::filesyst
 
 }  // namespace
 
-void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
+void write_file_atomically(const std::filesystem::path& path, std::string_view content,
+                           const std::function<void()>& before_rename) {
   const std::filesystem::path temporary = temporary_name(path);
+  const auto as_error_of_path = [&](const auto& step) {
+    try {
+      step();
+    } catch (const IoError& error) {
+      throw IoError(fmt::format("cannot write {}: {}", path.string(), error.what()));
+    }
+  };
   try {
-    {
+    as_error_of_path([&] {
       PosixFile file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
       file.write(content.data(), content.size());
+      file.sync();
+    });
+    if (before_rename) {
+      before_rename();
     }
-    sync_and_rename(temporary, path);
-  } catch (const IoError& error) {
-    ::unlink(temporary.c_str());
-    throw IoError(fmt::format("cannot write {}: {}", path.string(), error.what()));
+    as_error_of_path([&] { rename_and_sync(temporary, path); });
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string_view>
 
 namespace gentrain::io {
@@ -10,6 +11,10 @@ namespace gentrain::io {
 /// Throws IoError naming path, step and reason; then what stood under the name is untouched, unless
 /// the last step failed, the fsync of the folder: then the new content is there, but may be lost in
 /// a crash of the machine. No temporary file stays.
-void write_file_atomically(const std::filesystem::path& path, std::string_view content);
+///
+/// before_rename   is called when the content is safe under its temporary name, right before the
+///                 rename. What it throws comes out as it is; then nothing is renamed.
+void write_file_atomically(const std::filesystem::path& path, std::string_view content,
+                           const std::function<void()>& before_rename = {});
 
 }  // namespace gentrain::io

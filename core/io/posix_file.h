@@ -25,6 +25,8 @@ class PosixFile {
   std::size_t read(void* data, std::size_t size);
   /// Writes all of it.
   void write(const void* data, std::size_t size);
+  /// Cuts the file to `size` bytes.
+  void resize(std::size_t size);
   /// Forces content and size to disk.
   void sync();
 

@@ -15,7 +15,7 @@ enum ExitCode : int {
   kDeviceGone = 4,   // device, library, instruction set or memory
   kRankTrouble = 5,  // ranks that disagree or failed
   kNotFinite = 6,    // NaN or infinite loss
-  kRequested = 75,   // ended by a signal that asked for it, nothing lost
+  kRequested = 75,   // stopped by a signal; the same command goes on
 };
 
 /// The code for what a verb threw.

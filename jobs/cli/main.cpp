@@ -21,6 +21,7 @@
 #include "jobs/cli/verbs.h"
 #include "jobs/cli/yaml.h"
 #include "kernels/error.h"
+#include "trainers/stop_signal.h"
 
 namespace gentrain::jobs {
 
@@ -162,8 +163,11 @@ int run_main(int argc, const char* const* argv) {
     std::optional<int> done = answer(arguments);
     if (!done) {
       const Verb* const verb = find_verb(arguments.front());
-      communicator =
-          verb == nullptr || verb->on_ranks ? comm::make_communicator() : comm::make_single();
+      const bool on_ranks = verb == nullptr || verb->on_ranks;
+      if (on_ranks) {
+        trainers::heed_stop_signals(false);  // before MPI starts, which takes its time
+      }
+      communicator = on_ranks ? comm::make_communicator() : comm::make_single();
       Session session{*communicator, start};
       done = dispatch(session, arguments);
     }

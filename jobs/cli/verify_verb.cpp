@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "core/io/model_file.h"
+#include "core/io/array_file.h"
 #include "jobs/cli/exit_codes.h"
 #include "jobs/cli/options.h"
 #include "jobs/cli/verbs.h"
@@ -21,13 +21,13 @@ int verify_verb(Session& session, const Arguments& arguments) {
   if (session.communicator.rank() != 0) {
     return kSuccess;
   }
-  const std::vector<std::string> findings = io::verify_model(file);
+  const std::vector<std::string> findings = io::verify_array_file(file);
   for (const std::string& finding : findings) {
     std::cout << finding << "\n";
   }
   if (findings.empty()) {
-    const io::ModelFile model = io::read_model(file);
-    std::cout << fmt::format("{}: whole, {} arrays\n", file, model.arrays.size());
+    const io::ArrayFile content = io::parse_array_file(file, io::read_file(file));
+    std::cout << fmt::format("{}: whole, {} arrays\n", file, content.arrays.size());
   }
   return findings.empty() ? kSuccess : kBadFile;
 }

@@ -69,6 +69,23 @@ TEST_F(AtomicFile, WritesAndReplaces) {
   EXPECT_EQ(files(), 1);
 }
 
+TEST_F(AtomicFile, ACheckBeforeTheRename) {
+  const fs::path path = folder_ / "file";
+  write_file_atomically(path, "old");
+  int seen = 0;
+  write_file_atomically(path, "new", [&] {
+    EXPECT_EQ(content(path), "old");
+    seen = files();
+  });
+  EXPECT_EQ(seen, 2);
+  EXPECT_EQ(content(path), "new");
+  EXPECT_THAT(
+      [&] { write_file_atomically(path, "late", [] { throw JobError("the lock is lost"); }); },
+      ThrowsMessage<JobError>("the lock is lost"));
+  EXPECT_EQ(content(path), "new");
+  EXPECT_EQ(files(), 1);
+}
+
 TEST_F(AtomicFile, AFileInTheFoldersPlace) {
   std::ofstream(folder_ / "runs") << "text";
   const fs::path path = folder_ / "runs" / "file";

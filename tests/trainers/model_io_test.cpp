@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "core/io/model_file.h"
+#include "core/io/array_file.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 #include "tests/support/compare.h"
@@ -54,9 +54,9 @@ class ModelFiles : public ::testing::Test {
   /// Changes the file's content, with right hashes.
   template <class Change>
   void change(Change change_it) {
-    io::ModelFile file = io::read_model(file_);
+    io::ArrayFile file = io::read_array_file(file_, io::FileKind::kModel);
     change_it(file);
-    io::write_model(file_, file);
+    io::write_array_file(file_, file);
   }
   std::string load_error() {
     return message_of<IoError>([&] { load(); });
@@ -92,37 +92,37 @@ TEST_F(ModelFiles, RoundTrip) {
 
 TEST_F(ModelFiles, AnArrayOfAnotherNetworkIsNamed) {
   save(lenet());
-  change([](io::ModelFile& file) { file.arrays[2].shape = Shape{12, 25, 6}; });
+  change([](io::ArrayFile& file) { file.arrays[2].shape = Shape{12, 25, 6}; });
   EXPECT_EQ(load_error(), file_.string() +
                               ": holds conv2/weight [12, 25, 6] where the network has "
                               "conv2/weight [12, 5, 5, 6]");
   save(lenet());
-  change([](io::ModelFile& file) { file.arrays[5].name = "linear1/bias"; });
+  change([](io::ArrayFile& file) { file.arrays[5].name = "linear1/bias"; });
   EXPECT_EQ(load_error(),
             file_.string() + ": holds linear1/bias [100] where the network has fc1/bias [100]");
   save(lenet());
-  change([](io::ModelFile& file) { file.arrays.pop_back(); });
+  change([](io::ArrayFile& file) { file.arrays.pop_back(); });
   EXPECT_EQ(load_error(), file_.string() + ": holds 7 arrays but the network has 8");
 }
 
 TEST_F(ModelFiles, AHeaderThatIsNoClassifiersIsRefused) {
   save(lenet());
-  change([](io::ModelFile& file) { file.header.erase("classes"); });
+  change([](io::ArrayFile& file) { file.header.erase("classes"); });
   EXPECT_THAT(load_error(),
               AllOf(StartsWith(file_.string() + ": the header is not that of a classifier: "),
                     HasSubstr("classes")));
   save(lenet());
-  change([](io::ModelFile& file) { file.header["image"] = "large"; });
+  change([](io::ArrayFile& file) { file.header["image"] = "large"; });
   EXPECT_THAT(load_error(),
               StartsWith(file_.string() + ": the header is not that of a classifier: "));
   save(lenet());
-  change([](io::ModelFile& file) { file.header["model"] = {{"name", "resnet"}}; });
+  change([](io::ArrayFile& file) { file.header["model"] = {{"name", "resnet"}}; });
   EXPECT_EQ(load_error(), file_.string() + ": model: there is no 'resnet' (known: lenet)");
   save(lenet());
-  change([](io::ModelFile& file) { file.header["image"] = {-8, 28, 1}; });
+  change([](io::ArrayFile& file) { file.header["image"] = {-8, 28, 1}; });
   EXPECT_THAT(load_error(), StartsWith(file_.string() + ": shape "));
   save(lenet());
-  change([](io::ModelFile& file) { file.header["normalization"]["test"]["stddev"] = 1e-60; });
+  change([](io::ArrayFile& file) { file.header["normalization"]["test"]["stddev"] = 1e-60; });
   EXPECT_EQ(load_error(),
             file_.string() +
                 ": normalization.test: mean 0.1325 and std 1e-60 give pixels that are "

@@ -1,9 +1,8 @@
-// Model files. The user block is 512 bytes of text padded with zeros: a magic line, the format, the
-// length of the file and the SHA-256 of everything behind the block. Behind it an HDF5 file:
-// /header and /order (JSON texts), /weights with one f32 dataset per array and its hash as
-// attribute `sha256`. It is built in memory, without times, so that the same arrays give the same
-// bytes.
-#include "core/io/model_file.h"
+// The user block is 512 bytes of text padded with zeros: a magic line, the format, the length of
+// the file and the SHA-256 of everything behind the block. Behind it an HDF5 file: /header and
+// /order (JSON texts), a group with one f32 dataset per array and its hash as attribute `sha256`.
+// It is built in memory, without times, so that the same arrays give the same bytes.
+#include "core/io/array_file.h"
 
 #include <algorithm>
 #include <array>
@@ -15,7 +14,6 @@
 
 #include "core/io/atomic_file.h"
 #include "core/io/hdf5.h"
-#include "core/io/posix_file.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 
@@ -23,7 +21,22 @@ namespace gentrain::io {
 namespace {
 
 constexpr std::size_t kUserBlock = 512;
-constexpr std::string_view kMagic = "gentrain model\n";
+
+struct KindTraits {
+  const char* name;
+  std::string_view magic;  // first line
+  const char* group;       // the arrays lie below it
+  const char* purpose;     // what to do with one that came in another's place
+};
+
+constexpr std::array<KindTraits, 2> kKinds = {{
+    {"model", "gentrain model\n", "weights", "eval, predict and init_from take it"},
+    {"checkpoint", "gentrain checkpoint\n", "state", "a run is resumed from it"},
+}};
+
+const KindTraits& traits(FileKind kind) {
+  return kKinds.at(static_cast<std::size_t>(kind));
+}
 
 std::span<const std::byte> as_bytes(const void* data, std::size_t size) {
   return {static_cast<const std::byte*>(data), size};
@@ -36,57 +49,103 @@ std::string hash_of(const NamedArray& array) {
 // ---- the user block ---------------------------------------------------------------------------
 
 struct UserBlock {
-  int format = kModelFormat;
+  FileKind kind = FileKind::kModel;
+  int format = kArrayFormat;
   std::size_t bytes = 0;
   std::string sha256;
 };
 
 std::string render(const UserBlock& block) {
-  std::string text = fmt::format("{}format {}\nbytes {}\nsha256 {}\n", kMagic, block.format,
-                                 block.bytes, block.sha256);
+  std::string text = fmt::format("{}format {}\nbytes {}\nsha256 {}\n", traits(block.kind).magic,
+                                 block.format, block.bytes, block.sha256);
   text.resize(kUserBlock, '\0');
   return text;
 }
 
-// What is wrong with a file as a whole, or nothing. The hash is looked at last.
-std::optional<std::string> damage(const Bytes& file, bool& hash_differs) {
-  hash_differs = false;
-  const std::string text(reinterpret_cast<const char*>(file.data.get()),
-                         std::min(file.size, kUserBlock));
-  if (text.substr(0, kMagic.size()) != kMagic) {
-    return "is no gentrain model (it does not begin with the line 'gentrain model')";
+// What is wrong with a file as a whole, and what was found out on the way.
+struct Verdict {
+  std::optional<std::string> wrong;
+  std::optional<FileKind> kind;  // told by the magic line
+  bool hash_differs = false;     // all else is right
+};
+
+std::string begins_with_no_magic(std::optional<FileKind> wanted) {
+  if (wanted) {
+    return fmt::format("is no gentrain {0} (it does not begin with the line 'gentrain {0}')",
+                       name_of(*wanted));
   }
-  if (file.size < kUserBlock) {
-    return fmt::format("is truncated: {} bytes, the first block alone has {}", file.size,
-                       kUserBlock);
+  return "is no file of gentrain (it begins with neither 'gentrain model' nor 'gentrain "
+         "checkpoint')";
+}
+
+std::optional<FileKind> kind_of(std::string_view text) {
+  for (const FileKind kind : {FileKind::kModel, FileKind::kCheckpoint}) {
+    if (text.starts_with(traits(kind).magic)) {
+      return kind;
+    }
   }
-  UserBlock block;
+  return std::nullopt;
+}
+
+// Hash aside, what is wrong with a file that begins with the magic line of `block.kind`; fills the
+// block.
+std::optional<std::string> block_damage(std::size_t size, const std::string& text,
+                                        UserBlock& block) {
+  if (size < kUserBlock) {
+    return fmt::format("is truncated: {} bytes, the first block alone has {}", size, kUserBlock);
+  }
   std::array<char, 65> hash{};
   // c_str() ends at the padding at the latest.
-  if (std::sscanf(text.c_str() + kMagic.size(), "format %d\nbytes %zu\nsha256 %64s", &block.format,
-                  &block.bytes, hash.data()) < 1) {
+  if (std::sscanf(text.c_str() + traits(block.kind).magic.size(),
+                  "format %d\nbytes %zu\nsha256 %64s", &block.format, &block.bytes,
+                  hash.data()) < 1) {
     return "is damaged: its first block names no format";
   }
-  if (block.format > kModelFormat) {
+  if (block.format > kArrayFormat) {
     return fmt::format("has format {}, this program reads formats up to {}: take a newer gentrain",
-                       block.format, kModelFormat);
+                       block.format, kArrayFormat);
   }
   block.sha256 = hash.data();
   if (render(block) != text) {
     return "is damaged: its first block is not as it was written";
   }
-  if (file.size < block.bytes) {
-    return fmt::format("is truncated: {} bytes of {}", file.size, block.bytes);
+  if (size < block.bytes) {
+    return fmt::format("is truncated: {} bytes of {}", size, block.bytes);
   }
-  if (file.size > block.bytes) {
-    return fmt::format("has {} bytes behind its end at {}", file.size - block.bytes, block.bytes);
-  }
-  const std::string found = sha256(as_bytes(file.data.get() + kUserBlock, file.size - kUserBlock));
-  if (found != block.sha256) {
-    hash_differs = true;
-    return fmt::format("is damaged: its SHA-256 is {}, written was {}", found, block.sha256);
+  if (size > block.bytes) {
+    return fmt::format("has {} bytes behind its end at {}", size - block.bytes, block.bytes);
   }
   return std::nullopt;
+}
+
+// The hash is looked at last.
+Verdict judge(const Bytes& file, std::optional<FileKind> wanted) {
+  Verdict verdict;
+  const std::string text(reinterpret_cast<const char*>(file.data.get()),
+                         std::min(file.size, kUserBlock));
+  verdict.kind = kind_of(text);
+  if (!verdict.kind) {
+    verdict.wrong = begins_with_no_magic(wanted);
+    return verdict;
+  }
+  if (wanted && *verdict.kind != *wanted) {
+    verdict.wrong = fmt::format("is a {}, no {}: {}", name_of(*verdict.kind), name_of(*wanted),
+                                traits(*verdict.kind).purpose);
+    return verdict;
+  }
+  UserBlock block;
+  block.kind = *verdict.kind;
+  verdict.wrong = block_damage(file.size, text, block);
+  if (!verdict.wrong) {
+    const std::string found =
+        sha256(as_bytes(file.data.get() + kUserBlock, file.size - kUserBlock));
+    if (found != block.sha256) {
+      verdict.hash_differs = true;
+      verdict.wrong =
+          fmt::format("is damaged: its SHA-256 is {}, written was {}", found, block.sha256);
+    }
+  }
+  return verdict;
 }
 
 // ---- writing ----------------------------------------------------------------------------------
@@ -115,7 +174,7 @@ void write_text(const Hdf5Handle& file, const char* name, const std::string& tex
   check_hdf5(H5Dwrite(set.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()), name);
 }
 
-void write_array(const Hdf5Handle& weights, const NamedArray& array) {
+void write_array(const Hdf5Handle& group, const NamedArray& array) {
   std::array<hsize_t, Shape::kMaxRank> extents{};
   std::copy_n(array.shape.extents().begin(), array.shape.rank(), extents.begin());
   const Hdf5Handle space(array.shape.rank() == 0
@@ -125,7 +184,7 @@ void write_array(const Hdf5Handle& weights, const NamedArray& array) {
   const Hdf5Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, array.name);
   check_hdf5(H5Pset_create_intermediate_group(links.get(), 1), array.name);
   const Hdf5Handle properties = timeless_dataset();
-  const Hdf5Handle set(H5Dcreate2(weights.get(), array.name.c_str(), H5T_IEEE_F32LE, space.get(),
+  const Hdf5Handle set(H5Dcreate2(group.get(), array.name.c_str(), H5T_IEEE_F32LE, space.get(),
                                   links.get(), properties.get(), H5P_DEFAULT),
                        H5Dclose, array.name);
   check_hdf5(
@@ -142,34 +201,34 @@ void write_array(const Hdf5Handle& weights, const NamedArray& array) {
 
 void check_array(const NamedArray& array) {
   if (array.name.empty() || array.name.front() == '/') {
-    throw ShapeError(fmt::format("model file: '{}' is no name for an array", array.name));
+    throw ShapeError(fmt::format("array file: '{}' is no name for an array", array.name));
   }
   if (array.shape.elements() != static_cast<std::int64_t>(array.values.size())) {
-    throw ShapeError(fmt::format("model file: {} has {} values but shape {}", array.name,
+    throw ShapeError(fmt::format("array file: {} has {} values but shape {}", array.name,
                                  array.values.size(), array.shape.str()));
   }
 }
 
 // The whole file, its user block still blank. (HDF5's image of a file leaves the user block out.)
-Bytes build_image(const ModelFile& model) {
+Bytes build_image(const ArrayFile& content) {
   const Hdf5Lock lock;
   const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "access properties");
   check_hdf5(H5Pset_fapl_core(access.get(), std::size_t{1} << 20, false), "core driver");
   const Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "creation properties");
   check_hdf5(H5Pset_userblock(creation.get(), kUserBlock), "user block");
-  const Hdf5Handle file(H5Fcreate("model", H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose,
+  const Hdf5Handle file(H5Fcreate("arrays", H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose,
                         "create");
   // Text of a job, such as a path, need not be UTF-8.
   write_text(file, "header",
-             model.header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+             content.header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   nlohmann::json order = nlohmann::json::array();
   {
-    const Hdf5Handle weights(
-        H5Gcreate2(file.get(), "weights", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Gclose,
-        "weights");
-    for (const NamedArray& array : model.arrays) {
+    const char* const name = traits(content.kind).group;
+    const Hdf5Handle group(H5Gcreate2(file.get(), name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+                           H5Gclose, name);
+    for (const NamedArray& array : content.arrays) {
       check_array(array);
-      write_array(weights, array);
+      write_array(group, array);
       order.push_back(array.name);
     }
   }
@@ -178,8 +237,8 @@ Bytes build_image(const ModelFile& model) {
   const auto size = H5Fget_file_image(file.get(), nullptr, 0);
   check_hdf5(size, "file image");
   Bytes image = make_bytes(kUserBlock + static_cast<std::size_t>(size));
-  std::uint8_t* const content = image.data.get() + kUserBlock;
-  check_hdf5(H5Fget_file_image(file.get(), content, static_cast<std::size_t>(size)), "file image");
+  std::uint8_t* const begin = image.data.get() + kUserBlock;
+  check_hdf5(H5Fget_file_image(file.get(), begin, static_cast<std::size_t>(size)), "file image");
   return image;
 }
 
@@ -190,7 +249,7 @@ Hdf5Handle open_image(Bytes bytes) {
   const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "access properties");
   check_hdf5(H5Pset_fapl_core(access.get(), std::size_t{1} << 20, false), "core driver");
   check_hdf5(H5Pset_file_image(access.get(), bytes.data.get(), bytes.size), "file image");
-  return {H5Fopen("model", H5F_ACC_RDONLY, access.get()), H5Fclose, "open"};
+  return {H5Fopen("arrays", H5F_ACC_RDONLY, access.get()), H5Fclose, "open"};
 }
 
 // The text of a fixed-length string; `read` fills a buffer of the given size.
@@ -218,9 +277,9 @@ nlohmann::json read_json(const Hdf5Handle& file, const char* name) {
 }
 
 // One array; throws if its hash is not the one stored beside it.
-NamedArray read_array(const Hdf5Handle& file, const std::string& name) {
-  const Hdf5Handle set(H5Dopen2(file.get(), ("weights/" + name).c_str(), H5P_DEFAULT), H5Dclose,
-                       name);
+NamedArray read_array(const Hdf5Handle& file, FileKind kind, const std::string& name) {
+  const std::string path = fmt::format("{}/{}", traits(kind).group, name);
+  const Hdf5Handle set(H5Dopen2(file.get(), path.c_str(), H5P_DEFAULT), H5Dclose, name);
   const Hdf5Handle space(H5Dget_space(set.get()), H5Sclose, name);
   const int rank = H5Sget_simple_extent_ndims(space.get());
   const Hdf5Handle type(H5Dget_type(set.get()), H5Tclose, name);
@@ -261,14 +320,14 @@ std::vector<std::string> read_order(const Hdf5Handle& file) {
 
 // A line for every array of a file, damaged elsewhere or not, that cannot be read as it was
 // written.
-std::vector<std::string> damaged_arrays(Bytes bytes, const std::string& path) {
+std::vector<std::string> damaged_arrays(Bytes bytes, FileKind kind, const std::string& path) {
   std::vector<std::string> lines;
   try {
     const Hdf5Lock lock;
     const Hdf5Handle file = open_image(std::move(bytes));
     for (const std::string& name : read_order(file)) {
       try {
-        read_array(file, name);
+        read_array(file, kind, name);
       } catch (const Error& error) {
         lines.push_back(fmt::format("{}: array {}", path, error.what()));
       }
@@ -281,54 +340,65 @@ std::vector<std::string> damaged_arrays(Bytes bytes, const std::string& path) {
 
 }  // namespace
 
-void write_model(const std::filesystem::path& path, const ModelFile& model) {
+const char* name_of(FileKind kind) {
+  return traits(kind).name;
+}
+
+void write_array_file(const std::filesystem::path& path, const ArrayFile& file,
+                      const std::function<void()>& before_rename) {
   Bytes image;
   try {
-    image = build_image(model);
+    image = build_image(file);
   } catch (const IoError& error) {
     throw IoError(fmt::format("cannot write {}: {}", path.string(), error.what()));
   }
   UserBlock block;
+  block.kind = file.kind;
   block.bytes = image.size;
   block.sha256 = sha256(as_bytes(image.data.get() + kUserBlock, image.size - kUserBlock));
   const std::string text = render(block);
   std::copy(text.begin(), text.end(), image.data.get());
-  write_file_atomically(path, {reinterpret_cast<const char*>(image.data.get()), image.size});
+  write_file_atomically(path, {reinterpret_cast<const char*>(image.data.get()), image.size},
+                        before_rename);
 }
 
-ModelFile read_model(const std::filesystem::path& path) {
-  Bytes bytes = read_file(path);
-  bool hash_differs = false;
-  if (const auto wrong = damage(bytes, hash_differs)) {
-    throw IoError(fmt::format("{} {}", path.string(), *wrong));
+ArrayFile read_array_file(const std::filesystem::path& path, FileKind kind) {
+  return parse_array_file(path.string(), read_file(path), kind);
+}
+
+ArrayFile parse_array_file(const std::string& name, Bytes bytes, std::optional<FileKind> kind) {
+  const Verdict verdict = judge(bytes, kind);
+  if (verdict.wrong) {
+    throw IoError(fmt::format("{} {}", name, *verdict.wrong));
   }
   try {
     const Hdf5Lock lock;
     const Hdf5Handle file = open_image(std::move(bytes));
-    ModelFile model;
-    model.header = read_json(file, "header");
-    for (const std::string& name : read_order(file)) {
-      model.arrays.push_back(read_array(file, name));
+    ArrayFile content;
+    content.kind = *verdict.kind;
+    content.header = read_json(file, "header");
+    for (const std::string& array : read_order(file)) {
+      content.arrays.push_back(read_array(file, content.kind, array));
     }
-    return model;
+    return content;
   } catch (const IoError& error) {
-    throw IoError(fmt::format("cannot read {}: {}", path.string(), error.what()));
+    throw IoError(fmt::format("cannot read {}: {}", name, error.what()));
   }
 }
 
-std::vector<std::string> verify_model(const std::filesystem::path& path) {
+std::vector<std::string> verify_array_file(const std::filesystem::path& path) {
   std::vector<std::string> lines;
   try {
     Bytes bytes = read_file(path);
-    bool hash_differs = false;
-    const auto wrong = damage(bytes, hash_differs);
-    if (wrong) {
-      lines.push_back(fmt::format("{} {}", path.string(), *wrong));
+    const Verdict verdict = judge(bytes, std::nullopt);
+    if (verdict.wrong) {
+      lines.push_back(fmt::format("{} {}", path.string(), *verdict.wrong));
     }
-    if (!wrong || hash_differs) {
-      const std::vector<std::string> arrays = damaged_arrays(std::move(bytes), path.string());
+    if (!verdict.wrong || verdict.hash_differs) {
+      const std::vector<std::string> arrays =
+          damaged_arrays(std::move(bytes), *verdict.kind, path.string());
       lines.insert(lines.end(), arrays.begin(), arrays.end());
-      if (arrays.empty() && hash_differs) {
+      if (arrays.empty() && verdict.hash_differs) {
         lines.push_back(path.string() + ": all arrays are whole; the damage lies between them");
       }
     }

@@ -1,4 +1,5 @@
-// Model files: what goes in comes out, the same bytes each time, and every kind of damage is found.
+// Models and checkpoints: what goes in comes out, the same bytes each time, and every kind of
+// damage is found.
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -9,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/io/model_file.h"
+#include "core/io/array_file.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 
@@ -24,8 +25,8 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::ThrowsMessage;
 
-ModelFile example() {
-  ModelFile model;
+ArrayFile example() {
+  ArrayFile model;
   model.header = {{"network", "lenet"}, {"classes", 10}, {"note", "\u00e9t\u00e9"}};
   model.arrays.push_back({"conv1/weight", {2, 3}, {1, 2, 3, 4, 5, 6.5F}});
   model.arrays.push_back({"conv1/bias", {2}, {-0.0F, 1e-42F}});
@@ -34,14 +35,14 @@ ModelFile example() {
   return model;
 }
 
-class ModelFileTest : public testing::Test {
+class ArrayFileTest : public testing::Test {
  protected:
-  ModelFileTest()
+  ArrayFileTest()
       : folder_(fs::temp_directory_path() / ("gentrain-model-" + std::to_string(getpid()))),
         path_(folder_ / "model.h5") {
     fs::create_directories(folder_);
   }
-  ~ModelFileTest() override { fs::remove_all(folder_); }
+  ~ArrayFileTest() override { fs::remove_all(folder_); }
 
   [[nodiscard]] std::string bytes() const {
     std::ifstream in(path_, std::ios::binary);
@@ -53,9 +54,9 @@ class ModelFileTest : public testing::Test {
 
   // Asserts that reading fails with a message that names the file, and that verify says the same.
   void expect_broken(const std::string& message) const {
-    EXPECT_THAT([&] { read_model(path_); },
+    EXPECT_THAT([&] { read_array_file(path_, FileKind::kModel); },
                 ThrowsMessage<IoError>(AllOf(HasSubstr(path_.string()), HasSubstr(message))));
-    const auto lines = verify_model(path_);
+    const auto lines = verify_array_file(path_);
     ASSERT_FALSE(lines.empty());
     EXPECT_THAT(lines.front(), AllOf(HasSubstr(path_.string()), HasSubstr(message)));
   }
@@ -64,23 +65,23 @@ class ModelFileTest : public testing::Test {
   fs::path path_;
 };
 
-TEST_F(ModelFileTest, TextThatIsNotUtf8CostsNoModel) {
-  ModelFile model = example();
+TEST_F(ArrayFileTest, TextThatIsNotUtf8CostsNoModel) {
+  ArrayFile model = example();
   model.header["folder"] = "/data/caf\xe9";
-  write_model(path_, model);
-  EXPECT_EQ(read_model(path_).header["folder"], "/data/caf\xef\xbf\xbd");
+  write_array_file(path_, model);
+  EXPECT_EQ(read_array_file(path_, FileKind::kModel).header["folder"], "/data/caf\xef\xbf\xbd");
 }
 
-TEST_F(ModelFileTest, PipesAreRefused) {
+TEST_F(ArrayFileTest, PipesAreRefused) {
   ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
   const std::fstream pipe(path_, std::ios::in | std::ios::out | std::ios::binary);
   expect_broken("is no regular file");
 }
 
-TEST_F(ModelFileTest, WhatGoesInComesOut) {
-  const ModelFile model = example();
-  write_model(path_, model);
-  const ModelFile read = read_model(path_);
+TEST_F(ArrayFileTest, WhatGoesInComesOut) {
+  const ArrayFile model = example();
+  write_array_file(path_, model);
+  const ArrayFile read = read_array_file(path_, FileKind::kModel);
   EXPECT_EQ(read.header, model.header);
   ASSERT_EQ(read.arrays.size(), model.arrays.size());
   for (std::size_t i = 0; i < model.arrays.size(); ++i) {
@@ -89,27 +90,27 @@ TEST_F(ModelFileTest, WhatGoesInComesOut) {
     EXPECT_EQ(sha256(std::as_bytes(std::span(read.arrays[i].values))),
               sha256(std::as_bytes(std::span(model.arrays[i].values))));
   }
-  EXPECT_THAT(verify_model(path_), IsEmpty());
+  EXPECT_THAT(verify_array_file(path_), IsEmpty());
 }
 
-TEST_F(ModelFileTest, NoArraysAtAll) {
-  write_model(path_, {nlohmann::json::object(), {}});
-  EXPECT_THAT(read_model(path_).arrays, IsEmpty());
+TEST_F(ArrayFileTest, NoArraysAtAll) {
+  write_array_file(path_, {FileKind::kModel, nlohmann::json::object(), {}});
+  EXPECT_THAT(read_array_file(path_, FileKind::kModel).arrays, IsEmpty());
 }
 
-TEST_F(ModelFileTest, SameArraysGiveTheSameBytes) {
-  write_model(path_, example());
+TEST_F(ArrayFileTest, SameArraysGiveTheSameBytes) {
+  write_array_file(path_, example());
   const std::string first = bytes();
-  write_model(path_, example());
+  write_array_file(path_, example());
   EXPECT_EQ(bytes(), first);
-  ModelFile other = example();
+  ArrayFile other = example();
   other.arrays[0].values[0] = 1.5F;
-  write_model(path_, other);
+  write_array_file(path_, other);
   EXPECT_NE(bytes(), first);
 }
 
-TEST_F(ModelFileTest, BeginsWithReadableText) {
-  write_model(path_, example());
+TEST_F(ArrayFileTest, BeginsWithReadableText) {
+  write_array_file(path_, example());
   const std::string text = bytes();
   EXPECT_EQ(text.substr(0, 24), "gentrain model\nformat 1\n");
   EXPECT_THAT(text, HasSubstr(fmt::format("\nbytes {}\nsha256 {}\n", text.size(),
@@ -117,21 +118,22 @@ TEST_F(ModelFileTest, BeginsWithReadableText) {
   EXPECT_EQ(text.substr(512, 4), "\x89HDF");
 }
 
-TEST_F(ModelFileTest, EveryFlippedBitIsFound) {
-  write_model(path_, example());
+TEST_F(ArrayFileTest, EveryFlippedBitIsFound) {
+  write_array_file(path_, example());
   const std::string whole = bytes();
   for (std::size_t at = 0; at < whole.size(); at += at < 600 ? 7 : 97) {
     std::string broken = whole;
     broken[at] = static_cast<char>(broken[at] ^ (1 << (at % 8)));
     put(broken);
-    EXPECT_THAT([&] { read_model(path_); }, ThrowsMessage<IoError>(HasSubstr(path_.string())))
+    EXPECT_THAT([&] { read_array_file(path_, FileKind::kModel); },
+                ThrowsMessage<IoError>(HasSubstr(path_.string())))
         << "byte " << at;
-    EXPECT_FALSE(verify_model(path_).empty()) << "byte " << at;
+    EXPECT_FALSE(verify_array_file(path_).empty()) << "byte " << at;
   }
 }
 
-TEST_F(ModelFileTest, NamesTheDamagedArray) {
-  write_model(path_, example());
+TEST_F(ArrayFileTest, NamesTheDamagedArray) {
+  write_array_file(path_, example());
   std::string text = bytes();
   const float value = 6.5F;
   const std::size_t at = text.find(std::string(reinterpret_cast<const char*>(&value), 4));
@@ -140,25 +142,25 @@ TEST_F(ModelFileTest, NamesTheDamagedArray) {
   put(text);
   expect_broken("is damaged: its SHA-256 is ");
   EXPECT_THAT(
-      verify_model(path_),
+      verify_array_file(path_),
       ElementsAre(HasSubstr("is damaged"), AllOf(HasSubstr("array conv1/weight: its SHA-256 is"),
                                                  HasSubstr("written was"))));
 }
 
-TEST_F(ModelFileTest, SaysWhenNoArrayIsDamaged) {
-  write_model(path_, example());
+TEST_F(ArrayFileTest, SaysWhenNoArrayIsDamaged) {
+  write_array_file(path_, example());
   std::string text = bytes();
   const std::size_t at = text.find("lenet");
   ASSERT_NE(at, std::string::npos);
   text[at] = 'k';
   put(text);
   expect_broken("is damaged: its SHA-256 is ");
-  EXPECT_THAT(verify_model(path_),
+  EXPECT_THAT(verify_array_file(path_),
               ElementsAre(HasSubstr("is damaged"), HasSubstr("all arrays are whole")));
 }
 
-TEST_F(ModelFileTest, DamagedFirstBlock) {
-  write_model(path_, example());
+TEST_F(ArrayFileTest, DamagedFirstBlock) {
+  write_array_file(path_, example());
   const std::string text = bytes();
   std::string padding = text;
   padding[500] = 'x';
@@ -168,8 +170,8 @@ TEST_F(ModelFileTest, DamagedFirstBlock) {
   expect_broken("is damaged: its first block names no format");
 }
 
-TEST_F(ModelFileTest, Truncated) {
-  write_model(path_, example());
+TEST_F(ArrayFileTest, Truncated) {
+  write_array_file(path_, example());
   const std::string text = bytes();
   put(text.substr(0, text.size() - 1));
   expect_broken(fmt::format("is truncated: {} bytes of {}", text.size() - 1, text.size()));
@@ -179,67 +181,101 @@ TEST_F(ModelFileTest, Truncated) {
   expect_broken("is truncated: 100 bytes, the first block alone has 512");
 }
 
-TEST_F(ModelFileTest, TrailingBytes) {
-  write_model(path_, example());
+TEST_F(ArrayFileTest, TrailingBytes) {
+  write_array_file(path_, example());
   const std::string text = bytes();
   put(text + "xyz");
   expect_broken(fmt::format("has 3 bytes behind its end at {}", text.size()));
 }
 
-TEST_F(ModelFileTest, NoModel) {
-  put("");
-  expect_broken("is no gentrain model");
-  put(std::string(5000, 'x'));
-  expect_broken("is no gentrain model");
-  write_model(path_, example());
-  put(bytes().substr(512));
-  expect_broken("is no gentrain model");
+TEST_F(ArrayFileTest, NoModel) {
+  write_array_file(path_, example());
+  for (const std::string& text : {std::string(), std::string(5000, 'x'), bytes().substr(512)}) {
+    put(text);
+    EXPECT_THAT([&] { read_array_file(path_, FileKind::kModel); },
+                ThrowsMessage<IoError>(path_.string() +
+                                       " is no gentrain model (it does not begin with the line "
+                                       "'gentrain model')"));
+    EXPECT_THAT([&] { read_array_file(path_, FileKind::kCheckpoint); },
+                ThrowsMessage<IoError>(HasSubstr("is no gentrain checkpoint (it does not begin")));
+    EXPECT_THAT(verify_array_file(path_),
+                ElementsAre(path_.string() +
+                            " is no file of gentrain (it begins with neither 'gentrain model' nor "
+                            "'gentrain checkpoint')"));
+  }
 }
 
-TEST_F(ModelFileTest, NewerFormat) {
-  write_model(path_, example());
+TEST_F(ArrayFileTest, Checkpoints) {
+  ArrayFile checkpoint = example();
+  checkpoint.kind = FileKind::kCheckpoint;
+  write_array_file(path_, checkpoint);
+  EXPECT_EQ(bytes().substr(0, 29), "gentrain checkpoint\nformat 1\n");
+  EXPECT_THAT(verify_array_file(path_), IsEmpty());
+  const ArrayFile read = parse_array_file("memory", read_file(path_));
+  EXPECT_EQ(read.kind, FileKind::kCheckpoint);
+  EXPECT_EQ(read.header, checkpoint.header);
+  EXPECT_EQ(read.arrays.at(0).name, "conv1/weight");
+  EXPECT_EQ(read.arrays.at(0).values, checkpoint.arrays[0].values);
+  EXPECT_EQ(read_array_file(path_, FileKind::kCheckpoint).arrays.size(), 4);
+}
+
+TEST_F(ArrayFileTest, TheOtherKind) {
+  ArrayFile file = example();
+  write_array_file(path_, file);
+  EXPECT_THAT([&] { parse_array_file("memory", read_file(path_), FileKind::kCheckpoint); },
+              ThrowsMessage<IoError>(
+                  "memory is a model, no checkpoint: eval, predict and init_from take it"));
+  file.kind = FileKind::kCheckpoint;
+  write_array_file(path_, file);
+  EXPECT_THAT([&] { read_array_file(path_, FileKind::kModel); },
+              ThrowsMessage<IoError>(path_.string() +
+                                     " is a checkpoint, no model: a run is resumed from it"));
+}
+
+TEST_F(ArrayFileTest, NewerFormat) {
+  write_array_file(path_, example());
   std::string text = bytes();
   text[22] = '2';
   put(text);
   expect_broken("has format 2, this program reads formats up to 1");
 }
 
-TEST_F(ModelFileTest, Missing) {
+TEST_F(ArrayFileTest, Missing) {
   expect_broken("open failed: No such file or directory");
 }
 
-TEST_F(ModelFileTest, AFileInTheFoldersPlace) {
+TEST_F(ArrayFileTest, AFileInTheFoldersPlace) {
   put("text");
   const fs::path path = path_ / "model.h5";
-  EXPECT_THAT([&] { write_model(path, example()); },
+  EXPECT_THAT([&] { write_array_file(path, example()); },
               ThrowsMessage<IoError>(
                   AllOf(HasSubstr("cannot write " + path.string()), HasSubstr("Not a directory"))));
 }
 
-TEST_F(ModelFileTest, ArraysThatCannotBeWritten) {
-  write_model(path_, example());
+TEST_F(ArrayFileTest, ArraysThatCannotBeWritten) {
+  write_array_file(path_, example());
   const std::string before = bytes();
-  ModelFile model = example();
+  ArrayFile model = example();
   model.arrays[0].values.pop_back();
-  EXPECT_THAT([&] { write_model(path_, model); },
+  EXPECT_THAT([&] { write_array_file(path_, model); },
               ThrowsMessage<ShapeError>(HasSubstr("conv1/weight has 5 values but shape [2, 3]")));
   model = example();
   model.arrays[1].name = model.arrays[0].name;
-  EXPECT_THAT([&] { write_model(path_, model); },
+  EXPECT_THAT([&] { write_array_file(path_, model); },
               ThrowsMessage<IoError>(AllOf(HasSubstr("cannot write " + path_.string()),
                                            HasSubstr("conv1/weight"), HasSubstr("exists"))));
   model = example();
   model.arrays[1].name.clear();
-  EXPECT_THAT([&] { write_model(path_, model); },
+  EXPECT_THAT([&] { write_array_file(path_, model); },
               ThrowsMessage<ShapeError>(HasSubstr("'' is no name for an array")));
   EXPECT_EQ(bytes(), before);
 }
 
-TEST_F(ModelFileTest, H5pyReadsIt) {
+TEST_F(ArrayFileTest, H5pyReadsIt) {
   if (std::system("/usr/bin/python3 -c 'import h5py' 2>/dev/null") != 0) {
     GTEST_SKIP() << "python3 has no h5py";
   }
-  write_model(path_, example());
+  write_array_file(path_, example());
   const std::string script = fmt::format(
       "import h5py, json; f = h5py.File('{}', 'r'); "
       "assert json.loads(f['header'][()])['classes'] == 10; "
