@@ -12,6 +12,7 @@
 #include <hdf5.h>
 #include <unistd.h>
 
+#include "core/io/array_layout.h"
 #include "core/io/atomic_file.h"
 #include "core/io/hdf5.h"
 #include "core/io/sha256.h"
@@ -20,18 +21,15 @@
 namespace gentrain::io {
 namespace {
 
-constexpr std::size_t kUserBlock = 512;
-
 struct KindTraits {
   const char* name;
   std::string_view magic;  // first line
-  const char* group;       // the arrays lie below it
   const char* purpose;     // what to do with one that came in another's place
 };
 
 constexpr std::array<KindTraits, 2> kKinds = {{
-    {"model", "gentrain model\n", "weights", "eval, predict and init_from take it"},
-    {"checkpoint", "gentrain checkpoint\n", "state", "a run is resumed from it"},
+    {"model", "gentrain model\n", "eval, predict and init_from take it"},
+    {"checkpoint", "gentrain checkpoint\n", "a run is resumed from it"},
 }};
 
 const KindTraits& traits(FileKind kind) {
@@ -40,10 +38,6 @@ const KindTraits& traits(FileKind kind) {
 
 std::span<const std::byte> as_bytes(const void* data, std::size_t size) {
   return {static_cast<const std::byte*>(data), size};
-}
-
-std::string hash_of(const NamedArray& array) {
-  return sha256(std::as_bytes(std::span<const float>(array.values)));
 }
 
 // ---- the user block ---------------------------------------------------------------------------
@@ -148,100 +142,6 @@ Verdict judge(const Bytes& file, std::optional<FileKind> wanted) {
   return verdict;
 }
 
-// ---- writing ----------------------------------------------------------------------------------
-
-Hdf5Handle fixed_string(std::size_t size) {
-  Hdf5Handle type(H5Tcopy(H5T_C_S1), H5Tclose, "string type");
-  check_hdf5(H5Tset_size(type.get(), size), "string type");
-  check_hdf5(H5Tset_strpad(type.get(), H5T_STR_NULLPAD), "string type");
-  check_hdf5(H5Tset_cset(type.get(), H5T_CSET_UTF8), "string type");
-  return type;
-}
-
-Hdf5Handle timeless_dataset() {
-  Hdf5Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "dataset properties");
-  check_hdf5(H5Pset_obj_track_times(properties.get(), false), "dataset properties");
-  return properties;
-}
-
-void write_text(const Hdf5Handle& file, const char* name, const std::string& text) {
-  const Hdf5Handle type = fixed_string(text.size());
-  const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose, name);
-  const Hdf5Handle properties = timeless_dataset();
-  const Hdf5Handle set(H5Dcreate2(file.get(), name, type.get(), space.get(), H5P_DEFAULT,
-                                  properties.get(), H5P_DEFAULT),
-                       H5Dclose, name);
-  check_hdf5(H5Dwrite(set.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()), name);
-}
-
-void write_array(const Hdf5Handle& group, const NamedArray& array) {
-  std::array<hsize_t, Shape::kMaxRank> extents{};
-  std::copy_n(array.shape.extents().begin(), array.shape.rank(), extents.begin());
-  const Hdf5Handle space(array.shape.rank() == 0
-                             ? H5Screate(H5S_SCALAR)
-                             : H5Screate_simple(array.shape.rank(), extents.data(), nullptr),
-                         H5Sclose, array.name);
-  const Hdf5Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, array.name);
-  check_hdf5(H5Pset_create_intermediate_group(links.get(), 1), array.name);
-  const Hdf5Handle properties = timeless_dataset();
-  const Hdf5Handle set(H5Dcreate2(group.get(), array.name.c_str(), H5T_IEEE_F32LE, space.get(),
-                                  links.get(), properties.get(), H5P_DEFAULT),
-                       H5Dclose, array.name);
-  check_hdf5(
-      H5Dwrite(set.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, array.values.data()),
-      array.name);
-  const std::string hash = hash_of(array);
-  const Hdf5Handle type = fixed_string(hash.size());
-  const Hdf5Handle scalar(H5Screate(H5S_SCALAR), H5Sclose, array.name);
-  const Hdf5Handle attribute(
-      H5Acreate2(set.get(), "sha256", type.get(), scalar.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose,
-      array.name);
-  check_hdf5(H5Awrite(attribute.get(), type.get(), hash.data()), array.name);
-}
-
-void check_array(const NamedArray& array) {
-  if (array.name.empty() || array.name.front() == '/') {
-    throw ShapeError(fmt::format("array file: '{}' is no name for an array", array.name));
-  }
-  if (array.shape.elements() != static_cast<std::int64_t>(array.values.size())) {
-    throw ShapeError(fmt::format("array file: {} has {} values but shape {}", array.name,
-                                 array.values.size(), array.shape.str()));
-  }
-}
-
-// The whole file, its user block still blank. (HDF5's image of a file leaves the user block out.)
-Bytes build_image(const ArrayFile& content) {
-  const Hdf5Lock lock;
-  const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "access properties");
-  check_hdf5(H5Pset_fapl_core(access.get(), std::size_t{1} << 20, false), "core driver");
-  const Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "creation properties");
-  check_hdf5(H5Pset_userblock(creation.get(), kUserBlock), "user block");
-  const Hdf5Handle file(H5Fcreate("arrays", H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose,
-                        "create");
-  // Text of a job, such as a path, need not be UTF-8.
-  write_text(file, "header",
-             content.header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-  nlohmann::json order = nlohmann::json::array();
-  {
-    const char* const name = traits(content.kind).group;
-    const Hdf5Handle group(H5Gcreate2(file.get(), name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
-                           H5Gclose, name);
-    for (const NamedArray& array : content.arrays) {
-      check_array(array);
-      write_array(group, array);
-      order.push_back(array.name);
-    }
-  }
-  write_text(file, "order", order.dump());
-  check_hdf5(H5Fflush(file.get(), H5F_SCOPE_GLOBAL), "flush");
-  const auto size = H5Fget_file_image(file.get(), nullptr, 0);
-  check_hdf5(size, "file image");
-  Bytes image = make_bytes(kUserBlock + static_cast<std::size_t>(size));
-  std::uint8_t* const begin = image.data.get() + kUserBlock;
-  check_hdf5(H5Fget_file_image(file.get(), begin, static_cast<std::size_t>(size)), "file image");
-  return image;
-}
-
 // ---- reading ----------------------------------------------------------------------------------
 
 // Opens a file that lies in memory; takes the memory, as HDF5 makes a copy of its own.
@@ -278,7 +178,7 @@ nlohmann::json read_json(const Hdf5Handle& file, const char* name) {
 
 // One array; throws if its hash is not the one stored beside it.
 NamedArray read_array(const Hdf5Handle& file, FileKind kind, const std::string& name) {
-  const std::string path = fmt::format("{}/{}", traits(kind).group, name);
+  const std::string path = fmt::format("{}/{}", group_of(kind), name);
   const Hdf5Handle set(H5Dopen2(file.get(), path.c_str(), H5P_DEFAULT), H5Dclose, name);
   const Hdf5Handle space(H5Dget_space(set.get()), H5Sclose, name);
   const int rank = H5Sget_simple_extent_ndims(space.get());
@@ -346,20 +246,24 @@ const char* name_of(FileKind kind) {
 
 void write_array_file(const std::filesystem::path& path, const ArrayFile& file,
                       const std::function<void()>& before_rename) {
-  Bytes image;
+  ArrayLayout layout;
   try {
-    image = build_image(file);
+    layout = lay_out(file);
   } catch (const IoError& error) {
     throw IoError(fmt::format("cannot write {}: {}", path.string(), error.what()));
   }
   UserBlock block;
   block.kind = file.kind;
-  block.bytes = image.size;
-  block.sha256 = sha256(as_bytes(image.data.get() + kUserBlock, image.size - kUserBlock));
+  block.bytes = kUserBlock;
+  Sha256 hash;
+  for (const std::string_view piece : layout.pieces) {
+    hash.update(piece.data(), piece.size());
+    block.bytes += piece.size();
+  }
+  block.sha256 = hash.finish();
   const std::string text = render(block);
-  std::copy(text.begin(), text.end(), image.data.get());
-  write_file_atomically(path, {reinterpret_cast<const char*>(image.data.get()), image.size},
-                        before_rename);
+  layout.pieces.insert(layout.pieces.begin(), text);
+  write_file_atomically(path, layout.pieces, before_rename);
 }
 
 ArrayFile read_array_file(const std::filesystem::path& path, FileKind kind) {
