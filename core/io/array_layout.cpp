@@ -16,6 +16,8 @@
 namespace gentrain::io {
 namespace {
 
+constexpr std::size_t kMaxName = 255;
+
 // Where an array lies in the file.
 struct Place {
   std::size_t begin = 0;
@@ -91,10 +93,21 @@ Place write_array(const Hdf5Handle& group, const NamedArray& array, const std::s
   return place;
 }
 
-void check_array(const NamedArray& array) {
-  if (array.name.empty() || array.name.front() == '/') {
-    throw ShapeError(fmt::format("array file: '{}' is no name for an array", array.name));
+// HDF5 would take "a//b" and "a/./b" for "a/b".
+void check_name(const std::string& name) {
+  const std::string framed = "/" + name + "/";
+  for (const char* wrong : {"//", "/./"}) {
+    if (name.size() > kMaxName || framed.find(wrong) != std::string::npos) {
+      throw ShapeError(
+          fmt::format("array file: '{}' is no name for an array: up to {} bytes, words "
+                      "between single slashes",
+                      name, kMaxName));
+    }
   }
+}
+
+void check_array(const NamedArray& array) {
+  check_name(array.name);
   if (array.shape.elements() != static_cast<std::int64_t>(array.values.size())) {
     throw ShapeError(fmt::format("array file: {} has {} values but shape {}", array.name,
                                  array.values.size(), array.shape.str()));
