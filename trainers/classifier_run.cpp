@@ -8,6 +8,7 @@
 #include "kernels/error.h"
 #include "trainers/classifier.h"
 #include "trainers/contract.h"
+#include "trainers/model_io.h"
 #include "trainers/training.h"
 
 namespace gentrain::trainers {
@@ -39,6 +40,9 @@ ClassifierRun::ClassifierRun(const TrainOptions& options, comm::Communicator& co
   parameters_.allocate(*device_, runner_->queue());
   parameters_.initialize(*device_, runner_->queue(),
                          RngKey(options_.seed).fold(kInitialWeightsKey));
+  if (!options_.init_from.file.empty()) {
+    init_from(options_.init_from, *device_, runner_->queue(), parameters_);
+  }
   loader_ = data::make_loader(data_.pair.train, options_.seed, true);
 }
 

@@ -66,7 +66,8 @@ class MemoryTrial final : public Observer {
   MemoryTrial(ClassifierRun& run, int workers, TensorMemory& memory)
       : run_(run), workers_(workers), memory_(memory) {}
 
-  void begin_stage(const Stage& /*stage*/, std::int64_t /*steps_planned*/) override {
+  void begin_stage(const Stage& /*stage*/, std::int64_t /*steps_planned*/,
+                   std::int64_t /*first_step*/) override {
     before_ = live_bytes(run_);
     passing_bytes(run_);
   }
@@ -80,9 +81,10 @@ class MemoryTrial final : public Observer {
     const int more =
         comm::gradient_copies(run_.runner().owned(), run_.runner().shards(), workers_) -
         exchange.live_copies();
-    const auto copy = CachingAllocator::size_class(
-        (static_cast<std::size_t>(run_.parameters().arena_elements()) + kClassifierStatistics) *
-        sizeof(float));
+    const auto copy =
+        CachingAllocator::size_class((static_cast<std::size_t>(run_.parameters().arena_elements()) +
+                                      exchange.statistics().size()) *
+                                     sizeof(float));
     memory_.gradients += live_bytes(run_) - before_;
     memory_.gradients += std::max(more, 0) * static_cast<std::int64_t>(copy);
   }
@@ -151,7 +153,7 @@ std::int64_t most_bytes_sent(ClassifierRun& run, int ranks) {
       comm::ExchangeOptions options;
       options.mode = run.options().exchange;
       options.shards = run.options().batch.shards;
-      options.statistics = kClassifierStatistics;
+      options.statistics = kClassifierStatistics + kWishStatistics;
       options.needs_norm = stage.clip_norm > 0;
       const auto communicator = pretend(ranks, rank);
       const comm::Exchange exchange(*communicator, run.device(), run.parameters(), options);

@@ -15,10 +15,6 @@ comm::Range batch_at(const LoopOptions& options, std::int64_t step_in_epoch) {
   return {first, std::min(first + options.batch_images, options.samples)};
 }
 
-std::int64_t steps_per_epoch(const LoopOptions& options) {
-  return (options.samples + options.batch_images - 1) / options.batch_images;
-}
-
 void announce(data::Loader* loader, const StepPosition& position, const StepRunner& runner) {
   if (loader == nullptr) {
     return;
@@ -38,16 +34,9 @@ void report_update(const Pass& pass, StepReport& report) {
   }
   Update& update = *pass.updates.front();
   report.learning_rate = update.learning_rate();
-  report.statistics = update.exchange().statistics();
+  report.statistics = update.statistics();
+  report.wishes = update.wishes();
   report.gradient_norm = update.exchange().norm();
-}
-
-/// Where a step of a stage stands whose first epoch is `first_epoch`.
-StepPosition position_of(const LoopOptions& options, std::int64_t stage, std::int64_t first_epoch,
-                         std::int64_t step) {
-  const std::int64_t per_epoch = steps_per_epoch(options);
-  return {options.seed, stage, step, first_epoch + step / per_epoch,
-          batch_at(options, step % per_epoch)};
 }
 
 /// All passes of a step, and what it tells.
@@ -58,18 +47,114 @@ void take_step(Stage& stage, const StepPosition& position, StepRunner& runner, S
     runner.run(pass, position, index++);
   }
   report_update(stage.passes.front(), report);
-  report.stage_step = position.stage_step;
-  report.epoch = position.epoch;
-  report.images = position.samples.size();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-bool any_wants_stop(const std::vector<Observer*>& observers) {
-  return std::any_of(observers.begin(), observers.end(),
-                     [](const Observer* observer) { return observer->wants_stop(); });
-}
+/// The loop and where it stands.
+class Loop {
+ public:
+  Loop(const LoopOptions& options, StepRunner& runner, data::Loader* loader,
+       const std::vector<Observer*>& observers, const LoopPosition& start)
+      : options_(options),
+        runner_(runner),
+        loader_(loader),
+        observers_(observers),
+        start_(start),
+        position_(start) {
+    report_.first_epoch = start.first_epoch;
+  }
+
+  LoopEnd run(std::vector<Stage>& stages) {
+    LoopEnd end = LoopEnd::kFinished;
+    const auto count = static_cast<std::int64_t>(stages.size());
+    for (std::int64_t i = start_.stage; i < count && end == LoopEnd::kFinished; ++i) {
+      report_.stage_index = i;
+      end = run_stage(stages[static_cast<std::size_t>(i)]);
+    }
+    for (Observer* observer : observers_) {
+      observer->end(position_, end);
+    }
+    return end;
+  }
+
+ private:
+  LoopEnd run_stage(Stage& stage) {
+    const std::int64_t planned = planned_steps(stage.stop, options_);
+    const std::int64_t first = report_.stage_index == start_.stage ? start_.stage_step : 0;
+    report_.stage = &stage;
+    for (Observer* observer : observers_) {
+      observer->begin_stage(stage, planned, first);
+    }
+    LoopEnd end = LoopEnd::kFinished;
+    bool ended = first >= planned || (first > 0 && any_wants_stop());
+    if (!ended) {
+      announce(loader_, position_at(first), runner_);
+    }
+    for (std::int64_t step = first; !ended && end == LoopEnd::kFinished; ++step) {
+      if (step + 1 < planned) {
+        announce(loader_, position_at(step + 1), runner_);
+      }
+      run_step(stage, step, planned);
+      ended = report_.ends_stage || any_wants_stop();
+      if (!ended && report_.wishes.stop) {
+        end = LoopEnd::kStopped;
+      }
+    }
+    if (loader_ != nullptr) {
+      loader_->forget();  // a stage that ends early leaves a step announced
+    }
+    if (planned > 0) {
+      report_.first_epoch += (position_.stage_step - 1) / steps_per_epoch(options_) + 1;
+    }
+    return end;
+  }
+
+  void run_step(Stage& stage, std::int64_t step, std::int64_t planned) {
+    const StepPosition at = position_at(step);
+    report_.stage_step = step;
+    report_.step = position_.step;
+    report_.epoch = at.epoch;
+    report_.images = at.samples.size();
+    report_.ends_epoch = (step + 1) % steps_per_epoch(options_) == 0;
+    report_.ends_stage = step + 1 == planned;
+    Wishes wishes;
+    for (Observer* observer : observers_) {
+      const Wishes one = observer->wishes(report_);
+      wishes = {wishes.stop || one.stop, wishes.checkpoint || one.checkpoint};
+    }
+    runner_.set_wishes(wishes);
+    take_step(stage, at, runner_, report_);
+    position_ = report_.position();
+    for (Observer* observer : observers_) {
+      observer->after_step(report_);
+    }
+  }
+
+  [[nodiscard]] StepPosition position_at(std::int64_t step) const {
+    const std::int64_t per_epoch = steps_per_epoch(options_);
+    return {options_.seed, report_.stage_index, step, report_.first_epoch + step / per_epoch,
+            batch_at(options_, step % per_epoch)};
+  }
+
+  [[nodiscard]] bool any_wants_stop() const {
+    return std::any_of(observers_.begin(), observers_.end(),
+                       [](const Observer* observer) { return observer->wants_stop(); });
+  }
+
+  const LoopOptions& options_;
+  StepRunner& runner_;
+  data::Loader* loader_;
+  const std::vector<Observer*>& observers_;
+  const LoopPosition start_;
+  LoopPosition position_;  // behind the last step
+  StepReport report_;
+};
 
 }  // namespace
+
+std::int64_t steps_per_epoch(const LoopOptions& options) {
+  return (options.samples + options.batch_images - 1) / options.batch_images;
+}
 
 std::int64_t planned_steps(const StopOptions& stop, const LoopOptions& options) {
   constexpr std::int64_t kForever = std::numeric_limits<std::int64_t>::max();
@@ -79,43 +164,16 @@ std::int64_t planned_steps(const StopOptions& stop, const LoopOptions& options) 
   return std::min(by_epochs, stop.steps.value_or(kForever));
 }
 
-void run_stages(std::vector<Stage>& stages, const LoopOptions& options, StepRunner& runner,
-                data::Loader* loader, const std::vector<Observer*>& observers) {
-  StepReport report;
-  std::int64_t first_epoch = 0;
-  for (auto& stage : stages) {
-    const std::int64_t planned = planned_steps(stage.stop, options);
-    const auto position = [&](std::int64_t step) {
-      return position_of(options, report.stage_index, first_epoch, step);
-    };
-    report.stage = &stage;
-    for (Observer* observer : observers) {
-      observer->begin_stage(stage, planned);
-    }
-    bool stop = planned == 0;
-    if (!stop) {
-      announce(loader, position(0), runner);
-    }
-    for (std::int64_t step = 0; !stop; ++step, ++report.step) {
-      if (step + 1 < planned) {
-        announce(loader, position(step + 1), runner);
-      }
-      take_step(stage, position(step), runner, report);
-      report.ends_epoch = (step + 1) % steps_per_epoch(options) == 0;
-      report.ends_stage = step + 1 == planned;
-      for (Observer* observer : observers) {
-        observer->after_step(report);
-      }
-      stop = report.ends_stage || any_wants_stop(observers);
-    }
-    if (loader != nullptr) {
-      loader->forget();  // a stage that ends early leaves a step announced
-    }
-    if (planned > 0) {
-      first_epoch = report.epoch + 1;
-    }
-    ++report.stage_index;
-  }
+bool goes_on_in(const std::vector<Stage>& stages, const LoopOptions& options,
+                const LoopPosition& position) {
+  return position.stage_step <
+         planned_steps(stages[static_cast<std::size_t>(position.stage)].stop, options);
+}
+
+LoopEnd run_stages(std::vector<Stage>& stages, const LoopOptions& options, StepRunner& runner,
+                   data::Loader* loader, const std::vector<Observer*>& observers,
+                   const LoopPosition& start) {
+  return Loop(options, runner, loader, observers, start).run(stages);
 }
 
 }  // namespace gentrain::trainers

@@ -1,12 +1,15 @@
 // Model files of classifiers.
 #include "trainers/model_io.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "core/io/array_file.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 #include "trainers/data_source.h"
+#include "trainers/update.h"
 
 namespace gentrain::trainers {
 
@@ -99,6 +102,33 @@ LoadedModel load_model(const std::filesystem::path& path, Device& device, Queue&
   }
   loaded.parameters->mark_changed();
   return loaded;
+}
+
+void init_from(const InitFromOptions& options, Device& device, Queue& queue,
+               ParameterSet& parameters) {
+  const std::vector<bool> wanted =
+      select_parameters(parameters, options.parameters, "the init_from");
+  const io::ArrayFile file = io::parse_array_file(options.file, io::read_file(options.file));
+  const std::string prefix = file.kind == io::FileKind::kCheckpoint ? "weights/" : "";
+  for (int i = 0; i < parameters.size(); ++i) {
+    if (!wanted[static_cast<std::size_t>(i)]) {
+      continue;
+    }
+    const ParameterInfo& info = parameters.info(i);
+    const auto found =
+        std::find_if(file.arrays.begin(), file.arrays.end(),
+                     [&](const io::NamedArray& array) { return array.name == prefix + info.name; });
+    if (found == file.arrays.end()) {
+      throw IoError(fmt::format("{}: has no array {} (init_from.parameters says which are taken)",
+                                options.file, info.name));
+    }
+    if (found->shape != info.shape) {
+      throw IoError(fmt::format("{}: {} is {} where the network has {}", options.file, info.name,
+                                found->shape.str(), info.shape.str()));
+    }
+    copy_from_host<float>(device, queue, found->values, parameters[i]);
+  }
+  parameters.mark_changed();
 }
 
 namespace {

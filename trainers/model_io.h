@@ -36,6 +36,11 @@ struct LoadedModel {
 /// JobError.
 LoadedModel load_model(const std::filesystem::path& path, Device& device, Queue& queue);
 
+/// Takes parameters from a model or checkpoint. Throws IoError (see io::parse_array_file; or an
+/// array that is missing or has another shape, named), JobError for a pattern that matches nothing.
+void init_from(const InitFromOptions& options, Device& device, Queue& queue,
+               ParameterSet& parameters);
+
 /// SHA-256 over the parameters' values alone, in order of registration.
 std::string weights_sha256(Device& device, Queue& queue, const ParameterSet& parameters);
 /// The same followed by the optimizer's state, each part arena-shaped (see Update::gather_state).

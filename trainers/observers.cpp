@@ -29,6 +29,32 @@ std::size_t terminal_columns() {
   return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 }
 
+const io::NamedArray& array_of(const ObserverState& state, const std::string& name) {
+  const auto found = std::find_if(state.arrays.begin(), state.arrays.end(),
+                                  [&](const io::NamedArray& array) { return array.name == name; });
+  if (found == state.arrays.end()) {
+    throw IoError(fmt::format("the checkpoint has no array {}", name));
+  }
+  return *found;
+}
+
+nlohmann::json to_json(const std::optional<Evaluation>& evaluation) {
+  if (!evaluation) {
+    return nullptr;
+  }
+  return {{"correct", evaluation->correct},
+          {"samples", evaluation->samples},
+          {"loss", evaluation->loss}};
+}
+
+std::optional<Evaluation> evaluation_from(const nlohmann::json& json) {
+  if (json.is_null()) {
+    return std::nullopt;
+  }
+  return Evaluation{json.at("correct").get<std::int64_t>(), json.at("samples").get<std::int64_t>(),
+                    json.at("loss").get<double>()};
+}
+
 /// Whether `value` is better than `reference` by more than `delta`.
 bool better(double value, double reference, Metric metric, MetricMode mode, double delta) {
   const bool less =
@@ -76,10 +102,28 @@ void StepTimes::after_step(const StepReport& report) {
     startup_seconds_ =
         std::chrono::duration<double>(std::chrono::system_clock::now() - process_start_).count();
   }
+  steps_ = report.step + 1;
   last_stage_ = report.stage_index;
   seconds_.push_back(report.seconds);
   images_.push_back(report.images);
   losses_.push_back(report.statistics[kLossMean]);
+  if (losses_.size() > kKeptLosses) {
+    losses_.pop_front();
+  }
+}
+
+void StepTimes::save(ObserverState& state) const {
+  state.values["steps"] = steps_;
+  state.values["last_stage"] = last_stage_;
+  state.arrays.push_back(
+      {"losses", {static_cast<std::int64_t>(losses_.size())}, {losses_.begin(), losses_.end()}});
+}
+
+void StepTimes::restore(const ObserverState& state) {
+  steps_ = state.values.at("steps").get<std::int64_t>();
+  last_stage_ = state.values.at("last_stage").get<std::int64_t>();
+  const std::vector<float>& losses = array_of(state, "losses").values;
+  losses_.assign(losses.begin(), losses.end());
 }
 
 double StepTimes::median_seconds() const {
@@ -114,12 +158,16 @@ double StepTimes::mean_loss(std::size_t count) const {
 StepLog::StepLog(RunFolder& folder, const LogOptions& options, bool terminal)
     : folder_(folder), options_(options), terminal_(terminal) {}
 
-void StepLog::begin_stage(const Stage& stage, std::int64_t steps_planned) {
+void StepLog::begin_stage(const Stage& stage, std::int64_t steps_planned, std::int64_t first_step) {
   planned_ = steps_planned;
+  first_step_ = first_step;
   stage_start_ = std::chrono::steady_clock::now();
   last_draw_ = {};
   if (steps_planned == 0) {
     spdlog::info("stage {}: skipped", stage.name);
+  } else if (first_step > 0) {
+    spdlog::info("stage {}: {} steps, going on behind step {}", stage.name,
+                 with_commas(steps_planned), with_commas(first_step));
   } else {
     spdlog::info("stage {}: {} steps", stage.name, with_commas(steps_planned));
   }
@@ -128,7 +176,7 @@ void StepLog::begin_stage(const Stage& stage, std::int64_t steps_planned) {
 double StepLog::seconds_left(const StepReport& report) const {
   const double elapsed =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - stage_start_).count();
-  return elapsed / static_cast<double>(report.stage_step + 1) *
+  return elapsed / static_cast<double>(report.stage_step + 1 - first_step_) *
          static_cast<double>(planned_ - report.stage_step - 1);
 }
 
@@ -165,7 +213,8 @@ void StepLog::erase() {
 void StepLog::after_step(const StepReport& report) {
   window_seconds_ += report.seconds;
   window_images_ += report.images;
-  const bool due = (report.step + 1) % options_.every == 0 || report.ends_stage || report.step == 0;
+  const bool regular = (report.step + 1) % options_.every == 0 || report.step == 0;
+  const bool due = regular || report.ends_stage;
   if (due || report.ends_epoch) {
     images_per_second_ = static_cast<double>(window_images_) / window_seconds_;
     window_seconds_ = 0;
@@ -183,6 +232,9 @@ void StepLog::after_step(const StepReport& report) {
     if (report.gradient_norm > 0) {
       json["gradient_norm"] = report.gradient_norm;
     }
+    if (!regular) {
+      json["ends_stage"] = true;
+    }
     folder_.append_metrics(json);
   }
   const auto now = std::chrono::steady_clock::now();
@@ -199,10 +251,13 @@ void StepLog::after_step(const StepReport& report) {
   }
 }
 
-void EvaluationObserver::begin_stage(const Stage& /*stage*/, std::int64_t /*steps_planned*/) {
-  stop_ = false;
-  stop_reference_.reset();
-  without_progress_ = 0;
+void EvaluationObserver::begin_stage(const Stage& /*stage*/, std::int64_t /*steps_planned*/,
+                                     std::int64_t first_step) {
+  if (first_step == 0) {
+    stop_ = false;
+    stop_reference_.reset();
+    without_progress_ = 0;
+  }
 }
 
 void EvaluationObserver::after_step(const StepReport& report) {
@@ -215,20 +270,29 @@ void EvaluationObserver::after_step(const StepReport& report) {
   check_finite(evaluation.loss, "loss of the evaluation", report, setting_.runner,
                setting_.parameters);
   last_ = evaluation;
-  record(report, evaluation);
+  record(report, evaluation, due);
+  keep_best(report, evaluation);
+  watch_progress(evaluation);
+}
+
+void EvaluationObserver::keep_best(const StepReport& report, const Evaluation& evaluation) {
   const BestOptions& keep = setting_.best;
-  if (keep.metric != Metric::kNone &&
-      (!best_ || better(metric_of(evaluation, keep.metric), metric_of(*best_, keep.metric),
+  if (keep.metric == Metric::kNone ||
+      (best_ && !better(metric_of(evaluation, keep.metric), metric_of(*best_, keep.metric),
                         keep.metric, keep.mode, 0))) {
-    best_ = evaluation;
-    best_step_ = report.step + 1;
-    Device& device = setting_.runner.device();
-    if (!best_weights_.defined()) {
-      best_weights_ = Tensor::empty(device, setting_.parameters.arena().shape());
-    }
-    Context context{device, setting_.runner.queue(), nullptr, false, {}};
-    ops::copy(context, setting_.parameters.arena(), best_weights_);
+    return;
   }
+  best_ = evaluation;
+  best_step_ = report.step + 1;
+  Device& device = setting_.runner.device();
+  if (!best_weights_.defined()) {
+    best_weights_ = Tensor::empty(device, setting_.parameters.arena().shape());
+  }
+  Context context{device, setting_.runner.queue(), nullptr, false, {}};
+  ops::copy(context, setting_.parameters.arena(), best_weights_);
+}
+
+void EvaluationObserver::watch_progress(const Evaluation& evaluation) {
   const EarlyStopOptions& early = setting_.early_stop;
   if (early.metric == Metric::kNone) {
     return;
@@ -246,21 +310,74 @@ void EvaluationObserver::after_step(const StepReport& report) {
   }
 }
 
-void EvaluationObserver::record(const StepReport& report, const Evaluation& evaluation) {
+void EvaluationObserver::record(const StepReport& report, const Evaluation& evaluation, bool due) {
   if (setting_.folder == nullptr) {
     return;
   }
   spdlog::info("epoch {:>3}  evaluation: {} of {} right ({:.4f}), loss {:.4f}", report.epoch + 1,
                with_commas(evaluation.correct), with_commas(evaluation.samples), evaluation.top1(),
                evaluation.loss);
-  setting_.folder->append_metrics({{"step", report.step + 1},
-                                   {"stage", report.stage->name},
-                                   {"epoch", report.epoch + 1},
-                                   {"evaluation",
-                                    {{"top1", evaluation.top1()},
-                                     {"correct", evaluation.correct},
-                                     {"samples", evaluation.samples},
-                                     {"loss", evaluation.loss}}}});
+  nlohmann::json json = {{"step", report.step + 1},
+                         {"stage", report.stage->name},
+                         {"epoch", report.epoch + 1},
+                         {"evaluation",
+                          {{"top1", evaluation.top1()},
+                           {"correct", evaluation.correct},
+                           {"samples", evaluation.samples},
+                           {"loss", evaluation.loss}}}};
+  if (!due) {
+    json["ends_stage"] = true;
+  }
+  setting_.folder->append_metrics(json);
+}
+
+void EvaluationObserver::save(ObserverState& state) const {
+  state.values["last"] = to_json(last_);
+  state.values["best"] = to_json(best_);
+  state.values["best_step"] = best_step_;
+  state.values["early_stop"] = {{"stopped", stop_}, {"without_progress", without_progress_}};
+  if (stop_reference_) {
+    state.values["early_stop"]["reference"] = *stop_reference_;
+  }
+  if (!best_) {
+    return;
+  }
+  const std::vector<float> arena =
+      copy_to_host<float>(setting_.runner.device(), setting_.runner.queue(), best_weights_);
+  for (int i = 0; i < setting_.parameters.size(); ++i) {
+    const ParameterInfo& info = setting_.parameters.info(i);
+    const auto first = arena.begin() + info.offset;
+    state.arrays.push_back(
+        {"best/" + info.name, info.shape, {first, first + info.shape.elements()}});
+  }
+}
+
+void EvaluationObserver::restore(const ObserverState& state) {
+  last_ = evaluation_from(state.values.at("last"));
+  best_ = evaluation_from(state.values.at("best"));
+  best_step_ = state.values.at("best_step").get<std::int64_t>();
+  const nlohmann::json& early = state.values.at("early_stop");
+  stop_ = early.at("stopped").get<bool>();
+  without_progress_ = early.at("without_progress").get<std::int64_t>();
+  if (early.contains("reference")) {
+    stop_reference_ = early["reference"].get<double>();
+  }
+  if (!best_) {
+    return;
+  }
+  std::vector<float> arena(static_cast<std::size_t>(setting_.parameters.arena_elements()));
+  for (int i = 0; i < setting_.parameters.size(); ++i) {
+    const ParameterInfo& info = setting_.parameters.info(i);
+    const io::NamedArray& array = array_of(state, "best/" + info.name);
+    if (array.shape != info.shape) {
+      throw IoError(fmt::format("the checkpoint's {} is {} where the network has {}", array.name,
+                                array.shape.str(), info.shape.str()));
+    }
+    std::copy(array.values.begin(), array.values.end(), arena.begin() + info.offset);
+  }
+  Device& device = setting_.runner.device();
+  best_weights_ = Tensor::empty(device, setting_.parameters.arena().shape());
+  copy_from_host<float>(device, setting_.runner.queue(), arena, best_weights_);
 }
 
 void EvaluationObserver::restore_best() {

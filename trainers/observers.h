@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 #include "trainers/loop.h"
 #include "trainers/options.h"
 #include "trainers/run_folder.h"
+#include "trainers/stop_signal.h"
 
 namespace gentrain::trainers {
 
@@ -34,6 +36,14 @@ class FiniteCheck final : public Observer {
   const ParameterSet& parameters_;
 };
 
+/// Wishes to stop once this process was asked to by a signal. On every rank.
+class StopOnSignal final : public Observer {
+ public:
+  [[nodiscard]] Wishes wishes(const StepReport& /*to_come*/) override {
+    return {.stop = stop_asked(), .checkpoint = false};
+  }
+};
+
 /// Counts steps, images and time, and keeps the last losses. On every rank.
 class StepTimes final : public Observer {
  public:
@@ -41,26 +51,32 @@ class StepTimes final : public Observer {
   explicit StepTimes(std::chrono::system_clock::time_point process_start)
       : process_start_(process_start) {}
   void after_step(const StepReport& report) override;
+  void save(ObserverState& state) const override;
+  void restore(const ObserverState& state) override;
 
-  [[nodiscard]] std::int64_t steps() const { return static_cast<std::int64_t>(seconds_.size()); }
+  /// Steps taken over all stages, those before a restart too.
+  [[nodiscard]] std::int64_t steps() const { return steps_; }
   /// The stage of the last step, from 0.
   [[nodiscard]] std::int64_t last_stage() const { return last_stage_; }
+  // Times are those since this process began.
   /// Median over all steps but the first.
   [[nodiscard]] double median_seconds() const;
   /// Images over the seconds of all steps but the first (the only one, if there is one).
   [[nodiscard]] double images_per_second() const;
   /// Process start to the end of the first step.
   [[nodiscard]] double startup_seconds() const { return startup_seconds_; }
-  /// Mean over the last `count` steps (all, if fewer).
+  /// Mean over the last `count` steps (all, if fewer), at most kKeptLosses.
   [[nodiscard]] double mean_loss(std::size_t count) const;
+  static constexpr std::size_t kKeptLosses = 500;
 
  private:
   std::chrono::system_clock::time_point process_start_;
   double startup_seconds_ = 0;
+  std::int64_t steps_ = 0;
   std::int64_t last_stage_ = 0;
   std::vector<double> seconds_;
   std::vector<std::int64_t> images_;
-  std::vector<float> losses_;
+  std::deque<float> losses_;  // the last ones
 };
 
 /// Writes metrics.jsonl and, once a second at most, status.json; prints a line an epoch, and on a
@@ -71,7 +87,8 @@ class StepLog final : public Observer {
   ~StepLog() override { erase(); }
   StepLog(const StepLog&) = delete;
   StepLog& operator=(const StepLog&) = delete;
-  void begin_stage(const Stage& stage, std::int64_t steps_planned) override;
+  void begin_stage(const Stage& stage, std::int64_t steps_planned,
+                   std::int64_t first_step) override;
   void after_step(const StepReport& report) override;
 
  private:
@@ -85,6 +102,7 @@ class StepLog final : public Observer {
   bool terminal_;
   bool drawn_ = false;  // a bar stands on the terminal's last line
   std::int64_t planned_ = 0;
+  std::int64_t first_step_ = 0;  // of the stage in this process
   std::chrono::steady_clock::time_point stage_start_;
   std::chrono::steady_clock::time_point last_draw_;
   std::chrono::steady_clock::time_point last_status_;
@@ -112,9 +130,12 @@ class EvaluationObserver final : public Observer {
   };
   explicit EvaluationObserver(const Setting& setting) : setting_(setting) {}
 
-  void begin_stage(const Stage& stage, std::int64_t steps_planned) override;
+  void begin_stage(const Stage& stage, std::int64_t steps_planned,
+                   std::int64_t first_step) override;
   void after_step(const StepReport& report) override;
   [[nodiscard]] bool wants_stop() const override { return stop_; }
+  void save(ObserverState& state) const override;
+  void restore(const ObserverState& state) override;
 
   /// The last evaluation; none if no stage had a step.
   [[nodiscard]] const std::optional<Evaluation>& last() const { return last_; }
@@ -125,7 +146,9 @@ class EvaluationObserver final : public Observer {
   void restore_best();
 
  private:
-  void record(const StepReport& report, const Evaluation& evaluation);
+  void record(const StepReport& report, const Evaluation& evaluation, bool due);
+  void keep_best(const StepReport& report, const Evaluation& evaluation);
+  void watch_progress(const Evaluation& evaluation);
 
   Setting setting_;
   std::optional<Evaluation> last_;

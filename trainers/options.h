@@ -107,9 +107,16 @@ struct LogOptions {
 };
 
 struct CheckpointOptions {
-  /// kEnd: the trained model is written at the end, nothing before. kNever: not even that.
-  enum class Every : std::uint8_t { kEnd, kNever };
-  Every every = Every::kEnd;
+  /// kEnd: a checkpoint and the trained model at the end, nothing before. kNever: not even that.
+  enum class Unit : std::uint8_t { kSteps, kEpochs, kSeconds, kEnd, kNever };
+  /// Between two checkpoints.
+  struct Interval {
+    Unit unit = Unit::kEpochs;
+    std::int64_t count = 1;  // >= 1; of no meaning to kEnd and kNever
+    friend bool operator==(const Interval&, const Interval&) = default;
+  };
+  Interval every;
+  std::int64_t keep = 2;  // the newest so many, and the best evaluation's
   friend bool operator==(const CheckpointOptions&, const CheckpointOptions&) = default;
 };
 
@@ -137,6 +144,14 @@ struct InitOptions {
   friend bool operator==(const InitOptions&, const InitOptions&) = default;
 };
 
+/// Initial weights out of a file.
+struct InitFromOptions {
+  std::string file;  // model or checkpoint; empty: none
+  /// Parameters that are taken from it; the others are initialised as always.
+  std::vector<Pattern> parameters = {Pattern{}};
+  friend bool operator==(const InitFromOptions&, const InitFromOptions&) = default;
+};
+
 /// A training run.
 struct TrainOptions {
   std::uint64_t seed = 1;
@@ -150,6 +165,7 @@ struct TrainOptions {
   DataOptions data;
   ModelOptions model;
   InitOptions init;
+  InitFromOptions init_from;
   std::vector<StageOptions> stages;  // at least one, names differ
   EarlyStopOptions early_stop;
   BestOptions best;

@@ -1,16 +1,26 @@
 // RunFolder.
 #include "trainers/run_folder.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <system_error>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include "core/io/atomic_file.h"
+#include "core/io/posix_file.h"
 #include "kernels/error.h"
+#include "trainers/run_lock.h"
 
 namespace gentrain::trainers {
 
@@ -18,11 +28,39 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::array<const char*, 7> kFiles = {"job.yaml",     "environment.json", "status.json",
-                                               "summary.json", "metrics.jsonl",    "model.h5",
-                                               "log.txt"};
+constexpr std::array<const char*, 8> kFiles = {"run.json",    "job.yaml",     "environment.json",
+                                               "status.json", "summary.json", "metrics.jsonl",
+                                               "model.h5",    "log.txt"};
+
+nlohmann::json read_json(const fs::path& path) {
+  std::ifstream file(path);
+  nlohmann::json json = nlohmann::json::parse(file, nullptr, false);
+  return json.is_object() ? json : nlohmann::json();
+}
+
+/// The step in a checkpoint's name, or -1.
+std::int64_t step_in(const std::string& name) {
+  std::int64_t step = -1;
+  int end = 0;
+  return std::sscanf(name.c_str(), "step-%9ld.h5%n", &step, &end) == 1 &&
+                 static_cast<std::size_t>(end) == name.size()
+             ? step
+             : -1;
+}
 
 }  // namespace
+
+std::int64_t restarts() {
+  const char* const text = std::getenv("GENTRAIN_RESTARTS");
+  std::int64_t count = 0;
+  if (text != nullptr) {
+    const auto [end, error] = std::from_chars(text, text + std::strlen(text), count);
+    if (error != std::errc() || *end != '\0' || count < 0) {
+      throw JobError(fmt::format("GENTRAIN_RESTARTS={}: must be a whole number from 0 on", text));
+    }
+  }
+  return count;
+}
 
 bool RunFolder::holds_run() const {
   std::error_code error;
@@ -31,32 +69,65 @@ bool RunFolder::holds_run() const {
       return true;
     }
   }
-  std::ifstream status(path_ / "status.json");
-  const nlohmann::json json = nlohmann::json::parse(status, nullptr, false);
-  return json.is_object() && json.value("state", "") == "running";
+  const nlohmann::json status = read_json(path_ / "status.json");
+  return status.is_object() && status.value("state", "") == "running";
 }
 
-void RunFolder::clear() const {
+fs::path RunFolder::checkpoint(std::int64_t step) const {
+  return path_ / "checkpoints" / fmt::format("step-{:09}.h5", step);
+}
+
+std::vector<std::int64_t> RunFolder::checkpoints() const {
+  std::vector<std::int64_t> steps;
   std::error_code error;
-  for (const char* file : kFiles) {
-    fs::remove(path_ / file, error);
+  for (const auto& entry : fs::directory_iterator(path_ / "checkpoints", error)) {
+    if (const std::int64_t step = step_in(entry.path().filename().string()); step >= 0) {
+      steps.push_back(step);
+    }
+  }
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+void RunFolder::make_ready(bool goes_on) const {
+  check_lock();
+  std::error_code error;
+  if (!goes_on) {
+    for (const char* file : kFiles) {
+      fs::remove(path_ / file, error);
+    }
+    remove_checkpoints_behind(-1);
+  }
+  fs::create_directories(path_ / "checkpoints", error);
+  if (error) {
+    throw IoError(fmt::format("the output folder {} cannot be written to: {}", path_.string(),
+                              error.message()));
   }
 }
 
-void RunFolder::prepare(bool overwrite) const {
-  if (holds_run() && !overwrite) {
-    throw JobError(fmt::format(
-        "{} holds a run already: start anew over it with --overwrite, or write elsewhere with "
-        "--set output=FOLDER",
-        path_.string()));
+void RunFolder::remove_checkpoints_behind(std::int64_t step) const {
+  std::error_code error;
+  for (const std::int64_t one : checkpoints()) {
+    if (one > step) {
+      fs::remove(checkpoint(one), error);
+    }
   }
+}
+
+void RunFolder::check_lock() const {
+  if (!id_.empty()) {
+    RunLock::require(path_, id_);
+  }
+}
+
+void RunFolder::prepare() const {
   std::error_code error;
   fs::create_directories(path_, error);
   if (error) {
     throw IoError(
         fmt::format("the output folder {} cannot be made: {}", path_.string(), error.message()));
   }
-  const fs::path probe = path_ / ".probe";
+  const fs::path probe = path_ / fmt::format(".probe.{}", ::getpid());
   {
     std::ofstream file(probe);
     file << "x";
@@ -78,34 +149,98 @@ std::string dump(const nlohmann::json& json, int indent = -1) {
 
 }  // namespace
 
+void RunFolder::write_run(const nlohmann::json& run) const {
+  check_lock();
+  io::write_file_atomically(path_ / "run.json", dump(run, 2) + "\n");
+}
+
+nlohmann::json RunFolder::read_run() const {
+  return read_json(path_ / "run.json");
+}
+
+bool RunFolder::is_finished() const {
+  std::error_code error;
+  const nlohmann::json status = read_json(path_ / "status.json");
+  return status.is_object() && status.value("state", "") == "finished" &&
+         fs::exists(path_ / "summary.json", error);
+}
+
 void RunFolder::write_job(const std::string& resolved) const {
+  check_lock();
   io::write_file_atomically(path_ / "job.yaml", resolved);
 }
 
 void RunFolder::write_environment(const nlohmann::json& environment) const {
+  check_lock();
   io::write_file_atomically(path_ / "environment.json", dump(environment, 2) + "\n");
 }
 
 void RunFolder::write_status(const std::string& state, std::int64_t step, int exit_code) const {
+  check_lock();
   const nlohmann::json status = {
-      {"state", state}, {"step", step}, {"exit", exit_code}, {"restarts", 0}};
+      {"state", state}, {"step", step}, {"exit", exit_code}, {"restarts", restarts()}};
   io::write_file_atomically(path_ / "status.json", dump(status) + "\n");
 }
 
 void RunFolder::write_summary(const nlohmann::json& summary) const {
+  check_lock();
   io::write_file_atomically(path_ / "summary.json", dump(summary, 2) + "\n");
 }
 
 void RunFolder::append_metrics(const nlohmann::json& line) {
-  if (!metrics_.is_open()) {
-    metrics_.open(path_ / "metrics.jsonl", std::ios::app);
+  check_lock();
+  pending_ += dump(line) + '\n';
+  const std::string reason = try_append();
+  if (!reason.empty() && !warned_) {
+    warned_ = true;
+    spdlog::warn("{} cannot be written to ({}): its lines are kept until it can",
+                 (path_ / "metrics.jsonl").string(), reason);
   }
-  metrics_ << dump(line) << '\n';
-  metrics_.flush();
-  if (!metrics_) {
-    throw IoError(fmt::format("{} cannot be written to: {}", (path_ / "metrics.jsonl").string(),
-                              std::strerror(errno)));
+}
+
+void RunFolder::flush_metrics() {
+  const std::string reason = try_append();
+  if (!reason.empty()) {
+    throw IoError(
+        fmt::format("{} cannot be written to: {}", (path_ / "metrics.jsonl").string(), reason));
   }
+}
+
+std::string RunFolder::try_append() {
+  if (pending_.empty()) {
+    return "";
+  }
+  try {
+    io::PosixFile file(path_ / "metrics.jsonl", O_WRONLY | O_CREAT | O_APPEND, 0666);
+    const std::size_t before = file.size();
+    try {
+      file.write(pending_.data(), pending_.size());
+    } catch (const IoError&) {
+      file.resize(before);  // half a line would stay
+      throw;
+    }
+    pending_.clear();
+    return "";
+  } catch (const IoError& error) {
+    return error.what();
+  }
+}
+
+void RunFolder::cut_metrics(std::int64_t step, bool goes_on) const {
+  check_lock();
+  std::ifstream file(path_ / "metrics.jsonl");
+  std::string kept;
+  for (std::string line; std::getline(file, line);) {
+    const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
+    if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) {
+      continue;  // a crash cut it
+    }
+    const auto at = json["step"].get<std::int64_t>();
+    if (at < step || (at == step && !(goes_on && json.contains("ends_stage")))) {
+      kept += line + '\n';
+    }
+  }
+  io::write_file_atomically(path_ / "metrics.jsonl", kept);
 }
 
 void RunFolder::append_error(const std::string& line) const noexcept {

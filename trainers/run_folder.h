@@ -3,12 +3,16 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
 namespace gentrain::trainers {
+
+/// How often a launcher had to start this run anew, by its word in GENTRAIN_RESTARTS; 0 without.
+/// Throws JobError if that is no whole number from 0 on.
+std::int64_t restarts();
 
 /// Used by rank 0 alone, but for path(), and append_error() and write_status() of a rank that
 /// fails.
@@ -20,33 +24,62 @@ class RunFolder {
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   [[nodiscard]] std::filesystem::path model() const { return path_ / "model.h5"; }
   [[nodiscard]] std::filesystem::path log() const { return path_ / "log.txt"; }
+  /// The checkpoint behind so many steps: checkpoints/step-000000150.h5.
+  [[nodiscard]] std::filesystem::path checkpoint(std::int64_t step) const;
+  /// The steps of the checkpoints that are there, ascending.
+  [[nodiscard]] std::vector<std::int64_t> checkpoints() const;
 
   /// Whether it holds results of a run, or a run is under way there.
   [[nodiscard]] bool holds_run() const;
-  /// Creates the folder and tries that it can be written to. Throws JobError if it holds a run
-  /// (says how to go on) unless `overwrite`, and IoError with path and reason if it cannot be
-  /// written to. An earlier run's files are left alone.
-  void prepare(bool overwrite) const;
-  /// Removes the files of an earlier run.
-  void clear() const;
+  /// Creates the folder and tries that it can be written to. Throws IoError with path and reason.
+  /// An earlier run's files are left alone.
+  void prepare() const;
+  /// Removes the files of an earlier run; one that goes on keeps them.
+  void make_ready(bool goes_on) const;
+  /// Removes the checkpoints of later steps than `step`: the run went back behind them.
+  void remove_checkpoints_behind(std::int64_t step) const;
+
+  /// From here on what writes here does so as the run that holds the lock under this id.
+  void write_as(std::string id) { id_ = std::move(id); }
+  /// Throws IoError naming the owner unless that run still holds it. Called before every write.
+  void check_lock() const;
+
+  /// run.json: which run this is, for those that go on with it.
+  void write_run(const nlohmann::json& run) const;
+  /// What run.json says; null if there is none or it cannot be read.
+  [[nodiscard]] nlohmann::json read_run() const;
+  /// Whether a run came to its end here: summary.json is there, and the model if there was to be
+  /// one.
+  [[nodiscard]] bool is_finished() const;
 
   /// job.yaml: the resolved job; environment.json: versions, host, contract.
   void write_job(const std::string& resolved) const;
   void write_environment(const nlohmann::json& environment) const;
-  /// status.json: what the run is doing: {"state": "running" | "finished" | "failed", "step",
-  /// "exit", "restarts"}.
+  /// status.json: what the run is doing: {"state": "running" | "finished" | "failed" | "stopped",
+  /// "step", "exit", "restarts"}.
   void write_status(const std::string& state, std::int64_t step, int exit_code) const;
   /// summary.json, once, at the end.
   void write_summary(const nlohmann::json& summary) const;
 
-  /// Adds a line to metrics.jsonl.
+  /// Adds a line to metrics.jsonl. On a full disk lines are kept and written later: the first time
+  /// a warning is logged.
   void append_metrics(const nlohmann::json& line);
+  /// Writes the lines that were kept. Throws IoError with path and reason.
+  void flush_metrics();
+  /// Leaves the lines of metrics.jsonl up to step `step`; where `goes_on`, without those that are
+  /// there only because a stage ended with that step. Throws IoError.
+  void cut_metrics(std::int64_t step, bool goes_on) const;
   /// Adds an error of any rank to log.txt, if that is there.
   void append_error(const std::string& line) const noexcept;
 
  private:
+  /// Appends what is kept; the reason why not, or nothing.
+  std::string try_append();
+
   std::filesystem::path path_;
-  std::ofstream metrics_;
+  std::string id_;       // of the run that writes; empty: without a lock
+  std::string pending_;  // lines that are not in metrics.jsonl yet
+  bool warned_ = false;
 };
 
 }  // namespace gentrain::trainers

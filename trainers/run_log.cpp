@@ -29,9 +29,9 @@ void start_log(const std::string& level, int rank) {
   spdlog::set_default_logger(logger);
 }
 
-void log_to_file(const std::filesystem::path& path) {
+void log_to_file(const std::filesystem::path& path, bool append) {
   try {
-    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string(), false);
+    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string(), !append);
     sink->set_pattern("%Y-%m-%d %H:%M:%S  %v");
     spdlog::default_logger()->sinks().push_back(sink);
   } catch (const spdlog::spdlog_ex& error) {

@@ -10,7 +10,8 @@ namespace gentrain::trainers {
 /// alone on the others. Throws JobError for an unknown level.
 void start_log(const std::string& level, int rank);
 
-/// From here on what is printed goes to this file too. Throws IoError.
-void log_to_file(const std::filesystem::path& path);
+/// From here on what is printed goes to this file too, behind what stands there if `append`. Throws
+/// IoError.
+void log_to_file(const std::filesystem::path& path, bool append);
 
 }  // namespace gentrain::trainers

@@ -64,6 +64,9 @@ void StepRunner::compute(Pass& pass, const StepPosition& position, std::int64_t 
       run.gradients.push_back(update->exchange().shard(shard, *worker.queue));
     }
     pass.shard(run);
+    if (shard == owned_.first && !run.gradients.empty()) {
+      Update::add_wishes(wishes_, *run.gradients.front());
+    }
     for (auto& gradients : run.gradients) {
       gradients->finish();
     }

@@ -62,6 +62,9 @@ class StepRunner {
   /// number in its step. Rethrows the first error of a worker; on any error all workers have ended.
   void run(Pass& pass, const StepPosition& position, std::int64_t index);
 
+  /// What this rank wishes of the steps to come.
+  void set_wishes(const Wishes& wishes) { wishes_ = wishes; }
+
   /// Shards of this rank.
   [[nodiscard]] const comm::Range& owned() const { return owned_; }
   [[nodiscard]] Device& device() { return device_; }
@@ -79,6 +82,7 @@ class StepRunner {
   Device& device_;
   std::int64_t shards_;
   comm::Range owned_;
+  Wishes wishes_;
   std::unique_ptr<Queue> queue_;
   std::vector<std::unique_ptr<Worker>> workers_;
   WorkerPool pool_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <future>
+#include <optional>
 #include <stop_token>
 #include <thread>
 
@@ -13,11 +14,21 @@
 
 #include "core/io/sha256.h"
 #include "kernels/error.h"
+#include "trainers/checkpoint.h"
 #include "trainers/contract.h"
 #include "trainers/observers.h"
+#include "trainers/preflight.h"
+#include "trainers/resume.h"
+#include "trainers/run_lock.h"
 #include "trainers/run_log.h"
 
 namespace gentrain::trainers {
+
+double peak_rss_mib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
 
 namespace {
 
@@ -123,7 +134,7 @@ const Update& last_update(ClassifierRun& run, const StepTimes& times) {
 nlohmann::json summarize(ClassifierRun& run, const RunSetting& setting, const Watch& watch,
                          const std::string& data_sha256) {
   Queue& queue = run.runner().queue();
-  const auto state = last_update(run, watch.times).gather_state(queue);
+  const auto state = last_update(run, watch.times).gather_state(queue, 0);
   const PeakMemory memory = memory_of_ranks(run);
   const bool keeps_best = run.options().best.metric != Metric::kNone;
   nlohmann::json summary = {
@@ -138,7 +149,9 @@ nlohmann::json summarize(ClassifierRun& run, const RunSetting& setting, const Wa
       {"data", run.data().train->description()},
       {"steps", watch.times.steps()},
       {"weights_sha256", weights_sha256(run.device(), queue, run.parameters())},
-      {"state_sha256", state_sha256(run.device(), queue, run.parameters(), state)},
+      {"state_sha256", run.communicator().rank() == 0
+                           ? state_sha256(run.device(), queue, run.parameters(), state)
+                           : ""},
       {"data_sha256", data_sha256},
       {"metrics", metrics_of(watch.evaluation, keeps_best)},
       {"train", {{"loss_mean_500", watch.times.mean_loss(500)}}},
@@ -148,7 +161,7 @@ nlohmann::json summarize(ClassifierRun& run, const RunSetting& setting, const Wa
       {"peak_rss_mib", memory.largest},
       {"peak_rss_mib_all_ranks", memory.all},
       {"tensor_peak_mib", memory.tensors},
-      {"restarts", 0}};
+      {"restarts", restarts()}};
   if (keeps_best && watch.evaluation.best()) {
     summary["best_step"] = watch.evaluation.best_step();
   }
@@ -165,23 +178,84 @@ nlohmann::json model_record(const nlohmann::json& summary) {
   return record;
 }
 
-}  // namespace
+/// What a begun run consists of beside its ClassifierRun.
+struct RunParts {
+  RunFolder& folder;
+  StepTimes& times;
+  const RunSetting& setting;
+  Beginning& beginning;  // its checkpoint is let go when it stands restored
+  std::string id;
+};
 
-double peak_rss_mib() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+/// Bytes of a checkpoint, but for its header.
+std::int64_t checkpoint_bytes(const ClassifierRun& run) {
+  const auto copies =
+      static_cast<std::int64_t>(1 + run.updates().front()->optimizer().state_names().size() +
+                                (run.options().best.metric != Metric::kNone ? 1 : 0));
+  return copies * run.arena_bytes();
 }
 
-namespace {
+void preflight(ClassifierRun& run, const RunFolder& folder, const std::string& id) {
+  comm::Communicator& communicator = run.communicator();
+  check_output_is_shared(communicator, folder.path(), id);
+  compare_clocks(communicator);
+  check_memory(communicator, 2 * run.arena_bytes());  // gradients and their sum
+  if (communicator.rank() == 0 &&
+      run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever) {
+    check_space(folder.path(), checkpoint_bytes(run));
+  }
+}
+
+/// The files that say what the run is.
+void write_records(ClassifierRun& run, const RunParts& parts) {
+  announce_run(run, parts.setting);
+  parts.folder.write_run({{"job", parts.setting.job},
+                          {"run", parts.id},
+                          {"same_job", parts.setting.same_job},
+                          {"identity", parts.setting.identity}});
+  parts.folder.write_job(parts.setting.resolved);
+  parts.folder.write_environment(environment(run, parts.setting));
+  parts.folder.write_status("running", 0, 0);
+}
+
+nlohmann::json finish(ClassifierRun& run, const RunParts& parts, EvaluationObserver& evaluation,
+                      const std::string& data_sha256) {
+  evaluation.restore_best();
+  nlohmann::json summary = summarize(run, parts.setting, {parts.times, evaluation}, data_sha256);
+  if (run.communicator().rank() == 0) {
+    parts.folder.flush_metrics();
+    if (run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever) {
+      save_model(parts.folder.model(), run.description(model_record(summary)), run.device(),
+                 run.runner().queue(), run.parameters());
+    }
+    parts.folder.write_summary(summary);
+    parts.folder.write_status("finished", parts.times.steps(), 0);
+    print_summary(summary, parts.folder);
+  }
+  run.communicator().barrier();
+  return summary;
+}
+
+void stop(ClassifierRun& run, const RunParts& parts) {
+  if (run.communicator().rank() == 0) {
+    parts.folder.flush_metrics();
+    parts.folder.write_status("stopped", parts.times.steps(), parts.setting.stopped_code);
+    const bool kept = run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever;
+    spdlog::info("stopped on request behind step {}: {}", with_commas(parts.times.steps()),
+                 kept ? "the same command goes on from there"
+                      : "without a checkpoint, as checkpoint.every is never");
+  }
+  run.communicator().barrier();
+}
 
 /// Trains `run` into a folder that is ready.
-nlohmann::json train_into(RunFolder& folder, StepTimes& times, ClassifierRun& run,
-                          const RunSetting& setting) {
+RunResult train_into(ClassifierRun& run, const RunParts& parts) {
   const TrainOptions& options = run.options();
   comm::Communicator& communicator = run.communicator();
+  RunFolder& folder = parts.folder;
   const bool first_rank = communicator.rank() == 0;
   std::vector<Stage> stages = run.make_stages("");
+  preflight(run, folder, parts.id);
   // Goes on beside the training; an error ends it too.
   std::packaged_task<std::string(const std::stop_token&)> hash_data(
       [data = run.data()](const std::stop_token& stop) {
@@ -190,41 +264,50 @@ nlohmann::json train_into(RunFolder& folder, StepTimes& times, ClassifierRun& ru
       });
   std::future<std::string> data_hash = hash_data.get_future();
   std::jthread hashing;
+  std::optional<CheckpointWriter> writer;
   if (first_rank) {
-    announce_run(run, setting);
-    folder.write_job(setting.resolved);
-    folder.write_environment(environment(run, setting));
-    folder.write_status("running", 0, 0);
+    write_records(run, parts);
     hashing = std::jthread([&hash_data](const std::stop_token& stop) { hash_data(stop); });
+    writer.emplace(folder, options.checkpoint.keep, [&folder] { folder.check_lock(); });
   }
   FiniteCheck finite(run.runner(), run.parameters());
-  StepLog log(folder, options.log, setting.terminal);
+  StepLog log(folder, options.log, parts.setting.terminal);
   EvaluationObserver evaluation({communicator, run.runner(), run.network(), run.parameters(),
                                  *run.data().test, run.data().test_normalization,
                                  run.evaluation_chunk(), options.evaluate, options.early_stop,
                                  options.best, first_rank ? &folder : nullptr});
-  std::vector<Observer*> observers = {&times, &finite};
+  StopOnSignal stop_on_signal;
+  Checkpointer checkpointer(run, checkpoint_header(parts.setting, run, stages),
+                            {&parts.times, &evaluation}, writer ? &*writer : nullptr);
+  std::vector<Observer*> observers = {&parts.times, &finite, &stop_on_signal};
   if (first_rank) {
     observers.push_back(&log);
   }
-  observers.push_back(&evaluation);
+  observers.insert(observers.end(), {&evaluation, &checkpointer});
 
-  run_stages(stages, run.loop_options(), run.runner(), &run.loader(), observers);
-
-  evaluation.restore_best();
-  const std::string hash = first_rank ? data_hash.get() : "";
-  nlohmann::json summary = summarize(run, setting, {times, evaluation}, hash);
-  if (first_rank) {
-    if (options.checkpoint.every != CheckpointOptions::Every::kNever) {
-      save_model(folder.model(), run.description(model_record(summary)), run.device(),
-                 run.runner().queue(), run.parameters());
+  LoopPosition start;
+  if (parts.beginning.kind == Beginning::Kind::kGoesOn) {
+    start = go_on(parts.beginning, run, stages, observers);
+    parts.beginning.checkpoint = {};
+    const bool own = parts.setting.resume.mode == ResumeOptions::Mode::kAuto;
+    if (own) {
+      checkpointer.resume_at(start.step);
     }
-    folder.write_summary(summary);
-    folder.write_status("finished", times.steps(), 0);
-    print_summary(summary, folder);
+    if (first_rank) {
+      folder.cut_metrics(start.step, goes_on_in(stages, run.loop_options(), start));
+    }
+    if (first_rank && !own) {
+      folder.remove_checkpoints_behind(start.step);
+    }
   }
-  communicator.barrier();
-  return summary;
+  const LoopEnd end =
+      run_stages(stages, run.loop_options(), run.runner(), &run.loader(), observers, start);
+  if (end == LoopEnd::kStopped) {
+    stop(run, parts);
+    return {RunResult::Kind::kStopped, {}};
+  }
+  return {RunResult::Kind::kFinished,
+          finish(run, parts, evaluation, first_rank ? data_hash.get() : "")};
 }
 
 /// Leaves word of a rank's error in the run's folder.
@@ -240,23 +323,45 @@ void record_failure(const RunFolder& folder, const std::string& rank, std::int64
   }
 }
 
+/// The lock of rank 0, and its id on every rank.
+std::string share_id(comm::Communicator& communicator, const std::optional<RunLock>& lock) {
+  std::string id = lock ? lock->id() : std::string(32, ' ');
+  communicator.broadcast({id.data(), id.size()}, 0);
+  return id;
+}
+
 }  // namespace
 
-nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& setting,
-                                comm::Communicator& communicator) {
+RunResult train_classifier(const TrainOptions& options, const RunSetting& setting,
+                           comm::Communicator& communicator) {
   RunFolder folder(setting.output);
   const bool first_rank = communicator.rank() == 0;
-  // A run that never begins leaves an earlier one as it is.
-  bool taken = false;  // the folder is this run's: errors of any rank may go there
-  if (first_rank) {
-    folder.prepare(setting.overwrite);
-    taken = !folder.holds_run();
+  std::optional<RunLock> lock;
+  const auto take_lock = [&] {
+    folder.prepare();
+    lock.emplace(folder.path());
+  };
+  // A finished run is left as it is, down to the times of its files.
+  if (first_rank && !folder.is_finished()) {
+    take_lock();
   }
+  Beginning beginning = choose_beginning(setting, options, folder, communicator);
+  if (beginning.kind == Beginning::Kind::kFinished) {
+    return {RunResult::Kind::kNothingToDo, {}};
+  }
+  if (first_rank && !lock) {
+    take_lock();
+  }
+  const std::string id = share_id(communicator, lock);
+  folder.write_as(id);
+  // A run that never begins leaves an earlier one as it is.
+  bool taken = first_rank && !folder.holds_run();  // errors of any rank may go there
   communicator.broadcast({&taken, sizeof taken}, 0);
+  const bool goes_on = beginning.kind == Beginning::Kind::kGoesOn;
   const auto take_folder = [&] {
     if (first_rank) {
-      folder.clear();
-      log_to_file(folder.log());
+      folder.make_ready(goes_on);
+      log_to_file(folder.log(), goes_on);
     }
     communicator.barrier();
   };
@@ -270,7 +375,7 @@ nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& s
       take_folder();
       taken = true;
     }
-    return train_into(folder, times, run, setting);
+    return train_into(run, {folder, times, setting, beginning, id});
   } catch (const std::exception& error) {
     if (taken) {
       record_failure(folder, fmt::format("rank {} ({})", communicator.rank(), communicator.where()),

@@ -21,18 +21,29 @@
 
 namespace gentrain::trainers {
 
+/// Whether a run goes on from a checkpoint.
+struct ResumeOptions {
+  /// kAuto: where the output holds an unfinished run of the same job.
+  enum class Mode : std::uint8_t { kAuto, kNever, kPath };
+  Mode mode = Mode::kAuto;
+  std::filesystem::path path;  // kPath: a checkpoint, or a run's folder
+};
+
 /// What a run is told beside the options of training.
 struct RunSetting {
   std::string job;       // name of the job
   std::string identity;  // text that is equal for equal jobs
+  std::string same_job;  // as `identity`, but without when it stops: what a restart must have alike
   std::string resolved;  // the job with every key, for the run's folder
   std::filesystem::path output;
   bool overwrite = false;
+  ResumeOptions resume;
   bool terminal = false;  // draw a progress bar
   std::chrono::system_clock::time_point process_start;
   /// The program's exit code for an error, for status.json.
   std::function<int(const std::exception&)> exit_code_of = [](const std::exception&) { return 1; };
-  std::string version;  // of the program and its libraries, for environment.json
+  int stopped_code = 75;  // the program's exit code for a run that was asked to stop
+  std::string version;    // of the program and its libraries, for environment.json
 };
 
 /// Everything of a classifier on one rank, ready to take steps: what train, check and bench share.
@@ -61,6 +72,10 @@ class ClassifierRun {
   [[nodiscard]] int workers() const { return runner_->pool().workers(); }
   [[nodiscard]] LoopOptions loop_options() const;
   [[nodiscard]] std::string contract() const;
+  /// Bytes of all weights.
+  [[nodiscard]] std::int64_t arena_bytes() const {
+    return static_cast<std::int64_t>(sizeof(float)) * parameters_.arena_elements();
+  }
   /// Images that evaluation takes at a time.
   [[nodiscard]] std::int64_t evaluation_chunk() const;
   /// What the model file says beside the weights; `record` is the run's.
@@ -78,10 +93,15 @@ class ClassifierRun {
   std::vector<std::unique_ptr<Update>> updates_;
 };
 
-/// Trains, evaluates, writes the run's folder, and returns its summary; its data_sha256 is known to
-/// rank 0 alone. Collective.
-nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& setting,
-                                comm::Communicator& communicator);
+struct RunResult {
+  enum class Kind : std::uint8_t { kFinished, kStopped, kNothingToDo };
+  Kind kind = Kind::kFinished;
+  nlohmann::json summary;  // kFinished; its data_sha256 and state_sha256 are known to rank 0 alone
+};
+
+/// Trains from wherever the run stands, evaluates, writes the run's folder. Collective.
+RunResult train_classifier(const TrainOptions& options, const RunSetting& setting,
+                           comm::Communicator& communicator);
 
 /// Largest resident memory of this process so far, MiB.
 double peak_rss_mib();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -13,31 +14,6 @@
 namespace gentrain::trainers {
 
 namespace {
-
-std::vector<bool> select_trainable(const ParameterSet& parameters, const StageOptions& stage) {
-  std::vector<bool> trainable(static_cast<std::size_t>(parameters.size()), false);
-  for (const Pattern& pattern : stage.trainable) {
-    bool found = false;
-    for (int i = 0; i < parameters.size(); ++i) {
-      if (matches(pattern.text, parameters.info(i).name)) {
-        trainable[static_cast<std::size_t>(i)] = true;
-        found = true;
-      }
-    }
-    if (!found) {
-      std::vector<std::string> names;
-      names.reserve(static_cast<std::size_t>(parameters.size()));
-      for (int i = 0; i < parameters.size(); ++i) {
-        names.push_back(parameters.info(i).name);
-      }
-      throw JobError(fmt::format(
-          "{}{}stage {}: the trainable pattern '{}' matches no parameter (there are {})",
-          pattern.where, pattern.where.empty() ? "" : ": ", stage.name, pattern.text,
-          fmt::join(names, ", ")));
-    }
-  }
-  return trainable;
-}
 
 /// Arena ranges of the trainable parameters, neighbours joined; the whole arena if all are
 /// trainable.
@@ -60,7 +36,70 @@ std::vector<comm::Range> trained_ranges(const ParameterSet& parameters,
   return ranges;
 }
 
+/// Arena-shaped states from what the ranks sent.
+std::vector<std::vector<float>> assemble_state(const std::vector<std::string>& parts,
+                                               std::size_t states, std::int64_t elements) {
+  std::vector<std::vector<float>> whole(states,
+                                        std::vector<float>(static_cast<std::size_t>(elements)));
+  for (const std::string& part : parts) {
+    std::size_t at = 0;
+    while (at < part.size()) {
+      std::int64_t range[2];
+      std::memcpy(range, part.data() + at, sizeof range);
+      at += sizeof range;
+      const std::size_t bytes = static_cast<std::size_t>(range[1] - range[0]) * sizeof(float);
+      for (std::vector<float>& state : whole) {
+        std::memcpy(state.data() + range[0], part.data() + at, bytes);
+        at += bytes;
+      }
+    }
+  }
+  return whole;
+}
+
 }  // namespace
+
+void Update::add_wishes(const Wishes& wishes, comm::ShardGradients& gradients) {
+  const std::span<float> slots = gradients.statistics().last(kWishStatistics);
+  slots[0] = wishes.stop ? 1.0F : 0.0F;
+  slots[1] = wishes.checkpoint ? 1.0F : 0.0F;
+}
+
+std::vector<float> Update::statistics() const {
+  std::vector<float> sums = exchange_->statistics();
+  sums.resize(sums.size() - kWishStatistics);
+  return sums;
+}
+
+Wishes Update::wishes() const {
+  const std::vector<float> sums = exchange_->statistics();
+  return {sums[sums.size() - 2] > 0, sums[sums.size() - 1] > 0};
+}
+
+std::vector<bool> select_parameters(const ParameterSet& parameters,
+                                    const std::vector<Pattern>& patterns, const std::string& what) {
+  std::vector<bool> selected(static_cast<std::size_t>(parameters.size()), false);
+  for (const Pattern& pattern : patterns) {
+    bool found = false;
+    for (int i = 0; i < parameters.size(); ++i) {
+      if (matches(pattern.text, parameters.info(i).name)) {
+        selected[static_cast<std::size_t>(i)] = true;
+        found = true;
+      }
+    }
+    if (!found) {
+      std::vector<std::string> names;
+      names.reserve(static_cast<std::size_t>(parameters.size()));
+      for (int i = 0; i < parameters.size(); ++i) {
+        names.push_back(parameters.info(i).name);
+      }
+      throw JobError(fmt::format("{}{}{} pattern '{}' matches no parameter (there are {})",
+                                 pattern.where, pattern.where.empty() ? "" : ": ", what,
+                                 pattern.text, fmt::join(names, ", ")));
+    }
+  }
+  return selected;
+}
 
 bool matches(const std::string& pattern, const std::string& text) {
   std::size_t p = 0;
@@ -93,12 +132,13 @@ Update::Update(const UpdateSetting& setting, Queue& queue, ParameterSet& paramet
       device_(setting.device),
       parameters_(parameters),
       stage_(stage),
-      trainable_(select_trainable(parameters, stage)),
+      trainable_(select_parameters(parameters, stage.trainable,
+                                   fmt::format("stage {}: the trainable", stage.name))),
       trained_(trained_ranges(parameters, trainable_)) {
   comm::ExchangeOptions options;
   options.mode = setting.mode;
   options.shards = setting.shards;
-  options.statistics = statistics;
+  options.statistics = statistics + kWishStatistics;
   options.needs_norm = stage.clip_norm > 0;
   options.workers = setting.workers;
   exchange_ =
@@ -108,6 +148,7 @@ Update::Update(const UpdateSetting& setting, Queue& queue, ParameterSet& paramet
     owned.emplace_back(segment.first, segment.last);
   }
   optimizer_ = std::make_unique<optim::Optimizer>(setting.device, queue, stage.optimizer, owned);
+  gather_tag_ = communicator_.reserve_tags(1, false);
 }
 
 void Update::begin(Queue& queue, std::int64_t step) {
@@ -136,10 +177,8 @@ void Update::apply(Queue& queue, const comm::Range& elements, const Tensor& grad
   }
 }
 
-std::vector<std::vector<float>> Update::gather_state(Queue& queue) const {
-  const std::size_t states = optimizer_->state_names().size();
-  std::vector<std::vector<float>> whole(
-      states, std::vector<float>(static_cast<std::size_t>(parameters_.arena_elements())));
+std::vector<std::vector<float>> Update::gather_state(Queue& queue, int root) const {
+  // Of each rank: its segments, each as [first, last) and the elements of every state.
   std::string mine;
   const auto append = [&mine](const void* data, std::size_t size) {
     mine.append(static_cast<const char*>(data), size);
@@ -151,20 +190,40 @@ std::vector<std::vector<float>> Update::gather_state(Queue& queue) const {
       append(copy_to_host<float>(device_, queue, state).data(), state.bytes());
     }
   }
-  for (const std::string& part : communicator_.all_gather_text(mine)) {
-    std::size_t at = 0;
-    while (at < part.size()) {
-      std::int64_t range[2];
-      std::memcpy(range, part.data() + at, sizeof range);
-      at += sizeof range;
-      const std::size_t bytes = static_cast<std::size_t>(range[1] - range[0]) * sizeof(float);
-      for (std::size_t i = 0; i < states; ++i) {
-        std::memcpy(whole[i].data() + range[0], part.data() + at, bytes);
-        at += bytes;
-      }
+  const int rank = communicator_.rank();
+  const auto ranks = static_cast<std::size_t>(communicator_.size());
+  std::vector<std::string> parts(ranks);
+  std::vector<std::vector<comm::ConstBytes>> send(ranks);
+  std::vector<std::vector<comm::Bytes>> receive(ranks);
+  const std::vector<std::string> sizes = communicator_.all_gather_text(std::to_string(mine.size()));
+  for (std::size_t r = 0; r < ranks; ++r) {
+    const bool other = static_cast<int>(r) != rank;
+    if (other && (root == kEveryRank || root == static_cast<int>(r))) {
+      send[r].push_back({mine.data(), mine.size()});
+    }
+    if (other && (root == kEveryRank || root == rank)) {
+      parts[r].resize(std::stoull(sizes[r]));
+      receive[r].push_back({parts[r].data(), parts[r].size()});
     }
   }
-  return whole;
+  const auto transfer = communicator_.all_to_all(send, receive, gather_tag_);
+  while (!transfer->poll()) {
+    std::this_thread::yield();
+  }
+  parts[static_cast<std::size_t>(rank)] = std::move(mine);
+  return assemble_state(parts, optimizer_->state_names().size(), parameters_.arena_elements());
+}
+
+void Update::set_state(Queue& queue, const std::vector<std::vector<float>>& state) {
+  for (const auto& segment : optimizer_->segments()) {
+    for (std::size_t i = 0; i < segment.state.size(); ++i) {
+      const std::span<const float> whole(state.at(i));
+      copy_from_host<float>(device_, queue,
+                            whole.subspan(static_cast<std::size_t>(segment.first),
+                                          static_cast<std::size_t>(segment.last - segment.first)),
+                            segment.state[i]);
+    }
+  }
 }
 
 }  // namespace gentrain::trainers

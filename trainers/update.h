@@ -13,6 +13,16 @@
 
 namespace gentrain::trainers {
 
+/// What a rank wishes to happen behind a step. Wishes travel with the losses: what one rank wishes,
+/// all ranks know when the step has ended.
+struct Wishes {
+  bool stop = false;
+  bool checkpoint = false;
+};
+
+/// Floats behind the statistics of a trainer that say how many ranks wish what.
+inline constexpr std::size_t kWishStatistics = 2;
+
 /// What every update of a run shares.
 struct UpdateSetting {
   comm::Communicator& communicator;
@@ -29,6 +39,12 @@ class Update {
   Update(const UpdateSetting& setting, Queue& queue, ParameterSet& parameters,
          const StageOptions& stage, std::int64_t statistics);
 
+  /// Adds this rank's wishes to the statistics of one of its shards.
+  static void add_wishes(const Wishes& wishes, comm::ShardGradients& gradients);
+  /// After a step: the sums of the statistics, and what some rank wished.
+  [[nodiscard]] std::vector<float> statistics() const;
+  [[nodiscard]] Wishes wishes() const;
+
   /// Begins step `step` (from 0) of the stage: shards may deliver gradients.
   void begin(Queue& queue, std::int64_t step);
   [[nodiscard]] comm::Exchange& exchange() { return *exchange_; }
@@ -39,8 +55,13 @@ class Update {
   [[nodiscard]] const std::vector<bool>& trainable() const { return trainable_; }
   [[nodiscard]] const optim::Optimizer& optimizer() const { return *optimizer_; }
 
-  /// The optimizer's state over all ranks, arena-shaped, one vector per state name. Collective.
-  [[nodiscard]] std::vector<std::vector<float>> gather_state(Queue& queue) const;
+  /// The optimizer's state over all ranks, arena-shaped, one vector per state name; on the ranks
+  /// other than `root`, if that is one, it stays zero. Collective.
+  [[nodiscard]] std::vector<std::vector<float>> gather_state(Queue& queue,
+                                                             int root = kEveryRank) const;
+  /// Puts the state back, of this rank's segments, from vectors as gather_state() gives them.
+  void set_state(Queue& queue, const std::vector<std::vector<float>>& state);
+  static constexpr int kEveryRank = -1;
 
  private:
   void apply(Queue& queue, const comm::Range& elements, const Tensor& gradient, double norm);
@@ -53,9 +74,15 @@ class Update {
   std::vector<comm::Range> trained_;  // arena ranges that are trained, ascending
   std::unique_ptr<comm::Exchange> exchange_;
   std::unique_ptr<optim::Optimizer> optimizer_;
+  int gather_tag_;
   std::int64_t step_ = 0;
   double lr_ = 0;
 };
+
+/// Which parameters match one of the patterns. Throws JobError for a pattern that matches none,
+/// naming where it stands, `what` it is ("stage x: the trainable") and what there is.
+std::vector<bool> select_parameters(const ParameterSet& parameters,
+                                    const std::vector<Pattern>& patterns, const std::string& what);
 
 /// Whether `text` matches a pattern in which * stands for any characters and ? for one.
 bool matches(const std::string& pattern, const std::string& text);

@@ -109,6 +109,12 @@ void PosixFile::write(const void* data, std::size_t size) {
   }
 }
 
+void PosixFile::resize(std::size_t size) {
+  if (::ftruncate(descriptor_, static_cast<off_t>(size)) != 0) {
+    fail("ftruncate");
+  }
+}
+
 void PosixFile::sync() {
   if (::fsync(descriptor_) != 0) {
     fail("fsync");

@@ -32,6 +32,8 @@ class PosixFile {
   void read_at(std::size_t offset, void* data, std::size_t size) const;
   /// Writes all of it.
   void write(const void* data, std::size_t size);
+  /// Cuts the file to `size` bytes.
+  void resize(std::size_t size);
   /// Forces content and size to disk.
   void sync();
 

@@ -122,6 +122,17 @@ void describe(V& v, trainers::InitOptions& i) {
 }
 
 template <class V>
+void describe(V& v, trainers::InitFromOptions& i) {
+  v.field(
+      "name", i.file,
+      "A model or checkpoint whose weights are the initial ones. `init_from: FILE` is short for "
+      "`init_from: {name: FILE}`");
+  v.patterns("parameters", i.parameters,
+             "Parameters that are taken from it: patterns over their names, as `trainable`; each "
+             "must be there with the same shape. The others are initialised by `init`");
+}
+
+template <class V>
 void describe(V& v, trainers::EarlyStopOptions& e) {
   v.field("metric", e.metric,
           "A stage ends when this number of the evaluation no longer improves; none: off");
@@ -155,9 +166,12 @@ void describe(V& v, trainers::LogOptions& l) {
 
 template <class V>
 void describe(V& v, trainers::CheckpointOptions& c) {
-  v.field("every", c.every,
-          "end: the trained model is written at the end of the run and nothing before; never: not "
-          "even that");
+  v.interval("every", c.every,
+             "When all state is written to `checkpoints/`, to go on from after a crash: every so "
+             "many steps (5), epochs (`2 epochs`) or seconds (`30 s`), and at the end; end: only "
+             "there; never: not even the trained model is written");
+  v.field("keep", c.keep, between(1, 1000),
+          "So many of the newest checkpoints stay, and that of the best evaluation");
 }
 
 template <class V>
@@ -185,6 +199,7 @@ void describe(V& v, Job& j) {
   v.group("data", j.data);
   v.group("model", j.model);
   v.group("init", j.init);
+  v.group("init_from", j.init_from);
   v.stages(j.stages);
   v.group("early_stop", j.early_stop);
   v.group("best", j.best);

@@ -15,6 +15,7 @@ enum ExitCode : int {
   kDeviceGone = 4,   // device, library, instruction set or memory
   kRankTrouble = 5,  // ranks that disagree or failed
   kNotFinite = 6,    // NaN or infinite loss
+  kRequested = 75,   // stopped by a signal; the same command goes on
 };
 
 /// The code for what a verb threw.
@@ -25,7 +26,7 @@ struct ExitCodeText {
   std::string_view meaning;
 };
 
-inline constexpr std::array<ExitCodeText, 7> kExitCodes = {{
+inline constexpr std::array<ExitCodeText, 8> kExitCodes = {{
     {kSuccess, "done"},
     {kFailure, "an error that none of the other codes names"},
     {kUsage, "a wrong command line or job"},
@@ -34,6 +35,7 @@ inline constexpr std::array<ExitCodeText, 7> kExitCodes = {{
      "a device, library or instruction set that is missing or failed, or too little memory"},
     {kRankTrouble, "ranks that are missing, disagree or failed"},
     {kNotFinite, "a loss that is NaN or infinite"},
+    {kRequested, "ended on request (signal); the same command goes on"},
 }};
 
 }  // namespace gentrain::jobs

@@ -35,6 +35,8 @@ struct Entry {
 std::string quote(std::string_view text);
 /// n or [h, w].
 std::string pair_text(std::int64_t h, std::int64_t w);
+/// An interval as YAML: "5", "1 epoch", "30 s", "end".
+std::string interval_text(const trainers::CheckpointOptions::Interval& interval);
 /// A layer as YAML: "tanh", "{conv: {out: 6, ...}}".
 std::string layer_text(trainers::LayerSpec layer);
 
@@ -117,6 +119,12 @@ class Lister {
     entry.range = between(1, kMostPixels).text();
     entry.value = pair_text(h, w);
     entry.required = h < 1;
+  }
+  void interval(std::string_view name, trainers::CheckpointOptions::Interval& value,
+                std::string_view doc) {
+    Entry& entry = add(name, doc);
+    entry.type = "steps, `N epochs`, `N s`, end or never";
+    entry.value = interval_text(value);
   }
   void padding(std::string_view name, trainers::LayerSpec& layer, std::string_view doc) {
     Entry& entry = add(name, doc);

@@ -256,6 +256,41 @@ void Reader::extent(std::string_view name, std::int64_t& h, std::int64_t& w,
   }
 }
 
+void Reader::interval(std::string_view name, trainers::CheckpointOptions::Interval& value,
+                      std::string_view /*doc*/) {
+  const YamlNode* node = take(name);
+  if (node == nullptr) {
+    return;
+  }
+  constexpr std::string_view kNeeded = "a number of steps, `1 epoch`, `30 s`, end or never";
+  if (node->kind != YamlNode::Kind::kScalar) {
+    report_needs(name, *node, kNeeded);
+    return;
+  }
+  using Unit = trainers::CheckpointOptions::Unit;
+  if (node->text == "end" || node->text == "never") {
+    value = {node->text == "end" ? Unit::kEnd : Unit::kNever, 1};
+    return;
+  }
+  const std::size_t space = node->text.find(' ');
+  YamlNode count = *node;
+  count.text = node->text.substr(0, space);
+  const std::string unit = space == std::string::npos ? "steps" : node->text.substr(space + 1);
+  constexpr auto kUnits =
+      std::to_array<std::pair<std::string_view, Unit>>({{"step", Unit::kSteps},
+                                                        {"steps", Unit::kSteps},
+                                                        {"epoch", Unit::kEpochs},
+                                                        {"epochs", Unit::kEpochs},
+                                                        {"s", Unit::kSeconds}});
+  const auto found =
+      std::ranges::find_if(kUnits, [&](const auto& one) { return one.first == unit; });
+  if (found == kUnits.end() || !is_integer(count.text)) {
+    report_needs(name, *node, kNeeded);
+  } else if (read_integer(name, count, between(1, kMostSteps), value.count, kNeeded)) {
+    value.unit = found->second;
+  }
+}
+
 void Reader::padding(std::string_view name, trainers::LayerSpec& layer, std::string_view /*doc*/) {
   const YamlNode* node = take(name);
   if (node == nullptr) {

@@ -84,6 +84,8 @@ class Reader {
   }
   void extent(std::string_view name, std::int64_t& h, std::int64_t& w, std::string_view doc,
               std::string_view default_text = {});
+  void interval(std::string_view name, trainers::CheckpointOptions::Interval& value,
+                std::string_view doc);
   void padding(std::string_view name, trainers::LayerSpec& layer, std::string_view doc);
   void patterns(std::string_view name, std::vector<trainers::Pattern>& value, std::string_view doc);
   void layers(std::string_view name, std::vector<trainers::LayerSpec>& value, std::string_view doc);

@@ -43,6 +43,23 @@ std::string pair_text(std::int64_t h, std::int64_t w) {
   return h == w ? fmt::format("{}", h) : fmt::format("[{}, {}]", h, w);
 }
 
+std::string interval_text(const trainers::CheckpointOptions::Interval& interval) {
+  using Unit = trainers::CheckpointOptions::Unit;
+  switch (interval.unit) {
+    case Unit::kSteps:
+      return fmt::format("{}", interval.count);
+    case Unit::kEpochs:
+      return fmt::format("{} epoch{}", interval.count, interval.count == 1 ? "" : "s");
+    case Unit::kSeconds:
+      return fmt::format("{} s", interval.count);
+    case Unit::kEnd:
+      return "end";
+    case Unit::kNever:
+      break;
+  }
+  return "never";
+}
+
 std::string layer_text(trainers::LayerSpec layer) {
   Lister lister(Lister::Mode::kFile);
   describe(lister, layer);
@@ -94,14 +111,16 @@ std::string dump_job(const Job& job) {
   return text;
 }
 
-std::string job_identity(const Job& job) {
+std::string job_identity(const Job& job, bool with_stop) {
   Lister lister(Lister::Mode::kNamed);
   Job copy = job;
   describe(lister, copy);
   std::string text;
   for (const Entry& entry : lister.entries()) {
-    if (!is_placement(entry.path)) {
-      text += fmt::format("{}: {}{}\n", fmt::join(entry.path, "."), entry.value,
+    const Path& path = entry.path;
+    const bool stops = path.size() == 4 && path[0] == "stages" && path[2] == "stop";
+    if (!is_placement(path) && (with_stop || !stops)) {
+      text += fmt::format("{}: {}{}\n", fmt::join(path, "."), entry.value,
                           fmt::join(entry.items, ", "));
     }
   }

@@ -21,6 +21,7 @@
 #include "jobs/cli/verbs.h"
 #include "jobs/cli/yaml.h"
 #include "kernels/error.h"
+#include "trainers/stop_signal.h"
 
 namespace gentrain::jobs {
 
@@ -87,13 +88,21 @@ bool is_unknown_verb(const std::string& word) {
          !std::filesystem::exists(word, error);
 }
 
+/// The verb of that name, null if there is none.
+const Verb* find_verb(const std::string& name) {
+  const auto& all = verbs();
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const Verb& verb) { return verb.name == name; });
+  return found == all.end() ? nullptr : &*found;
+}
+
 int dispatch(Session& session, Arguments arguments) {
+  if (const Verb* verb = find_verb(arguments.front())) {
+    arguments.erase(arguments.begin());
+    return verb->run(session, arguments);
+  }
   std::vector<std::string_view> names;
   for (const Verb& verb : verbs()) {
-    if (arguments.front() == verb.name) {
-      arguments.erase(arguments.begin());
-      return verb.run(session, arguments);
-    }
     names.push_back(verb.name);
   }
   if (is_unknown_verb(arguments.front())) {
@@ -153,7 +162,12 @@ int run_main(int argc, const char* const* argv) {
   try {
     std::optional<int> done = answer(arguments);
     if (!done) {
-      communicator = comm::make_communicator();
+      const Verb* const verb = find_verb(arguments.front());
+      const bool on_ranks = verb == nullptr || verb->on_ranks;
+      if (on_ranks) {
+        trainers::heed_stop_signals(false);  // before MPI starts, which takes its time
+      }
+      communicator = on_ranks ? comm::make_communicator() : comm::make_single();
       Session session{*communicator, start};
       done = dispatch(session, arguments);
     }

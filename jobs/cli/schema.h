@@ -7,6 +7,7 @@
 //   one_of(name, text, allowed, doc)              a text out of a list
 //   group(name, struct, doc)                      a nested map; optional: `none` or a map
 //   extent(name, h, w, doc, default_text)         n or [h, w], at least 1
+//   interval(name, value, doc)                    5, `1 epoch`, `30 s`, end, never
 //   padding(name, layer, doc), patterns(name, list, doc), layers(name, list, doc), stages(list)
 // The descriptions themselves are in describe.h.
 // A key whose default is out of its range is required; default_text says how a default is computed.
@@ -126,11 +127,6 @@ inline constexpr auto kChoices<Initializer::Kind> =
                                               {Initializer::Kind::kKaimingNormal, "kaiming"},
                                               {Initializer::Kind::kNormal, "normal"}});
 template <>
-inline constexpr auto kChoices<trainers::CheckpointOptions::Every> =
-    std::to_array<Choice<trainers::CheckpointOptions::Every>>(
-        {{trainers::CheckpointOptions::Every::kEnd, "end"},
-         {trainers::CheckpointOptions::Every::kNever, "never"}});
-template <>
 inline constexpr auto kChoices<trainers::LayerKind> = [] {
   std::array<Choice<trainers::LayerKind>, trainers::kLayerNames.size()> choices{};
   for (std::size_t i = 0; i < choices.size(); ++i) {
@@ -142,9 +138,6 @@ inline constexpr auto kChoices<trainers::LayerKind> = [] {
 /// What an error about a value that is not among them adds.
 template <class E>
 inline constexpr std::string_view kChoiceNote{};
-template <>
-inline constexpr std::string_view kChoiceNote<trainers::CheckpointOptions::Every> =
-    "; this version writes no checkpoints, only the trained model";
 
 /// The names of an enum's values.
 template <class E>
@@ -170,7 +163,7 @@ std::string_view choice_name(E value) {
 
 /// Groups that may be written as their `name` alone: `optimizer: adam`.
 inline constexpr auto kNamedGroups =
-    std::to_array<std::string_view>({"model", "init", "optimizer", "schedule"});
+    std::to_array<std::string_view>({"model", "init", "init_from", "optimizer", "schedule"});
 
 /// The value that a layer may be written with alone, `{linear: 100}`; empty if there is none.
 constexpr std::string_view main_value(trainers::LayerKind kind) {

@@ -6,36 +6,70 @@
 #include "jobs/cli/options.h"
 #include "jobs/cli/terminal.h"
 #include "jobs/cli/verbs.h"
+#include "kernels/error.h"
 #include "trainers/run_log.h"
+#include "trainers/stop_signal.h"
 #include "trainers/training.h"
 
 namespace gentrain::jobs {
 
 namespace po = boost::program_options;
 
+namespace {
+
+trainers::ResumeOptions resume_options(const std::string& text) {
+  using Mode = trainers::ResumeOptions::Mode;
+  if (text == "auto" || text == "never") {
+    return {text == "auto" ? Mode::kAuto : Mode::kNever, {}};
+  }
+  return {Mode::kPath, text};
+}
+
+/// Ranks cannot start ranks anew: that is for the launcher.
+void refuse_restarts(const Arguments& arguments) {
+  for (const std::string& argument : arguments) {
+    if (argument.starts_with("--max-restarts")) {
+      throw JobError(
+          "--max-restarts: the ranks cannot restart themselves; `gentrain launch -np N JOB "
+          "--max-restarts K`, without mpirun, starts them and restarts them");
+    }
+  }
+}
+
+}  // namespace
+
 int train_verb(Session& session, const Arguments& arguments) {
+  refuse_restarts(arguments);
   OptionSet options("gentrain JOB [options]", "Trains what a job file describes.");
   add_job_options(options);
   add_log_options(options);
-  options.visible.add_options()("overwrite",
-                                "start anew over the run that the output folder holds");
+  options.visible.add_options()(
+      "resume", po::value<std::string>()->default_value("auto"),
+      "auto: go on with the unfinished run of this job that the output folder holds; never: start "
+      "anew; PATH: go on from this checkpoint or the newest of this run's folder")(
+      "overwrite", "start anew over the run that the output folder holds");
   if (!options.parse(arguments)) {
     return kSuccess;
   }
+  // mpirun ends its ranks two seconds after a signal of its own: those are not for them.
+  trainers::heed_stop_signals(!comm::detect_launcher().present);
   trainers::start_log(options.log_level(), session.communicator.rank());
   const Job job = options.job();
   const trainers::RunSetting setting{
       .job = job.name,
       .identity = job_identity(job),
+      .same_job = job_identity(job, false),
       .resolved = dump_job(job),
       .output = job.output,
       .overwrite = options.has("overwrite"),
+      .resume = resume_options(options.get<std::string>("resume")),
       .terminal = on_terminal() && options.log_level() == "info",
       .process_start = session.process_start,
       .exit_code_of = exit_code_of,
+      .stopped_code = kRequested,
       .version = session.communicator.rank() == 0 ? version_text() : ""};
-  trainers::train_classifier(job, setting, session.communicator);
-  return kSuccess;
+  const auto result = trainers::train_classifier(job, setting, session.communicator);
+  return result.kind == trainers::RunResult::Kind::kStopped ? kRequested : kSuccess;
 }
 
 }  // namespace gentrain::jobs

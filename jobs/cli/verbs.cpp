@@ -14,6 +14,8 @@ namespace gentrain::jobs {
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> table = {
       {"train", "train JOB", "trains; the same as gentrain JOB", train_verb},
+      {"launch", "launch -np N [-H HOSTS] JOB", "trains on N ranks and restarts after failures",
+       launch_verb, false},
       {"check", "check JOB [--ranks N]", "what a job is, needs and lacks; trains nothing",
        check_verb},
       {"bench", "bench JOB [--steps N]", "times whole steps", bench_verb},

@@ -25,10 +25,13 @@ struct Verb {
   std::string_view usage;    // "check JOB [--ranks N]"
   std::string_view summary;  // one line
   int (*run)(Session& session, const Arguments& arguments);
+  bool on_ranks = true;  // over the ranks of a launcher; else alone, and MPI is not touched
 };
 
 /// gentrain JOB: trains. Also `gentrain train JOB`.
 int train_verb(Session& session, const Arguments& arguments);
+/// gentrain launch -np N JOB: starts mpirun, passes signals on, restarts after failures.
+int launch_verb(Session& session, const Arguments& arguments);
 /// gentrain bench JOB: times whole steps; the last line printed is one JSON object.
 int bench_verb(Session& session, const Arguments& arguments);
 

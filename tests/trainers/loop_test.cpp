@@ -1,7 +1,6 @@
 // The loop: how many steps a stage takes, where each of them stands, and when a stage ends.
 #include "trainers/loop.h"
 
-#include <limits>
 #include <mutex>
 
 #include <gmock/gmock.h>
@@ -39,19 +38,29 @@ TEST(ShardSamples, CutABatchIntoSlicesThatMayBeEmpty) {
 /// Notes what it sees; may stop a stage.
 class Notes final : public Observer {
  public:
-  void begin_stage(const Stage& stage, std::int64_t planned) override {
+  void begin_stage(const Stage& stage, std::int64_t planned, std::int64_t first_step) override {
     begun.emplace_back(stage.name, planned);
-    stop_ = false;
+    first_steps.push_back(first_step);
+    stop_ = first_step > 0 && ended_early;
+  }
+  Wishes wishes(const StepReport& to_come) override {
+    return {.stop = to_come.step == wish_stop_at, .checkpoint = to_come.step == wish_checkpoint_at};
   }
   void after_step(const StepReport& report) override {
     reports.push_back(report);
     stop_ = report.step == stop_after;
   }
   [[nodiscard]] bool wants_stop() const override { return stop_; }
+  void end(const LoopPosition& position, LoopEnd how) override { ends.emplace_back(position, how); }
 
   std::vector<std::pair<std::string, std::int64_t>> begun;
+  std::vector<std::int64_t> first_steps;
   std::vector<StepReport> reports;
+  std::vector<std::pair<LoopPosition, LoopEnd>> ends;
   std::int64_t stop_after = -1;
+  std::int64_t wish_stop_at = -1;
+  std::int64_t wish_checkpoint_at = -1;
+  bool ended_early = false;  // as an observer would say that restored it
 
  private:
   bool stop_ = false;
@@ -91,9 +100,10 @@ class LoopTest : public ::testing::Test {
     return made;
   }
 
-  void run(std::vector<Stage> stages, data::Loader* loader = nullptr) {
+  void run(std::vector<Stage> stages, data::Loader* loader = nullptr,
+           const LoopPosition& start = {}) {
     StepRunner runner(*single_, *device_, workers_, 2);
-    run_stages(stages, options_, runner, loader, {&notes_});
+    run_stages(stages, options_, runner, loader, {&notes_}, start);
   }
 
   int workers_ = 1;
@@ -192,6 +202,57 @@ TEST_F(LoopTest, AnnouncesWhatComesNextAndNothingBehindTheEnd) {
   EXPECT_EQ(loader.requests[2][1].last, 10);
   EXPECT_EQ(loader.requests[3][0].epoch, 1);
   EXPECT_EQ(loader.requests[3][0].first, 0);
+}
+
+TEST_F(LoopTest, GoesOnFromAnyPositionAsIfItHadNotStopped) {
+  const auto stages = [this] {
+    return std::vector<Stage>{stage("one", {.epochs = {}, .steps = 4}),
+                              stage("two", {.epochs = 2, .steps = {}})};
+  };
+  run(stages());
+  const std::vector<StepReport> straight = notes_.reports;
+  ASSERT_EQ(straight.size(), 10U);
+  for (std::size_t done = 1; done < straight.size(); ++done) {
+    notes_.reports.clear();
+    run(stages(), nullptr, straight[done - 1].position());
+    ASSERT_EQ(notes_.reports.size(), straight.size() - done);
+    for (std::size_t i = done; i < straight.size(); ++i) {
+      const StepReport& expected = straight[i];
+      const StepReport& found = notes_.reports[i - done];
+      EXPECT_EQ(found.step, expected.step);
+      EXPECT_EQ(found.stage_index, expected.stage_index);
+      EXPECT_EQ(found.stage_step, expected.stage_step);
+      EXPECT_EQ(found.epoch, expected.epoch);
+      EXPECT_EQ(found.images, expected.images);
+      EXPECT_EQ(found.ends_epoch, expected.ends_epoch);
+      EXPECT_EQ(found.ends_stage, expected.ends_stage);
+    }
+  }
+}
+
+TEST_F(LoopTest, AStageThatHadEndedIsNotGoneOnWith) {
+  const auto stages = [this] {
+    return std::vector<Stage>{stage("one", {.epochs = {}, .steps = 4}),
+                              stage("two", {.epochs = {}, .steps = 1})};
+  };
+  run(stages(), nullptr, {.stage = 0, .stage_step = 4, .step = 4, .first_epoch = 0});
+  EXPECT_THAT(notes_.first_steps, ElementsAre(4, 0));
+  ASSERT_EQ(notes_.reports.size(), 1U);
+  EXPECT_EQ(notes_.reports[0].stage_index, 1);
+  EXPECT_EQ(notes_.reports[0].epoch, 2);
+  notes_ = {};
+  notes_.ended_early = true;
+  run(stages(), nullptr, {.stage = 0, .stage_step = 2, .step = 2, .first_epoch = 0});
+  ASSERT_EQ(notes_.reports.size(), 1U);
+  EXPECT_EQ(notes_.reports[0].stage_index, 1);
+  EXPECT_EQ(notes_.reports[0].step, 2);
+  EXPECT_EQ(notes_.reports[0].epoch, 1);
+  notes_ = {};
+  run(stages(), nullptr, {.stage = 1, .stage_step = 1, .step = 5, .first_epoch = 2});
+  EXPECT_TRUE(notes_.reports.empty());
+  ASSERT_EQ(notes_.ends.size(), 1U);
+  EXPECT_EQ(notes_.ends[0].first.step, 5);
+  EXPECT_EQ(notes_.ends[0].second, LoopEnd::kFinished);
 }
 
 TEST_F(LoopTest, AnErrorOfAShardComesOutOfTheLoop) {

@@ -102,7 +102,7 @@ TEST_F(ObserverTest, EvaluatesAsOftenAsToldAndAtTheEnd) {
   auto options = setting();
   options.evaluate.every = 3;
   EvaluationObserver observer(options);
-  observer.begin_stage(stage_, 8);
+  observer.begin_stage(stage_, 8, 0);
   std::vector<std::int64_t> evaluated;
   for (std::int64_t step = 0; step < 8; ++step) {
     dataset_.take_reads();
@@ -124,7 +124,7 @@ TEST_F(ObserverTest, StopsWhenTheMetricDoesNotImproveEnough) {
   auto options = setting();
   options.early_stop = {.metric = Metric::kLoss, .patience = 2, .min_delta = 1e-3};
   EvaluationObserver observer(options);
-  observer.begin_stage(stage_, 100);
+  observer.begin_stage(stage_, 100, 0);
   const auto stops_after = [&](float slope, std::int64_t step) {
     set_slope(slope);
     observer.after_step(report(step, 1.0F));
@@ -137,7 +137,7 @@ TEST_F(ObserverTest, StopsWhenTheMetricDoesNotImproveEnough) {
   EXPECT_FALSE(stops_after(1.0F, 3));     // better than all: the count begins anew
   EXPECT_FALSE(stops_after(0.9999F, 4));  // better by less than min_delta: one
   EXPECT_TRUE(stops_after(5.0F, 5));
-  observer.begin_stage(stage_, 100);
+  observer.begin_stage(stage_, 100, 0);
   EXPECT_FALSE(observer.wants_stop());
 }
 
@@ -145,7 +145,7 @@ TEST_F(ObserverTest, KeepsTheBestWeightsAndPutsThemBack) {
   auto options = setting();
   options.best.metric = Metric::kLoss;
   EvaluationObserver observer(options);
-  observer.begin_stage(stage_, 3);
+  observer.begin_stage(stage_, 3, 0);
   double least = HUGE_VAL;
   std::int64_t best_step = -1;
   std::vector<float> best_weights;
@@ -193,7 +193,7 @@ TEST_F(ObserverTest, WithoutABestModelRestoringDoesNothing) {
 
 TEST_F(ObserverTest, LogsStepsAndEvaluationsAsLines) {
   RunFolder folder(folder_);
-  folder.prepare(false);
+  folder.prepare();
   LogOptions log;
   log.every = 3;
   StepLog steps(folder, log, false);
@@ -201,7 +201,7 @@ TEST_F(ObserverTest, LogsStepsAndEvaluationsAsLines) {
   options.folder = &folder;
   options.evaluate.every = 5;
   EvaluationObserver evaluation(options);
-  steps.begin_stage(stage_, 8);
+  steps.begin_stage(stage_, 8, 0);
   for (std::int64_t step = 0; step < 8; ++step) {
     StepReport now = report(step, 1.5F);
     now.ends_stage = step == 7;

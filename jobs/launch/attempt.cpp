@@ -1,0 +1,260 @@
+// The event loop around one mpirun.
+#include "jobs/launch/attempt.h"
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <map>
+#include <optional>
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "jobs/launch/mpirun_text.h"
+#include "jobs/launch/process.h"
+#include "jobs/launch/run_state.h"
+
+namespace gentrain::jobs {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kTickMilliseconds = 250;
+constexpr std::chrono::seconds kWatchEvery{1};
+constexpr std::chrono::seconds kStoppedFor{8};  // then a stopped process is taken for stuck
+constexpr std::chrono::seconds kTermFor{2};     // from SIGTERM to SIGKILL
+constexpr std::chrono::seconds kDrainFor{1};    // what was printed last may still be on its way
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// Processes that were seen stopped, and since when.
+class StoppedProcesses {
+ public:
+  /// The process among `pids` that has been stopped for too long.
+  std::optional<pid_t> look(const std::vector<pid_t>& pids) {
+    std::map<pid_t, Clock::time_point> still;
+    for (const pid_t pid : pids) {
+      if (process_state(pid) == 'T') {
+        const auto known = since_.find(pid);
+        still[pid] = known == since_.end() ? Clock::now() : known->second;
+      }
+    }
+    since_ = std::move(still);
+    for (const auto& [pid, since] : since_) {
+      if (Clock::now() - since >= kStoppedFor) {
+        return pid;
+      }
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::map<pid_t, Clock::time_point> since_;
+};
+
+/// The state of one attempt while it goes on.
+class Supervision {
+ public:
+  Supervision(const LaunchOptions& options, Child& child, const Workspace& workspace,
+              const Signals& signals)
+      : options_(options),
+        child_(child),
+        workspace_(workspace),
+        signals_(signals),
+        mark_before_(read_run_state(options.output).mark) {}
+
+  AttemptEnd run() {
+    while (!child_.ended()) {
+      wait();
+      pass_output_on();
+      while (const int number = signals_.next()) {
+        take_signal(number);
+      }
+      watch();
+      keep_deadlines();
+    }
+    const auto drained = Clock::now() + kDrainFor;
+    while ((output_open_ || errors_open_) && Clock::now() < drained) {
+      wait();
+      pass_output_on();
+    }
+    end_.exit_code = child_.exit_code();
+    end_.began = began();
+    end_.seconds = seconds_since(start_);
+    if (end_.reason.empty()) {
+      end_.reason = text_.lost_host() ? *text_.lost_host()
+                    : text_.death()   ? *text_.death()
+                    : child_.killed_by() != 0
+                        ? fmt::format("mpirun was killed by signal {}", child_.killed_by())
+                    : child_.exit_code() == 0 ? "the ranks ended without finishing"
+                                              : "the ranks ended";
+    }
+    return end_;
+  }
+
+ private:
+  [[nodiscard]] bool began() const { return read_run_state(options_.output).mark != mark_before_; }
+
+  void wait() {
+    std::array<pollfd, 3> all = {{{output_open_ ? child_.output() : -1, POLLIN, 0},
+                                  {errors_open_ ? child_.errors() : -1, POLLIN, 0},
+                                  {signals_.descriptor(), POLLIN, 0}}};
+    poll(all.data(), child_.ended() ? 2 : 3, kTickMilliseconds);
+  }
+
+  void pass_output_on() {
+    std::vector<std::string> lines;
+    output_open_ = output_open_ && output_lines_.read(child_.output(), lines);
+    print(lines, stdout);
+    lines.clear();
+    errors_open_ = errors_open_ && error_lines_.read(child_.errors(), lines);
+    std::vector<std::string> shown;
+    for (std::string& line : lines) {
+      if (line.starts_with("gentrain: ")) {
+        end_.last_error = line;
+      }
+      if (!text_.take(line) || options_.mpirun_texts) {
+        shown.push_back(std::move(line));
+      }
+    }
+    print(shown, stderr);
+  }
+
+  static void print(const std::vector<std::string>& lines, FILE* file) {
+    for (const std::string& line : lines) {
+      std::fwrite(line.data(), 1, line.size(), file);
+      std::fputc('\n', file);
+    }
+    std::fflush(file);
+  }
+
+  void take_signal(int number) {
+    const char* const name = signal_name(number);
+    if (end_.requested) {
+      if (number == SIGINT || number == SIGTERM) {
+        force(number, fmt::format("a second signal ({})", name));
+      }
+      return;
+    }
+    end_.requested = true;
+    if (!began()) {
+      end(fmt::format("{} came before training began", name));
+      return;
+    }
+    say(
+        fmt::format("{}: the ranks finish their step and write a checkpoint; a second signal ends "
+                    "them at once",
+                    name));
+    child_.signal(SIGUSR1);
+    grace_end_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                    std::chrono::duration<double>(options_.grace_seconds));
+  }
+
+  void keep_deadlines() {
+    if (grace_end_ && Clock::now() >= *grace_end_) {
+      force(SIGKILL, fmt::format("the ranks did not end within {:g} s of the request",
+                                 options_.grace_seconds));
+    }
+    if (kill_at_ && Clock::now() >= *kill_at_) {
+      child_.kill_group();
+    }
+  }
+
+  /// Ends everything; `number` is what the exit code tells of it.
+  void force(int number, const std::string& reason) {
+    end_.forced = number;
+    end(reason);
+  }
+
+  void end(const std::string& reason) {
+    end_.reason = reason;
+    say(fmt::format("{}: ending all ranks", reason));
+    grace_end_.reset();
+    if (process_state(child_.pid()) == 'T') {
+      child_.kill_group();
+    }
+    child_.signal(SIGTERM);
+    kill_at_ = Clock::now() + kTermFor;
+  }
+
+  /// Looks for what stands still: mpirun at any time, its ranks until the run has begun and they
+  /// watch each other.
+  void watch() {
+    if (kill_at_ || Clock::now() < next_watch_) {
+      return;
+    }
+    next_watch_ = Clock::now() + kWatchEvery;
+    std::vector<pid_t> pids = {child_.pid()};
+    begun_ = begun_ || began();
+    if (!begun_) {
+      pids = processes_with(fmt::format("{}={}", Workspace::kVariable, workspace_.id()));
+    }
+    if (const auto stopped = stopped_.look(pids)) {
+      end(*stopped == child_.pid()
+              ? "mpirun is stopped"
+              : fmt::format("process {} was stopped before training began", *stopped));
+    }
+  }
+
+  const LaunchOptions& options_;
+  Child& child_;
+  const Workspace& workspace_;
+  const Signals& signals_;
+  const std::string mark_before_;
+  const Clock::time_point start_ = Clock::now();
+  MpirunText text_;
+  LineReader output_lines_;
+  LineReader error_lines_;
+  bool output_open_ = true;
+  bool errors_open_ = true;
+  bool begun_ = false;
+  StoppedProcesses stopped_;
+  Clock::time_point next_watch_ = Clock::now() + kWatchEvery;
+  std::optional<Clock::time_point> grace_end_;
+  std::optional<Clock::time_point> kill_at_;
+  AttemptEnd end_;
+};
+
+/// Names of the environment variables that every rank is to see, on other hosts too.
+std::vector<std::string> gentrain_variables() {
+  std::vector<std::string> names = {Workspace::kVariable, "GENTRAIN_RESTARTS"};
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const std::string name(text.substr(0, text.find('=')));
+    if (name.starts_with("GENTRAIN_") && name != names[0] && name != names[1]) {
+      names.push_back(name);
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
+AttemptEnd run_attempt(const LaunchOptions& options, Attempt attempt, int restarts,
+                       const Workspace& workspace, const Signals& signals) {
+  attempt.session_folder = workspace.session();
+  attempt.variables = gentrain_variables();
+  AttemptEnd end;
+  {
+    Child child({.program = options.mpirun,
+                 .words = mpirun_command(options, attempt),
+                 .variables = {{Workspace::kVariable, workspace.id()},
+                               {"GENTRAIN_RESTARTS", fmt::format("{}", restarts)}},
+                 .captured = true});
+    end = Supervision(options, child, workspace, signals).run();
+  }
+  workspace.clean();
+  remove_temporary_files(options.output);
+  return end;
+}
+
+void say(const std::string& text) {
+  const std::string line = fmt::format("launch: {}\n", text);
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+}  // namespace gentrain::jobs

@@ -1,0 +1,27 @@
+// What mpirun itself prints among the output of the ranks: told apart, and what it tells kept.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace gentrain::jobs {
+
+/// Reads the standard error of mpirun line by line.
+class MpirunText {
+ public:
+  /// True if the line is one of mpirun's about the end of a job; other texts of mpirun, such as why
+  /// it cannot start, are not.
+  bool take(std::string_view line);
+
+  /// "rank 2 on node7 was killed by signal 9 (Killed)", if mpirun said so.
+  [[nodiscard]] const std::optional<std::string>& death() const { return death_; }
+  /// "host node7 was lost", if mpirun said so.
+  [[nodiscard]] const std::optional<std::string>& lost_host() const { return lost_host_; }
+
+ private:
+  std::optional<std::string> death_;
+  std::optional<std::string> lost_host_;
+};
+
+}  // namespace gentrain::jobs

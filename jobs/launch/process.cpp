@@ -1,0 +1,236 @@
+// fork, exec, wait; /proc.
+#include "jobs/launch/process.h"
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kernels/error.h"
+
+namespace gentrain::jobs {
+namespace {
+
+/// Pointers to the texts and a null, as exec takes them.
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+  std::vector<char*> all;
+  for (std::string& text : texts) {
+    all.push_back(text.data());
+  }
+  all.push_back(nullptr);
+  return all;
+}
+
+std::vector<std::string> environment_with(const std::map<std::string, std::string>& variables) {
+  std::vector<std::string> all;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    if (!variables.contains(text.substr(0, text.find('=')))) {
+      all.push_back(text);
+    }
+  }
+  for (const auto& [name, value] : variables) {
+    all.push_back(fmt::format("{}={}", name, value));
+  }
+  return all;
+}
+
+struct Pipe {
+  int read = -1;
+  int write = -1;
+};
+
+Pipe make_pipe() {
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) {
+    throw DeviceError(fmt::format("no pipe to be had: {}", std::strerror(errno)));
+  }
+  return {ends[0], ends[1]};
+}
+
+/// The child's way from fork to exec: calls alone that are safe there. Ends with errno if it fails.
+[[noreturn]] void become(const char* program, char* const* words, char* const* variables,
+                         pid_t parent, const std::array<int, 2>& outputs) {
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) {
+    _exit(1);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  dup2(null, STDIN_FILENO);
+  dup2(outputs[0] < 0 ? null : outputs[0], STDOUT_FILENO);
+  dup2(outputs[1] < 0 ? null : outputs[1], STDERR_FILENO);
+  execve(program, words, variables);
+  _exit(127);
+}
+
+}  // namespace
+
+std::vector<std::string> split_words(const std::string& text) {
+  std::istringstream stream(text);
+  return {std::istream_iterator<std::string>(stream), std::istream_iterator<std::string>()};
+}
+
+std::string find_program(const std::string& name) {
+  if (name.find('/') != std::string::npos) {
+    if (access(name.c_str(), X_OK) != 0) {
+      throw DeviceError(fmt::format("{} cannot be started: {}", name, std::strerror(errno)));
+    }
+    return name;
+  }
+  const char* const path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "" : path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const std::string file = (folder.empty() ? "." : folder) + "/" + name;
+    if (access(file.c_str(), X_OK) == 0) {
+      return file;
+    }
+  }
+  throw DeviceError(fmt::format("there is no {} on the PATH", name));
+}
+
+Child::Child(const Command& command) {
+  std::vector<std::string> words = command.words;
+  std::vector<std::string> variables = environment_with(command.variables);
+  const std::vector<char*> argv = pointers(words);
+  const std::vector<char*> envp = pointers(variables);
+  const Pipe output = command.captured ? make_pipe() : Pipe{};
+  const Pipe errors = command.captured ? make_pipe() : Pipe{};
+  const pid_t parent = getpid();
+  pid_ = fork();
+  if (pid_ == 0) {
+    become(command.program.c_str(), argv.data(), envp.data(), parent, {output.write, errors.write});
+  }
+  const int reason = errno;
+  if (command.captured) {
+    close(output.write);
+    close(errors.write);
+    output_ = output.read;
+    errors_ = errors.read;
+    fcntl(output_, F_SETFL, O_NONBLOCK);
+    fcntl(errors_, F_SETFL, O_NONBLOCK);
+  }
+  if (pid_ < 0) {
+    throw DeviceError(
+        fmt::format("{} cannot be started: {}", command.program, std::strerror(reason)));
+  }
+  setpgid(pid_, pid_);  // both sides, so that it is so whoever runs first
+}
+
+Child::~Child() {
+  if (!ended()) {
+    kill_group();
+    waitpid(pid_, nullptr, 0);
+  }
+  for (const int descriptor : {output_, errors_}) {
+    if (descriptor >= 0) {
+      close(descriptor);
+    }
+  }
+}
+
+bool Child::ended() {
+  int status = 0;
+  if (!exit_code_ && waitpid(pid_, &status, WNOHANG) == pid_) {
+    killed_by_ = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    exit_code_ = killed_by_ != 0 ? 128 + killed_by_ : WEXITSTATUS(status);
+  }
+  return exit_code_.has_value();
+}
+
+void Child::signal(int number) const {
+  if (!exit_code_) {
+    kill(pid_, number);
+  }
+}
+
+void Child::kill_group() const {
+  kill(-pid_, SIGKILL);
+}
+
+bool LineReader::read(int descriptor, std::vector<std::string>& lines) {
+  std::array<char, 65536> piece{};
+  ssize_t count = 0;
+  while ((count = ::read(descriptor, piece.data(), piece.size())) > 0) {
+    rest_.append(piece.data(), static_cast<std::size_t>(count));
+  }
+  const bool more = count < 0 && (errno == EAGAIN || errno == EINTR);
+  std::size_t begin = 0;
+  for (std::size_t end = 0; (end = rest_.find('\n', begin)) != std::string::npos;) {
+    lines.push_back(rest_.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  rest_.erase(0, begin);
+  if (!more && !rest_.empty()) {
+    lines.push_back(std::move(rest_));
+    rest_.clear();
+  }
+  return more;
+}
+
+std::vector<pid_t> processes_with(const std::string& variable) {
+  std::vector<pid_t> found;
+  const std::string wanted = variable + '\0';
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const std::string name = entry.path().filename();
+    pid_t pid = 0;
+    const auto [end, wrong] = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (wrong != std::errc() || end != name.data() + name.size() || pid == getpid()) {
+      continue;
+    }
+    std::ifstream file(entry.path() / "environ", std::ios::binary);
+    const std::string text((std::istreambuf_iterator<char>(file)),
+                           std::istreambuf_iterator<char>());
+    const std::size_t at = text.find(wanted);
+    if (at != std::string::npos && (at == 0 || text[at - 1] == '\0')) {
+      found.push_back(pid);
+    }
+  }
+  return found;
+}
+
+std::optional<char> process_state(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/stat", pid));
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const std::size_t name_end = text.rfind(')');
+  if (name_end == std::string::npos || name_end + 2 >= text.size()) {
+    return std::nullopt;
+  }
+  return text[name_end + 2];
+}
+
+int kill_processes_with(const std::string& variable) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  std::set<pid_t> killed;
+  std::vector<pid_t> left = processes_with(variable);
+  while (!left.empty() && std::chrono::steady_clock::now() < deadline) {
+    for (const pid_t pid : left) {
+      kill(pid, SIGKILL);
+      killed.insert(pid);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    left = processes_with(variable);
+  }
+  return static_cast<int>(killed.size());
+}
+
+}  // namespace gentrain::jobs

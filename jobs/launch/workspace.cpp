@@ -1,0 +1,116 @@
+// Folders /tmp/gentrain-launch.UID.XXXXXX, each with a locked file "lock".
+#include "jobs/launch/workspace.h"
+
+#include <cerrno>
+#include <charconv>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "jobs/launch/process.h"
+#include "kernels/error.h"
+
+namespace gentrain::jobs {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string name_prefix() {
+  return fmt::format("gentrain-launch.{}.", getuid());
+}
+
+/// Descriptor of the folder's locked file, -1 if another process has the lock or there is no file.
+int take_lock(const fs::path& folder, int flags) {
+  const int file = open((folder / "lock").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+  if (file >= 0 && flock(file, LOCK_EX | LOCK_NB) != 0) {
+    close(file);
+    return -1;
+  }
+  return file;
+}
+
+/// OpenMPI names a job's shared memory by a number that its session files bear too:
+/// smlockseg-NUMBER there, /dev/shm/vader_segment.HOST.UID.NUMBER.RANK here (in hexadecimal).
+void remove_shared_memory(const fs::path& session) {
+  constexpr std::string_view kLock = "smlockseg-";
+  std::error_code error;
+  for (const auto& entry : fs::recursive_directory_iterator(session, error)) {
+    const std::string name = entry.path().filename();
+    std::uint32_t number = 0;
+    if (!name.starts_with(kLock) ||
+        std::from_chars(name.data() + kLock.size(), name.data() + name.size(), number).ec !=
+            std::errc()) {
+      continue;
+    }
+    const std::string wanted = fmt::format(".{}.{:x}.", getuid(), number);
+    std::error_code ignored;
+    for (const auto& segment : fs::directory_iterator("/dev/shm", ignored)) {
+      const std::string segment_name = segment.path().filename();
+      if (segment_name.starts_with("vader_segment.") &&
+          segment_name.find(wanted) != std::string::npos) {
+        fs::remove(segment.path(), ignored);
+      }
+    }
+  }
+}
+
+int end_attempt(const fs::path& folder) {
+  const int killed =
+      kill_processes_with(fmt::format("{}={}", Workspace::kVariable, folder.string()));
+  remove_shared_memory(folder / "s");
+  std::error_code error;
+  fs::remove_all(folder / "s", error);
+  return killed;
+}
+
+void clean_after_dead_launchers(const fs::path& parent) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(parent, error)) {
+    struct stat status {};
+    if (!entry.path().filename().string().starts_with(name_prefix()) ||
+        lstat(entry.path().c_str(), &status) != 0 || status.st_uid != getuid()) {
+      continue;
+    }
+    const int lock = take_lock(entry.path(), 0);
+    if (lock >= 0) {
+      end_attempt(entry.path());
+      fs::remove_all(entry.path(), error);
+      close(lock);
+    }
+  }
+}
+
+}  // namespace
+
+Workspace::Workspace() {
+  const fs::path parent = fs::temp_directory_path();
+  clean_after_dead_launchers(parent);
+  std::string name = (parent / (name_prefix() + "XXXXXX")).string();
+  if (mkdtemp(name.data()) == nullptr) {
+    throw IoError(fmt::format("no folder {} can be made: {}", name, std::strerror(errno)));
+  }
+  folder_ = name;
+  lock_ = take_lock(folder_, O_CREAT);
+  if (lock_ < 0) {
+    throw IoError(
+        fmt::format("{} cannot be locked: {}", (folder_ / "lock").string(), std::strerror(errno)));
+  }
+}
+
+Workspace::~Workspace() {
+  std::error_code error;
+  fs::remove_all(folder_, error);
+  close(lock_);
+}
+
+int Workspace::clean() const {
+  return end_attempt(folder_);
+}
+
+}  // namespace gentrain::jobs

@@ -1,0 +1,366 @@
+// Going on from checkpoints: the same bytes as without a stop, whatever the ranks and threads; and
+// what is refused.
+#include "trainers/resume.h"
+
+#include <fstream>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "kernels/error.h"
+#include "tests/support/compare.h"
+#include "tests/trainers/small_runs.h"
+#include "trainers/checkpoint.h"
+#include "trainers/observers.h"
+
+namespace gentrain::trainers {
+namespace {
+
+namespace fs = std::filesystem;
+using test::message_of;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+using Unit = CheckpointOptions::Unit;
+using Kind = RunResult::Kind;
+
+class ResumeTest : public ::testing::Test {
+ protected:
+  ResumeTest() {
+    options_ = small_job();
+    options_.evaluate.every = 1;
+    options_.log.every = 1;
+    options_.best.metric = Metric::kLoss;
+    options_.checkpoint = {{Unit::kSteps, 1}, 100};
+  }
+  ~ResumeTest() override { fs::remove_all(base_); }
+  ResumeTest(const ResumeTest&) = delete;
+  ResumeTest& operator=(const ResumeTest&) = delete;
+
+  RunSetting setting(const std::string& folder) const {
+    RunSetting made;
+    made.job = "small";
+    made.same_job = "optimizer.lr: 0.1\nseed: 7\n";
+    made.identity = fmt::format("{}stop: {}\n", made.same_job, *options_.stages.back().stop.steps);
+    made.resolved = "seed: 7\n";
+    made.output = base_ / folder;
+    return made;
+  }
+
+  RunResult train(const RunSetting& setting, int ranks = 1) const {
+    RunResult result;
+    run_ranks(ranks, [&](comm::Communicator& communicator) {
+      RunResult mine = train_classifier(options_, setting, communicator);
+      if (communicator.rank() == 0) {
+        result = std::move(mine);
+      }
+    });
+    return result;
+  }
+  /// On this thread, so that errors come out.
+  RunResult train_alone(const RunSetting& setting) const {
+    const auto single = comm::make_single();
+    return train_classifier(options_, setting, *single);
+  }
+
+  /// Writes the checkpoint of every step of a run, which a run itself skips while it still writes
+  /// the one before.
+  void write_every_checkpoint(const std::string& name) const {
+    const auto single = comm::make_single();
+    const RunFolder folder(base_ / name);
+    ClassifierRun run(options_, *single);
+    std::vector<Stage> stages = run.make_stages("");
+    StepTimes times(std::chrono::system_clock::now());
+    EvaluationObserver evaluation({*single, run.runner(), run.network(), run.parameters(),
+                                   *run.data().test, run.data().test_normalization,
+                                   run.evaluation_chunk(), options_.evaluate, options_.early_stop,
+                                   options_.best, nullptr});
+    CheckpointWriter writer(folder, 100, {});
+    Checkpointer checkpointer(run, checkpoint_header(setting(name), run, stages),
+                              {&times, &evaluation}, &writer);
+    class Settle final : public Observer {
+     public:
+      explicit Settle(CheckpointWriter& writer) : writer_(writer) {}
+      void after_step(const StepReport& /*report*/) override { writer_.finish(); }
+
+     private:
+      CheckpointWriter& writer_;
+    } settle(writer);
+    run_stages(stages, run.loop_options(), run.runner(), &run.loader(),
+               {&times, &evaluation, &checkpointer, &settle});
+  }
+
+  /// metrics.jsonl without what a clock says.
+  std::vector<std::string> metrics(const std::string& folder) const {
+    std::ifstream file(base_ / folder / "metrics.jsonl");
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(file, line);) {
+      nlohmann::json json = nlohmann::json::parse(line);
+      json.erase("images_per_s");
+      lines.push_back(json.dump());
+    }
+    return lines;
+  }
+
+  static void flip_a_bit(const fs::path& path) {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(0, std::ios::end);
+    const auto middle = file.tellg() / 2;
+    file.seekg(middle);
+    const auto byte = static_cast<char>(file.get() ^ 4);
+    file.seekp(middle);
+    file.put(byte);
+  }
+
+  fs::path base_ = fs::temp_directory_path() / ("gentrain_resume_" + std::to_string(getpid()));
+  TrainOptions options_;
+};
+
+TEST_F(ResumeTest, FromEveryStepOnOtherRanksAndThreadsTheSameBytesAndMetrics) {
+  const RunResult straight = train(setting("straight"));
+  ASSERT_EQ(straight.kind, Kind::kFinished);
+  write_every_checkpoint("straight");
+  const std::vector<std::string> lines = metrics("straight");
+  const RunFolder folder(base_ / "straight");
+  ASSERT_THAT(folder.checkpoints(), ElementsAre(1, 2, 3, 4, 5, 6, 7, 8));
+  for (const std::int64_t step : folder.checkpoints()) {
+    const int ranks = static_cast<int>(step % 3) + 1;
+    options_.threads = step % 2 + 1;
+    RunSetting again = setting(fmt::format("from{}", step));
+    again.resume = {ResumeOptions::Mode::kPath, folder.checkpoint(step)};
+    const RunResult resumed = train(again, ranks);
+    EXPECT_EQ(resumed.summary["state_sha256"], straight.summary["state_sha256"]) << step;
+    EXPECT_EQ(resumed.summary["metrics"], straight.summary["metrics"]) << step;
+    EXPECT_EQ(resumed.summary["best_step"], straight.summary["best_step"]) << step;
+    EXPECT_EQ(resumed.summary["train"], straight.summary["train"]) << step;
+    EXPECT_EQ(resumed.summary["steps"], 8);
+    const std::vector<std::string> rest = metrics(fmt::format("from{}", step));
+    const auto first = std::find_if(lines.begin(), lines.end(), [&](const std::string& line) {
+      return nlohmann::json::parse(line)["step"].get<std::int64_t>() > step;
+    });
+    EXPECT_EQ(rest, std::vector<std::string>(first, lines.end())) << step;
+  }
+}
+
+TEST_F(ResumeTest, AChangedCheckpointChangesTheBytes) {
+  const RunResult straight = train(setting("straight"));
+  write_every_checkpoint("straight");
+  const fs::path path = RunFolder(base_ / "straight").checkpoint(4);
+  io::ArrayFile file = io::read_array_file(path, io::FileKind::kCheckpoint);
+  const auto momentum = std::find_if(file.arrays.begin(), file.arrays.end(), [](const auto& array) {
+    return array.name.starts_with("optimizer/");
+  });
+  ASSERT_NE(momentum, file.arrays.end());
+  momentum->values[3] += 1.0F;
+  io::write_array_file(path, file);
+  RunSetting again = setting("changed");
+  again.resume = {ResumeOptions::Mode::kPath, path};
+  EXPECT_NE(train(again).summary["state_sha256"], straight.summary["state_sha256"]);
+}
+
+TEST_F(ResumeTest, AFinishedRunIsLeftAloneAndARaisedStopExtendsIt) {
+  options_.stages[0].stop.steps = 12;  // two epochs
+  const RunResult straight = train(setting("straight"));
+  options_.stages[0].stop.steps = 5;
+  ASSERT_EQ(train(setting("run")).kind, Kind::kFinished);
+  const auto before = fs::last_write_time(base_ / "run");
+  EXPECT_EQ(train(setting("run"), 2).kind, Kind::kNothingToDo);
+  EXPECT_EQ(fs::last_write_time(base_ / "run"), before);
+  options_.stages[0].stop.steps = 12;
+  const RunResult extended = train(setting("run"), 2);
+  EXPECT_EQ(extended.kind, Kind::kFinished);
+  EXPECT_EQ(extended.summary["weights_sha256"], straight.summary["weights_sha256"]);
+  EXPECT_EQ(metrics("run"), metrics("straight"));
+  options_.stages[0].stop.steps = 7;
+  EXPECT_EQ(message_of<JobError>([&] { train_alone(setting("run")); }),
+            (base_ / "run/checkpoints/step-000000012.h5").string() +
+                ": stage train has taken 12 steps already, but its stop is now at 7");
+}
+
+TEST_F(ResumeTest, TheNewestValidCheckpointIsTakenAndDamagedOnesArePassedOver) {
+  const RunResult straight = train(setting("run"));
+  write_every_checkpoint("run");
+  const RunFolder folder(base_ / "run");
+  std::vector<std::int64_t> steps = folder.checkpoints();
+  ASSERT_GT(steps.size(), 3U);
+  flip_a_bit(folder.checkpoint(steps.back()));
+  fs::resize_file(folder.checkpoint(steps[steps.size() - 2]), 1000);
+  fs::remove(base_ / "run" / "summary.json");  // as if killed before
+  const auto single = comm::make_single();
+  EXPECT_EQ(choose_beginning(setting("run"), options_, folder, *single).source,
+            folder.checkpoint(steps[steps.size() - 3]).string());
+  const RunResult again = train(setting("run"), 2);
+  EXPECT_EQ(again.summary["state_sha256"], straight.summary["state_sha256"]);
+}
+
+TEST_F(ResumeTest, WithoutAValidCheckpointARunStartsFromTheBeginning) {
+  const RunResult straight = train(setting("run"));
+  write_every_checkpoint("run");
+  const RunFolder folder(base_ / "run");
+  for (const std::int64_t step : folder.checkpoints()) {
+    flip_a_bit(folder.checkpoint(step));
+  }
+  fs::remove(base_ / "run" / "summary.json");
+  EXPECT_EQ(train(setting("run")).summary["state_sha256"], straight.summary["state_sha256"]);
+}
+
+TEST_F(ResumeTest, ARunOfAnotherJobIsNotTouched) {
+  train(setting("run"));
+  RunSetting other = setting("run");
+  other.same_job = "optimizer.lr: 0.2\nseed: 7\n";
+  other.identity = other.same_job;
+  const std::string refused =
+      " holds a run of another job (optimizer.lr: 0.1 there, 0.2 here): start anew over it with "
+      "--overwrite, or write elsewhere with --set output=FOLDER";
+  EXPECT_EQ(message_of<JobError>([&] { train_alone(other); }), (base_ / "run").string() + refused);
+  EXPECT_TRUE(fs::exists(base_ / "run" / "summary.json"));
+  const fs::path checkpoint = RunFolder(base_ / "run").checkpoint(8);
+  other.output = base_ / "elsewhere";
+  other.resume = {ResumeOptions::Mode::kPath, checkpoint};
+  EXPECT_EQ(message_of<JobError>([&] { train_alone(other); }), checkpoint.string() + refused);
+}
+
+TEST_F(ResumeTest, NeverStartsAnewOnlyWhereAsked) {
+  train(setting("run"));
+  RunSetting never = setting("run");
+  never.resume.mode = ResumeOptions::Mode::kNever;
+  EXPECT_EQ(message_of<JobError>([&] { train_alone(never); }),
+            (base_ / "run").string() +
+                " holds a run already: start anew over it with --overwrite, or write elsewhere "
+                "with --set output=FOLDER");
+  never.overwrite = true;
+  EXPECT_EQ(train(never).kind, Kind::kFinished);
+}
+
+TEST_F(ResumeTest, ANamedCheckpointMustBeWholeAndBelongHere) {
+  train(setting("run"));
+  write_every_checkpoint("run");
+  const RunFolder folder(base_ / "run");
+  RunSetting from = setting("other");
+  from.resume = {ResumeOptions::Mode::kPath, base_ / "nowhere"};
+  EXPECT_THAT(message_of<IoError>([&] { train_alone(from); }),
+              StartsWith((base_ / "nowhere").string() + ": open failed"));
+  flip_a_bit(folder.checkpoint(4));
+  from.resume.path = folder.checkpoint(4);
+  EXPECT_THAT(message_of<IoError>([&] { train_alone(from); }), HasSubstr("is damaged"));
+  fs::create_directories(base_ / "empty");
+  from.resume.path = base_ / "empty";
+  EXPECT_EQ(message_of<IoError>([&] { train_alone(from); }),
+            "--resume " + (base_ / "empty").string() +
+                ": there is no valid checkpoint in its folder checkpoints");
+  from.resume.path = base_ / "run";
+  EXPECT_EQ(train(from).kind, Kind::kFinished);
+  from.output = base_ / "run";
+  from.resume.path = RunFolder(base_ / "other").checkpoint(8);
+  EXPECT_THAT(message_of<JobError>([&] { train_alone(from); }),
+              HasSubstr("is not its checkpoint: start over it with --overwrite"));
+}
+
+TEST_F(ResumeTest, OtherDataAreRefused) {
+  options_.stages[0].stop.steps = 5;
+  train(setting("run"));
+  options_.stages[0].stop.steps = 8;
+  options_.data.seed = 2;
+  EXPECT_THAT(message_of<JobError>([&] { train_alone(setting("run")); }),
+              HasSubstr("step-000000005.h5: the run was on other data ("));
+}
+
+TEST_F(ResumeTest, ACheckpointOfAnotherNetworkIsNamed) {
+  options_.stages[0].stop.steps = 5;
+  train(setting("run"));
+  options_.stages[0].stop.steps = 8;
+  options_.model.name.clear();
+  options_.model.layers = {layer_of(LayerKind::kFlatten), linear_layer(10)};
+  EXPECT_THAT(message_of<IoError>([&] { train_alone(setting("run")); }),
+              HasSubstr("step-000000005.h5: has no array weights/linear1/weight"));
+}
+
+TEST_F(ResumeTest, KeepsTheNewestAndTheBest) {
+  options_.checkpoint.keep = 2;
+  options_.stages[0].stop.steps = 30;
+  options_.best = {.metric = Metric::kLoss, .mode = MetricMode::kMax};  // the first is the best
+  const RunResult result = train(setting("run"));
+  EXPECT_EQ(result.summary["best_step"], 6);
+  const std::vector<std::int64_t> steps = RunFolder(base_ / "run").checkpoints();
+  EXPECT_LE(steps.size(), 3U);
+  EXPECT_EQ(steps.back(), 30);
+}
+
+TEST_F(ResumeTest, StagesThatHaveEndedCannotBeChanged) {
+  options_.stages.push_back(options_.stages[0]);
+  options_.stages[0].name = "one";
+  options_.stages[1].name = "two";
+  options_.stages[0].stop.steps = 3;
+  train(setting("run"));
+  options_.stages[0].stop.steps = 4;
+  RunSetting changed = setting("run");
+  changed.identity += "x";
+  EXPECT_EQ(message_of<JobError>([&] { train_alone(changed); }),
+            (base_ / "run/checkpoints/step-000000011.h5").string() +
+                ": stage one has ended and stage two has begun: the stop of one cannot be changed "
+                "any more");
+}
+
+TEST_F(ResumeTest, NoCheckpointsWhereNoneAreWanted) {
+  for (const Unit unit : {Unit::kNever, Unit::kEnd}) {
+    options_.checkpoint.every = {unit, 1};
+    RunSetting never = setting(unit == Unit::kNever ? "never" : "end");
+    train(never);
+    const bool end = unit == Unit::kEnd;
+    EXPECT_EQ(RunFolder(never.output).checkpoints().size(), end ? 1U : 0U);
+    EXPECT_EQ(fs::exists(never.output / "model.h5"), end);
+    EXPECT_EQ(train(never).kind, Kind::kNothingToDo);
+  }
+  options_.checkpoint.every.unit = Unit::kNever;
+  options_.stages[0].stop.steps = 9;
+  EXPECT_EQ(message_of<JobError>([&] { train_alone(setting("never")); }),
+            (base_ / "never").string() +
+                " holds this run, finished with another stop, but no checkpoint to go on from: "
+                "start anew with --overwrite");
+}
+
+TEST_F(ResumeTest, InitialWeightsComeFromAFileWholeOrByPattern) {
+  train(setting("run"));
+  const fs::path model = base_ / "run" / "model.h5";
+  const auto weights_of = [&](const InitFromOptions& from) {
+    TrainOptions options = options_;
+    options.init_from = from;
+    const auto single = comm::make_single();
+    ClassifierRun run(options, *single);
+    std::vector<std::vector<float>> all;
+    for (int i = 0; i < run.parameters().size(); ++i) {
+      all.push_back(copy_to_host<float>(run.device(), run.runner().queue(), run.parameters()[i]));
+    }
+    return all;
+  };
+  const auto fresh = weights_of({});
+  const auto whole = weights_of({model.string(), {Pattern{}}});
+  const auto part = weights_of({model.string(), {Pattern{"conv*", ""}}});
+  const io::ArrayFile file = io::read_array_file(model, io::FileKind::kModel);
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_EQ(whole[i], file.arrays[i].values);
+    const bool conv = file.arrays[i].name.starts_with("conv");
+    EXPECT_EQ(part[i], conv ? whole[i] : fresh[i]) << file.arrays[i].name;
+  }
+  const fs::path checkpoint = RunFolder(base_ / "run").checkpoint(8);
+  EXPECT_NE(weights_of({checkpoint.string(), {Pattern{}}}), fresh);
+  EXPECT_THAT(message_of<JobError>([&] {
+                weights_of({model.string(), {Pattern{"dense*", "j.yaml:3:4"}}});
+              }),
+              StartsWith("j.yaml:3:4: the init_from pattern 'dense*' matches no parameter"));
+  options_.model.name.clear();
+  options_.model.layers = {layer_of(LayerKind::kFlatten), linear_layer(10)};
+  EXPECT_EQ(message_of<IoError>([&] {
+              weights_of({model.string(), {Pattern{}}});
+            }),
+            model.string() +
+                ": has no array linear1/weight (init_from.parameters says which are "
+                "taken)");
+}
+
+}  // namespace
+}  // namespace gentrain::trainers

@@ -1,0 +1,126 @@
+// Checks before the first step.
+#include "trainers/preflight.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "kernels/error.h"
+#include "trainers/run_lock.h"
+
+namespace gentrain::trainers {
+
+namespace {
+
+constexpr double kMib = 1024.0 * 1024.0;
+
+double mib(std::int64_t bytes) {
+  return static_cast<double>(bytes) / kMib;
+}
+
+/// Whether this host sees the lock; a network file system may show it late.
+bool sees_lock(const std::filesystem::path& folder, const std::string& id) {
+  constexpr std::chrono::seconds kPatience{5};
+  for (const auto start = std::chrono::steady_clock::now();
+       std::chrono::steady_clock::now() - start < kPatience;) {
+    if (RunLock::owner(folder) == id) {
+      return true;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return false;
+}
+
+std::optional<std::int64_t> number_in(const char* path) {
+  std::ifstream file(path);
+  std::int64_t number = 0;
+  return file >> number ? std::optional(number) : std::nullopt;
+}
+
+}  // namespace
+
+void check_output_is_shared(comm::Communicator& communicator, const std::filesystem::path& folder,
+                            const std::string& id) {
+  if (communicator.size() == 1) {
+    return;
+  }
+  const std::string mine = sees_lock(folder, id) ? "" : communicator.where();
+  const auto all = communicator.all_gather_text(mine);
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    if (!all[rank].empty()) {
+      throw CommError(fmt::format(
+          "rank {} ({}) does not see the output folder {} that rank 0 writes to: all hosts must "
+          "share it, so set `output` to a folder on a shared file system",
+          rank, all[rank], folder.string()));
+    }
+  }
+}
+
+void check_space(const std::filesystem::path& folder, std::int64_t bytes) {
+  std::error_code error;
+  const auto space = std::filesystem::space(folder, error);
+  const auto needed = static_cast<std::uintmax_t>(2 * bytes);
+  if (!error && space.available < needed) {
+    throw IoError(fmt::format(
+        "{}: {:.1f} MiB are free, but two checkpoints take {:.1f} MiB: make room, write elsewhere "
+        "with --set output=FOLDER, or set checkpoint.every=never",
+        folder.string(), static_cast<double>(space.available) / kMib, mib(2 * bytes)));
+  }
+}
+
+std::optional<std::int64_t> available_memory() {
+  std::ifstream file("/proc/meminfo");
+  std::optional<std::int64_t> available;
+  for (std::string name, unit; !available && file >> name;) {
+    std::int64_t kib = 0;
+    file >> kib;
+    std::getline(file, unit);
+    if (name == "MemAvailable:") {
+      available = kib * 1024;
+    }
+  }
+  const auto most = number_in("/sys/fs/cgroup/memory.max");
+  const auto used = number_in("/sys/fs/cgroup/memory.current");
+  if (available && most && used) {
+    available = std::min(*available, *most - *used);
+  }
+  return available;
+}
+
+void check_memory(const comm::Communicator& communicator, std::int64_t bytes) {
+  const auto available = available_memory();
+  const std::int64_t ranks = communicator.ranks_on_host();
+  if (available && bytes > *available / ranks) {
+    throw DeviceError(fmt::format(
+        "there is not enough memory: {} ranks on this host want at least {:.0f} MiB each, {:.0f} "
+        "MiB are free: start fewer ranks a host, or see `gentrain check JOB`",
+        ranks, mib(bytes), mib(*available)));
+  }
+}
+
+void compare_clocks(comm::Communicator& communicator) {
+  using std::chrono::system_clock;
+  if (communicator.size() == 1) {
+    return;
+  }
+  constexpr double kMost = 10;  // seconds
+  communicator.barrier();
+  const auto now = std::chrono::duration<double>(system_clock::now().time_since_epoch()).count();
+  const auto all = communicator.all_gather_text(fmt::format("{} {}", now, communicator.where()));
+  const double first = std::stod(all[0]);
+  for (std::size_t rank = 1; communicator.rank() == 0 && rank < all.size(); ++rank) {
+    const double off = std::stod(all[rank]) - first;
+    if (off > kMost || off < -kMost) {
+      spdlog::warn(
+          "the clock of rank {} ({}) is off by {:.0f} s against rank 0's: times in the log "
+          "do not compare",
+          rank, all[rank].substr(all[rank].find(' ') + 1), off);
+    }
+  }
+}
+
+}  // namespace gentrain::trainers

@@ -1,0 +1,43 @@
+// How a run begins: anew, from a checkpoint, or not at all because it is finished.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "comm/communicator.h"
+#include "core/io/array_file.h"
+#include "trainers/loop.h"
+#include "trainers/run_folder.h"
+#include "trainers/training.h"
+
+namespace gentrain::trainers {
+
+struct Beginning {
+  enum class Kind : std::uint8_t { kAnew, kGoesOn, kFinished };
+  Kind kind = Kind::kAnew;
+  std::string source;        // kGoesOn: the checkpoint's file
+  io::ArrayFile checkpoint;  // kGoesOn
+};
+
+/// Decides by what the output folder holds and what the setting asks for, and logs it. Collective:
+/// rank 0 looks, reads and verifies, the others get the checkpoint from it. Of several checkpoints
+/// the newest valid one is taken; damaged ones are reported and passed over.
+///
+/// Throws JobError where a run lies that is not to be gone on with or is another job's, naming the
+/// keys that differ; IoError for a named checkpoint that is damaged.
+Beginning choose_beginning(const RunSetting& setting, const TrainOptions& options,
+                           const RunFolder& folder, comm::Communicator& communicator);
+
+/// Puts a run that goes on to where its checkpoint stands. Warns of another contract. Throws
+/// JobError if the data set is another one or `stop` lies before the checkpoint, IoError if the
+/// checkpoint does not fit.
+LoopPosition go_on(const Beginning& beginning, ClassifierRun& run, const std::vector<Stage>& stages,
+                   const std::vector<Observer*>& observers);
+
+/// What every checkpoint of a run says beside its position.
+nlohmann::json checkpoint_header(const RunSetting& setting, const ClassifierRun& run,
+                                 const std::vector<Stage>& stages);
+
+}  // namespace gentrain::trainers

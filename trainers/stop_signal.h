@@ -1,0 +1,14 @@
+// Signals that ask a run to stop: the step under way is finished, a checkpoint written, and the
+// program ends with the exit code for that.
+#pragma once
+
+namespace gentrain::trainers {
+
+/// From here on SIGUSR1 asks to stop; with `terminal` so do SIGTERM, SIGINT and SIGHUP, of which a
+/// second one ends the process at once.
+void heed_stop_signals(bool terminal);
+
+/// Whether this process was asked to stop.
+bool stop_asked();
+
+}  // namespace gentrain::trainers
