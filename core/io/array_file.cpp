@@ -7,31 +7,30 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <set>
 
 #include <fmt/format.h>
-#include <hdf5.h>
-#include <unistd.h>
 
+#include "core/io/array_layout.h"
 #include "core/io/atomic_file.h"
-#include "core/io/hdf5.h"
+#include "core/io/hdf5_walk.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 
 namespace gentrain::io {
 namespace {
 
-constexpr std::size_t kUserBlock = 512;
+constexpr int kMaxJsonDepth = 64;
 
 struct KindTraits {
   const char* name;
   std::string_view magic;  // first line
-  const char* group;       // the arrays lie below it
   const char* purpose;     // what to do with one that came in another's place
 };
 
 constexpr std::array<KindTraits, 2> kKinds = {{
-    {"model", "gentrain model\n", "weights", "eval, predict and init_from take it"},
-    {"checkpoint", "gentrain checkpoint\n", "state", "a run is resumed from it"},
+    {"model", "gentrain model\n", "eval, predict and init_from take it"},
+    {"checkpoint", "gentrain checkpoint\n", "a run is resumed from it"},
 }};
 
 const KindTraits& traits(FileKind kind) {
@@ -40,10 +39,6 @@ const KindTraits& traits(FileKind kind) {
 
 std::span<const std::byte> as_bytes(const void* data, std::size_t size) {
   return {static_cast<const std::byte*>(data), size};
-}
-
-std::string hash_of(const NamedArray& array) {
-  return sha256(std::as_bytes(std::span<const float>(array.values)));
 }
 
 // ---- the user block ---------------------------------------------------------------------------
@@ -148,192 +143,103 @@ Verdict judge(const Bytes& file, std::optional<FileKind> wanted) {
   return verdict;
 }
 
-// ---- writing ----------------------------------------------------------------------------------
-
-Hdf5Handle fixed_string(std::size_t size) {
-  Hdf5Handle type(H5Tcopy(H5T_C_S1), H5Tclose, "string type");
-  check_hdf5(H5Tset_size(type.get(), size), "string type");
-  check_hdf5(H5Tset_strpad(type.get(), H5T_STR_NULLPAD), "string type");
-  check_hdf5(H5Tset_cset(type.get(), H5T_CSET_UTF8), "string type");
-  return type;
-}
-
-Hdf5Handle timeless_dataset() {
-  Hdf5Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "dataset properties");
-  check_hdf5(H5Pset_obj_track_times(properties.get(), false), "dataset properties");
-  return properties;
-}
-
-void write_text(const Hdf5Handle& file, const char* name, const std::string& text) {
-  const Hdf5Handle type = fixed_string(text.size());
-  const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose, name);
-  const Hdf5Handle properties = timeless_dataset();
-  const Hdf5Handle set(H5Dcreate2(file.get(), name, type.get(), space.get(), H5P_DEFAULT,
-                                  properties.get(), H5P_DEFAULT),
-                       H5Dclose, name);
-  check_hdf5(H5Dwrite(set.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()), name);
-}
-
-void write_array(const Hdf5Handle& group, const NamedArray& array) {
-  std::array<hsize_t, Shape::kMaxRank> extents{};
-  std::copy_n(array.shape.extents().begin(), array.shape.rank(), extents.begin());
-  const Hdf5Handle space(array.shape.rank() == 0
-                             ? H5Screate(H5S_SCALAR)
-                             : H5Screate_simple(array.shape.rank(), extents.data(), nullptr),
-                         H5Sclose, array.name);
-  const Hdf5Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, array.name);
-  check_hdf5(H5Pset_create_intermediate_group(links.get(), 1), array.name);
-  const Hdf5Handle properties = timeless_dataset();
-  const Hdf5Handle set(H5Dcreate2(group.get(), array.name.c_str(), H5T_IEEE_F32LE, space.get(),
-                                  links.get(), properties.get(), H5P_DEFAULT),
-                       H5Dclose, array.name);
-  check_hdf5(
-      H5Dwrite(set.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, array.values.data()),
-      array.name);
-  const std::string hash = hash_of(array);
-  const Hdf5Handle type = fixed_string(hash.size());
-  const Hdf5Handle scalar(H5Screate(H5S_SCALAR), H5Sclose, array.name);
-  const Hdf5Handle attribute(
-      H5Acreate2(set.get(), "sha256", type.get(), scalar.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose,
-      array.name);
-  check_hdf5(H5Awrite(attribute.get(), type.get(), hash.data()), array.name);
-}
-
-void check_array(const NamedArray& array) {
-  if (array.name.empty() || array.name.front() == '/') {
-    throw ShapeError(fmt::format("array file: '{}' is no name for an array", array.name));
-  }
-  if (array.shape.elements() != static_cast<std::int64_t>(array.values.size())) {
-    throw ShapeError(fmt::format("array file: {} has {} values but shape {}", array.name,
-                                 array.values.size(), array.shape.str()));
-  }
-}
-
-// The whole file, its user block still blank. (HDF5's image of a file leaves the user block out.)
-Bytes build_image(const ArrayFile& content) {
-  const Hdf5Lock lock;
-  const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "access properties");
-  check_hdf5(H5Pset_fapl_core(access.get(), std::size_t{1} << 20, false), "core driver");
-  const Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "creation properties");
-  check_hdf5(H5Pset_userblock(creation.get(), kUserBlock), "user block");
-  const Hdf5Handle file(H5Fcreate("arrays", H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose,
-                        "create");
-  // Text of a job, such as a path, need not be UTF-8.
-  write_text(file, "header",
-             content.header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-  nlohmann::json order = nlohmann::json::array();
-  {
-    const char* const name = traits(content.kind).group;
-    const Hdf5Handle group(H5Gcreate2(file.get(), name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
-                           H5Gclose, name);
-    for (const NamedArray& array : content.arrays) {
-      check_array(array);
-      write_array(group, array);
-      order.push_back(array.name);
-    }
-  }
-  write_text(file, "order", order.dump());
-  check_hdf5(H5Fflush(file.get(), H5F_SCOPE_GLOBAL), "flush");
-  const auto size = H5Fget_file_image(file.get(), nullptr, 0);
-  check_hdf5(size, "file image");
-  Bytes image = make_bytes(kUserBlock + static_cast<std::size_t>(size));
-  std::uint8_t* const begin = image.data.get() + kUserBlock;
-  check_hdf5(H5Fget_file_image(file.get(), begin, static_cast<std::size_t>(size)), "file image");
-  return image;
-}
-
 // ---- reading ----------------------------------------------------------------------------------
 
-// Opens a file that lies in memory; takes the memory, as HDF5 makes a copy of its own.
-Hdf5Handle open_image(Bytes bytes) {
-  const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "access properties");
-  check_hdf5(H5Pset_fapl_core(access.get(), std::size_t{1} << 20, false), "core driver");
-  check_hdf5(H5Pset_file_image(access.get(), bytes.data.get(), bytes.size), "file image");
-  return {H5Fopen("arrays", H5F_ACC_RDONLY, access.get()), H5Fclose, "open"};
+std::span<const std::byte> behind_block(const Bytes& file) {
+  return as_bytes(file.data.get() + kUserBlock, file.size - kUserBlock);
 }
 
-// The text of a fixed-length string; `read` fills a buffer of the given size.
-template <class Read>
-std::string read_string(const Hdf5Handle& type, const std::string& what, const Read& read) {
-  if (H5Tget_class(type.get()) != H5T_STRING || H5Tis_variable_str(type.get()) != 0) {
-    throw IoError(what + ": no string of fixed length");
+nlohmann::json read_json(const Hdf5Walk& file, const char* name) {
+  const StoredDataset set = file.dataset(name);
+  if (set.type != StoredDataset::Type::kText || !set.extents.empty()) {
+    throw IoError(fmt::format("{}: no single text", name));
   }
-  std::string text(H5Tget_size(type.get()), '\0');
-  check_hdf5(read(text.data()), what);
-  return text;
-}
-
-nlohmann::json read_json(const Hdf5Handle& file, const char* name) {
-  const Hdf5Handle set(H5Dopen2(file.get(), name, H5P_DEFAULT), H5Dclose, name);
-  const Hdf5Handle type(H5Dget_type(set.get()), H5Tclose, name);
-  const std::string text = read_string(type, name, [&](char* data) {
-    return H5Dread(set.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data);
-  });
+  const auto* const text = reinterpret_cast<const char*>(set.content.data());
+  const auto shallow = [&](int depth, nlohmann::json::parse_event_t, const nlohmann::json&) {
+    if (depth > kMaxJsonDepth) {
+      throw IoError(fmt::format("{}: nested more than {} levels deep", name, kMaxJsonDepth));
+    }
+    return true;
+  };
   try {
-    return nlohmann::json::parse(text);
+    return nlohmann::json::parse(text, text + set.content.size(), shallow);
   } catch (const nlohmann::json::exception& error) {
     throw IoError(fmt::format("{}: {}", name, error.what()));
   }
 }
 
-// One array; throws if its hash is not the one stored beside it.
-NamedArray read_array(const Hdf5Handle& file, FileKind kind, const std::string& name) {
-  const std::string path = fmt::format("{}/{}", traits(kind).group, name);
-  const Hdf5Handle set(H5Dopen2(file.get(), path.c_str(), H5P_DEFAULT), H5Dclose, name);
-  const Hdf5Handle space(H5Dget_space(set.get()), H5Sclose, name);
-  const int rank = H5Sget_simple_extent_ndims(space.get());
-  const Hdf5Handle type(H5Dget_type(set.get()), H5Tclose, name);
-  if (rank < 0 || rank > Shape::kMaxRank || H5Tequal(type.get(), H5T_IEEE_F32LE) <= 0) {
-    throw IoError(name + ": no array of f32 with up to six extents");
-  }
-  std::array<hsize_t, Shape::kMaxRank> extents{};
-  check_hdf5(H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr), name);
-  std::array<std::int64_t, Shape::kMaxRank> shape{};
-  std::copy(extents.begin(), extents.end(), shape.begin());
-  NamedArray array{name, Shape(std::span(shape).first(static_cast<std::size_t>(rank))), {}};
-  if (static_cast<hsize_t>(array.shape.elements()) * sizeof(float) !=
-      std::max<hsize_t>(H5Dget_storage_size(set.get()), 0)) {
-    throw IoError(name + ": its storage does not fit its shape " + array.shape.str());
-  }
-  array.values.resize(static_cast<std::size_t>(array.shape.elements()));
-  check_hdf5(
-      H5Dread(set.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, array.values.data()),
-      name);
-  const Hdf5Handle attribute(H5Aopen(set.get(), "sha256", H5P_DEFAULT), H5Aclose, name);
-  const Hdf5Handle text_type(H5Aget_type(attribute.get()), H5Tclose, name);
-  const std::string stored = read_string(
-      text_type, name, [&](char* data) { return H5Aread(attribute.get(), text_type.get(), data); });
-  if (const std::string found = hash_of(array); found != stored) {
-    throw IoError(fmt::format("{}: its SHA-256 is {}, written was {}", name, found, stored));
-  }
-  return array;
-}
-
-std::vector<std::string> read_order(const Hdf5Handle& file) {
+std::vector<std::string> read_order(const Hdf5Walk& file) {
   const nlohmann::json order = read_json(file, "order");
   if (!order.is_array() ||
       !std::all_of(order.begin(), order.end(), [](const auto& name) { return name.is_string(); })) {
     throw IoError("order: no list of names");
   }
-  return order.get<std::vector<std::string>>();
+  auto names = order.get<std::vector<std::string>>();
+  std::set<std::string_view> seen;
+  for (const std::string& name : names) {
+    if (!seen.insert(name).second) {
+      throw IoError(fmt::format("order: {} is there twice", name));
+    }
+  }
+  return names;
+}
+
+Shape shape_of(const std::string& name, const StoredDataset& set) {
+  if (set.type != StoredDataset::Type::kFloat || set.extents.size() > Shape::kMaxRank) {
+    throw IoError(name + ": no array of f32 with up to six extents");
+  }
+  try {
+    return Shape(std::vector<std::int64_t>(set.extents.begin(), set.extents.end()));
+  } catch (const ShapeError& error) {
+    throw IoError(fmt::format("{}: {}", name, error.what()));
+  }
+}
+
+// One array; throws if its hash is not the one stored beside it.
+NamedArray read_array(const Hdf5Walk& file, FileKind kind, const std::string& name) {
+  const StoredDataset set = file.dataset(fmt::format("{}/{}", group_of(kind), name));
+  NamedArray array{name, shape_of(name, set), {}};
+  if (const std::string found = sha256(set.content); found != set.sha256) {
+    throw IoError(fmt::format("{}: its SHA-256 is {}, written was {}", name, found, set.sha256));
+  }
+  array.values.resize(set.content.size() / sizeof(float));
+  std::copy_n(set.content.data(), set.content.size(),
+              std::as_writable_bytes(std::span(array.values)).data());
+  return array;
+}
+
+ArrayFile read_content(const Bytes& bytes, FileKind kind) {
+  const Hdf5Walk file(behind_block(bytes));
+  ArrayFile content;
+  content.kind = kind;
+  content.header = read_json(file, "header");
+  std::size_t total = 0;
+  for (const std::string& name : read_order(file)) {
+    content.arrays.push_back(read_array(file, kind, name));
+    total += content.arrays.back().values.size() * sizeof(float);
+    if (total > bytes.size) {
+      throw IoError(fmt::format("{}: arrays lie on one another", name));
+    }
+  }
+  return content;
 }
 
 // A line for every array of a file, damaged elsewhere or not, that cannot be read as it was
 // written.
-std::vector<std::string> damaged_arrays(Bytes bytes, FileKind kind, const std::string& path) {
+std::vector<std::string> damaged_arrays(const Bytes& bytes, FileKind kind,
+                                        const std::string& path) {
   std::vector<std::string> lines;
   try {
-    const Hdf5Lock lock;
-    const Hdf5Handle file = open_image(std::move(bytes));
+    const Hdf5Walk file(behind_block(bytes));
     for (const std::string& name : read_order(file)) {
       try {
         read_array(file, kind, name);
-      } catch (const Error& error) {
+      } catch (const IoError& error) {
         lines.push_back(fmt::format("{}: array {}", path, error.what()));
       }
     }
-  } catch (const Error& error) {
-    lines.push_back(fmt::format("{}: HDF5 cannot make sense of it: {}", path, error.what()));
+  } catch (const IoError& error) {
+    lines.push_back(fmt::format("{}: the arrays cannot be told apart: {}", path, error.what()));
   }
   return lines;
 }
@@ -346,41 +252,38 @@ const char* name_of(FileKind kind) {
 
 void write_array_file(const std::filesystem::path& path, const ArrayFile& file,
                       const std::function<void()>& before_rename) {
-  Bytes image;
+  ArrayLayout layout;
   try {
-    image = build_image(file);
+    layout = lay_out(file);
   } catch (const IoError& error) {
     throw IoError(fmt::format("cannot write {}: {}", path.string(), error.what()));
   }
   UserBlock block;
   block.kind = file.kind;
-  block.bytes = image.size;
-  block.sha256 = sha256(as_bytes(image.data.get() + kUserBlock, image.size - kUserBlock));
+  block.bytes = kUserBlock;
+  Sha256 hash;
+  for (const std::string_view piece : layout.pieces) {
+    hash.update(piece.data(), piece.size());
+    block.bytes += piece.size();
+  }
+  block.sha256 = hash.finish();
   const std::string text = render(block);
-  std::copy(text.begin(), text.end(), image.data.get());
-  write_file_atomically(path, {reinterpret_cast<const char*>(image.data.get()), image.size},
-                        before_rename);
+  layout.pieces.insert(layout.pieces.begin(), text);
+  write_file_atomically(path, layout.pieces, before_rename);
 }
 
 ArrayFile read_array_file(const std::filesystem::path& path, FileKind kind) {
   return parse_array_file(path.string(), read_file(path), kind);
 }
 
-ArrayFile parse_array_file(const std::string& name, Bytes bytes, std::optional<FileKind> kind) {
+ArrayFile parse_array_file(const std::string& name, const Bytes& bytes,
+                           std::optional<FileKind> kind) {
   const Verdict verdict = judge(bytes, kind);
   if (verdict.wrong) {
     throw IoError(fmt::format("{} {}", name, *verdict.wrong));
   }
   try {
-    const Hdf5Lock lock;
-    const Hdf5Handle file = open_image(std::move(bytes));
-    ArrayFile content;
-    content.kind = *verdict.kind;
-    content.header = read_json(file, "header");
-    for (const std::string& array : read_order(file)) {
-      content.arrays.push_back(read_array(file, content.kind, array));
-    }
-    return content;
+    return read_content(bytes, *verdict.kind);
   } catch (const IoError& error) {
     throw IoError(fmt::format("cannot read {}: {}", name, error.what()));
   }
@@ -389,14 +292,13 @@ ArrayFile parse_array_file(const std::string& name, Bytes bytes, std::optional<F
 std::vector<std::string> verify_array_file(const std::filesystem::path& path) {
   std::vector<std::string> lines;
   try {
-    Bytes bytes = read_file(path);
+    const Bytes bytes = read_file(path);
     const Verdict verdict = judge(bytes, std::nullopt);
     if (verdict.wrong) {
       lines.push_back(fmt::format("{} {}", path.string(), *verdict.wrong));
     }
     if (!verdict.wrong || verdict.hash_differs) {
-      const std::vector<std::string> arrays =
-          damaged_arrays(std::move(bytes), *verdict.kind, path.string());
+      const std::vector<std::string> arrays = damaged_arrays(bytes, *verdict.kind, path.string());
       lines.insert(lines.end(), arrays.begin(), arrays.end());
       if (arrays.empty() && verdict.hash_differs) {
         lines.push_back(path.string() + ": all arrays are whole; the damage lies between them");
@@ -406,14 +308,6 @@ std::vector<std::string> verify_array_file(const std::filesystem::path& path) {
     lines.emplace_back(error.what());
   }
   return lines;
-}
-
-std::string hdf5_version() {
-  unsigned major = 0;
-  unsigned minor = 0;
-  unsigned release = 0;
-  H5get_libversion(&major, &minor, &release);
-  return fmt::format("HDF5 {}.{}.{}", major, minor, release);
 }
 
 }  // namespace gentrain::io

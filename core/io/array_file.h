@@ -50,14 +50,11 @@ ArrayFile read_array_file(const std::filesystem::path& path, FileKind kind);
 
 /// A file that lies in memory, whole, as read_file() gives it; of any kind unless one is given.
 /// Throws IoError as read_array_file(), with `name` in the path's place.
-ArrayFile parse_array_file(const std::string& name, Bytes bytes,
+ArrayFile parse_array_file(const std::string& name, const Bytes& bytes,
                            std::optional<FileKind> kind = std::nullopt);
 
 /// What is wrong with a file of either kind and where, one line each; empty if it is whole. Never
 /// throws for a damaged file: the array whose hash differs is named.
 std::vector<std::string> verify_array_file(const std::filesystem::path& path);
-
-/// "HDF5 1.10.8"
-std::string hdf5_version();
 
 }  // namespace gentrain::io

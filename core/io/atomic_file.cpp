@@ -40,6 +40,12 @@ void rename_and_sync(const std::filesystem::path& temporary, const std::filesyst
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view content,
                            const std::function<void()>& before_rename) {
+  write_file_atomically(path, std::span(&content, 1), before_rename);
+}
+
+void write_file_atomically(const std::filesystem::path& path,
+                           std::span<const std::string_view> pieces,
+                           const std::function<void()>& before_rename) {
   const std::filesystem::path temporary = temporary_name(path);
   const auto as_error_of_path = [&](const auto& step) {
     try {
@@ -51,7 +57,9 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
   try {
     as_error_of_path([&] {
       PosixFile file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
-      file.write(content.data(), content.size());
+      for (const std::string_view piece : pieces) {
+        file.write(piece.data(), piece.size());
+      }
       file.sync();
     });
     if (before_rename) {

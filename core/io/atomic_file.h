@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string_view>
 
 namespace gentrain::io {
@@ -15,6 +16,10 @@ namespace gentrain::io {
 /// before_rename   is called when the content is safe under its temporary name, right before the
 ///                 rename. What it throws comes out as it is; then nothing is renamed.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content,
+                           const std::function<void()>& before_rename = {});
+/// The same for content in pieces that lie apart.
+void write_file_atomically(const std::filesystem::path& path,
+                           std::span<const std::string_view> pieces,
                            const std::function<void()>& before_rename = {});
 
 }  // namespace gentrain::io

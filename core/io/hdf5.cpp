@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <fmt/format.h>
 #include <hdf5.h>
 
 #include "kernels/error.h"
@@ -58,6 +59,14 @@ void check_hdf5(std::int64_t status, const std::string& what) {
   std::string reason = "HDF5 gives no reason";
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_description, &reason);
   throw IoError(what + ": " + reason);
+}
+
+std::string hdf5_version() {
+  unsigned major = 0;
+  unsigned minor = 0;
+  unsigned release = 0;
+  H5get_libversion(&major, &minor, &release);
+  return fmt::format("HDF5 {}.{}.{}", major, minor, release);
 }
 
 }  // namespace gentrain::io

@@ -45,4 +45,7 @@ class Hdf5Handle {
 /// Throws IoError("WHAT: HDF5's reason") if `status`, the result of an HDF5 call, is negative.
 void check_hdf5(std::int64_t status, const std::string& what);
 
+/// "HDF5 1.10.8"
+std::string hdf5_version();
+
 }  // namespace gentrain::io

@@ -25,15 +25,26 @@ constexpr std::size_t kHugeFrom = std::size_t{8} << 20;
 
 }  // namespace
 
-PosixFile::PosixFile(std::filesystem::path path, int flags, unsigned mode)
-    : path_(std::move(path)), descriptor_(::open(path_.c_str(), flags | O_CLOEXEC, mode)) {
+PosixFile::PosixFile(std::filesystem::path path, int descriptor, std::nullptr_t)
+    : path_(std::move(path)), descriptor_(descriptor) {
   if (descriptor_ < 0) {
     fail("open");
   }
 }
 
+PosixFile::PosixFile(std::filesystem::path path, int flags, unsigned mode)
+    : PosixFile(path, ::open(path.c_str(), flags | O_CLOEXEC, mode), nullptr) {}
+
+PosixFile PosixFile::in_memory() {
+  return {"file in memory", ::memfd_create("gentrain", MFD_CLOEXEC), nullptr};
+}
+
 PosixFile::~PosixFile() {
   ::close(descriptor_);
+}
+
+std::string PosixFile::open_path() const {
+  return fmt::format("/proc/self/fd/{}", descriptor_);
 }
 
 std::size_t PosixFile::size() const {
@@ -68,6 +79,22 @@ std::size_t PosixFile::read(void* data, std::size_t size) {
     done += count > 0 ? static_cast<std::size_t>(count) : 0;
   }
   return done;
+}
+
+void PosixFile::read_at(std::size_t offset, void* data, std::size_t size) const {
+  std::size_t done = 0;
+  while (done < size) {
+    const ssize_t count = ::pread(descriptor_, static_cast<std::uint8_t*>(data) + done,
+                                  std::min(size - done, kPiece), static_cast<off_t>(offset + done));
+    if (count == 0) {
+      errno = ENODATA;
+      fail("read");
+    }
+    if (count < 0 && errno != EINTR) {
+      fail("read");
+    }
+    done += count > 0 ? static_cast<std::size_t>(count) : 0;
+  }
 }
 
 void PosixFile::write(const void* data, std::size_t size) {

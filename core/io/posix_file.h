@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 
 namespace gentrain::io {
 
@@ -13,16 +14,22 @@ class PosixFile {
  public:
   /// `flags` and `mode` as open(2) takes them. Throws IoError naming path and reason.
   explicit PosixFile(std::filesystem::path path, int flags, unsigned mode = 0);
+  /// An empty file in memory, without a name. Throws IoError.
+  static PosixFile in_memory();
   ~PosixFile();
   PosixFile(const PosixFile&) = delete;
   PosixFile& operator=(const PosixFile&) = delete;
 
+  /// A path under which this process can open it once more, whatever its name is.
+  [[nodiscard]] std::string open_path() const;
   /// Bytes in the file now. Like all that follow, throws IoError naming path, step and reason.
   [[nodiscard]] std::size_t size() const;
   /// Throws IoError unless it is a regular file: a pipe has no size.
   void require_regular() const;
   /// Reads up to `size` bytes from where the last call ended; fewer only at the end of the file.
   std::size_t read(void* data, std::size_t size);
+  /// Reads exactly `size` bytes from `offset` on; fewer are an error.
+  void read_at(std::size_t offset, void* data, std::size_t size) const;
   /// Writes all of it.
   void write(const void* data, std::size_t size);
   /// Cuts the file to `size` bytes.
@@ -31,6 +38,7 @@ class PosixFile {
   void sync();
 
  private:
+  PosixFile(std::filesystem::path path, int descriptor, std::nullptr_t);
   [[noreturn]] void fail(const char* step) const;
 
   std::filesystem::path path_;

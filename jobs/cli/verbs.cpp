@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "comm/communicator.h"
-#include "core/io/array_file.h"
+#include "core/io/hdf5.h"
 #include "kernels/device.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"

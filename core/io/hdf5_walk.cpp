@@ -1,0 +1,350 @@
+// The structures are those of the HDF5 File Format Specification 2.0, named by its sections:
+// superblock (II.A, version 0), B-tree (III.A.1, version 1), symbol table node (III.B), local heap
+// (III.D), object header (IV.A.1.a, version 1) with its messages (IV.A.2). Addresses count from the
+// superblock.
+#include "core/io/hdf5_walk.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "kernels/error.h"
+
+namespace gentrain::io {
+namespace {
+
+using std::uint16_t;
+using std::uint32_t;
+using std::uint64_t;
+using std::uint8_t;
+
+constexpr std::size_t kEntryBytes = 40;  // of a symbol table
+constexpr std::size_t kNodeBytes = 24;   // head of a B-tree node
+constexpr int kMaxDepth = 32;            // of groups
+constexpr int kMaxMessages = 64;         // of an object
+constexpr std::size_t kMaxPath = 1024;
+constexpr uint64_t kNowhere = ~uint64_t{0};
+
+// IV.A.2.d: class 1 (floating point) or 3 (string) in version 1, with the bit fields of IEEE f32 or
+// of a null-padded UTF-8 text.
+constexpr std::array<uint8_t, 4> kFloatType = {0x11, 0x20, 0x1f, 0x00};
+constexpr std::array<uint8_t, 16> kFloatTail = {4,  0, 0, 0,  0,   0, 32, 0,
+                                                23, 8, 0, 23, 127, 0, 0,  0};
+constexpr std::array<uint8_t, 4> kTextType = {0x13, 0x11, 0x00, 0x00};
+
+enum Message : uint16_t {
+  kDataspace = 0x01,
+  kDatatype = 0x03,
+  kLayout = 0x08,
+  kAttribute = 0x0c,
+  kContinuation = 0x10,
+  kSymbolTable = 0x11,
+};
+
+using Span = std::span<const std::byte>;
+
+// Reads little-endian numbers; throws IoError at the end of its range.
+class Cursor {
+ public:
+  // `begin` is the file's address of the range's first byte.
+  Cursor(Span range, uint64_t begin) : range_(range), begin_(begin) {}
+
+  Span take(uint64_t count) {
+    if (count > range_.size() - at_) {
+      fail(fmt::format("{} bytes are needed, {} are there", count, range_.size() - at_));
+    }
+    const Span taken = range_.subspan(at_, count);
+    at_ += count;
+    return taken;
+  }
+  template <class Number>
+  Number number() {
+    Number value = 0;
+    std::memcpy(&value, take(sizeof(Number)).data(), sizeof(Number));
+    return value;
+  }
+  template <class Value>
+  void expect(Value wanted, const char* what) {
+    const auto found = number<Value>();
+    if (found != wanted) {
+      fail(fmt::format("{} is {}, not {}", what, found, wanted));
+    }
+  }
+  void expect_bytes(Span wanted, const char* what) {
+    if (!std::ranges::equal(take(wanted.size()), wanted)) {
+      fail(fmt::format("no {}", what));
+    }
+  }
+  // The next `count` bytes.
+  Cursor part(uint64_t count) {
+    const uint64_t begin = begin_ + at_;
+    return {take(count), begin};
+  }
+  void expect_text(std::string_view wanted, const char* what) {
+    expect_bytes(std::as_bytes(std::span(wanted)), what);
+  }
+  [[nodiscard]] std::size_t left() const { return range_.size() - at_; }
+  [[noreturn]] void fail(const std::string& reason) const {
+    throw IoError(
+        fmt::format("HDF5 structure, byte {} behind the first block: {}", begin_ + at_, reason));
+  }
+
+ private:
+  Span range_;
+  uint64_t begin_;
+  std::size_t at_ = 0;
+};
+
+// From an address to the end of the file.
+Cursor cursor_at(Span file, uint64_t address) {
+  if (address > file.size()) {
+    throw IoError(fmt::format("HDF5 structure, byte {} behind the first block: there are {}",
+                              address, file.size()));
+  }
+  return {file.subspan(address), address};
+}
+
+// A name in the data of a local heap.
+std::string name_at(Span file, uint64_t address) {
+  const Cursor cursor = cursor_at(file, address);
+  const Span rest = file.subspan(address);
+  const auto end = std::ranges::find(rest, std::byte{0});
+  const std::string name(reinterpret_cast<const char*>(rest.data()),
+                         static_cast<std::size_t>(end - rest.begin()));
+  if (end == rest.end() || name.empty() || name.find('/') != std::string::npos) {
+    cursor.fail("no name");
+  }
+  return name;
+}
+
+// Calls `visit(type, cursor over the message's data)` for each message of an object header.
+template <class Visit>
+void visit_messages(Span file, uint64_t header, const Visit& visit) {
+  Cursor head = cursor_at(file, header);
+  head.expect<uint8_t>(1, "version of an object header");
+  head.take(1);
+  int messages = head.number<uint16_t>();
+  if (messages > kMaxMessages) {
+    head.fail(fmt::format("an object header with {} messages", messages));
+  }
+  head.take(4);
+  const uint64_t size = head.number<uint32_t>();
+  head.take(4);
+  std::vector<Cursor> blocks = {{head.take(size), header + 16}};
+  while (messages > 0) {
+    if (blocks.empty()) {
+      head.fail(fmt::format("{} messages of an object header are missing", messages));
+    }
+    Cursor block = blocks.back();
+    blocks.pop_back();
+    for (; messages > 0 && block.left() > 0; --messages) {
+      const auto type = block.number<uint16_t>();
+      const auto length = block.number<uint16_t>();
+      block.take(4);
+      Cursor content = block.part(length);
+      if (type == kContinuation) {
+        const auto address = content.number<uint64_t>();
+        blocks.insert(blocks.begin(),
+                      {cursor_at(file, address).take(content.number<uint64_t>()), address});
+      } else {
+        visit(type, content);
+      }
+    }
+  }
+}
+
+// IV.A.2.b: extents and, unless it is a scalar, the greatest that they may become: the same.
+std::vector<uint64_t> parse_extents(Cursor cursor) {
+  cursor.expect<uint8_t>(1, "version of a dataspace");
+  const int rank = cursor.number<uint8_t>();
+  cursor.expect<uint8_t>(rank == 0 ? 0 : 1, "flags of a dataspace");
+  cursor.take(5);
+  std::vector<uint64_t> extents;
+  for (int i = 0; i < rank; ++i) {
+    extents.push_back(cursor.number<uint64_t>());
+  }
+  for (const uint64_t extent : extents) {
+    cursor.expect(extent, "greatest extent");
+  }
+  return extents;
+}
+
+struct ElementType {
+  StoredDataset::Type type = StoredDataset::Type::kFloat;
+  uint64_t bytes = 0;
+};
+
+ElementType parse_type(Cursor cursor) {
+  const Span head = cursor.take(kFloatType.size());
+  if (std::ranges::equal(head, std::as_bytes(std::span(kTextType)))) {
+    return {StoredDataset::Type::kText, cursor.number<uint32_t>()};
+  }
+  if (!std::ranges::equal(head, std::as_bytes(std::span(kFloatType)))) {
+    cursor.fail("neither f32 nor a text of fixed length");
+  }
+  cursor.expect_bytes(std::as_bytes(std::span(kFloatTail)), "f32");
+  return {StoredDataset::Type::kFloat, sizeof(float)};
+}
+
+// IV.A.2.m: the attribute `sha256`
+std::string parse_hash(Cursor cursor) {
+  constexpr std::string_view kHash{"sha256\0\0", 8};
+  cursor.expect<uint8_t>(1, "version of an attribute");
+  cursor.take(1);
+  cursor.expect<uint16_t>(7, "length of an attribute's name");
+  cursor.expect<uint16_t>(8, "size of an attribute's type");
+  cursor.expect<uint16_t>(8, "size of an attribute's dataspace");
+  cursor.expect_text(kHash, "attribute sha256");
+  const ElementType type = parse_type(cursor.part(8));
+  const std::vector<uint64_t> extents = parse_extents(cursor.part(8));
+  if (type.type != StoredDataset::Type::kText || !extents.empty()) {
+    cursor.fail("the attribute sha256 is no text");
+  }
+  const Span text = cursor.take(type.bytes);
+  return std::string(reinterpret_cast<const char*>(text.data()), text.size());
+}
+
+// IV.A.2.i: where the data lie
+Span parse_layout(Span file, Cursor cursor) {
+  cursor.expect<uint8_t>(3, "version of a data layout");
+  cursor.expect<uint8_t>(1, "class of a data layout");
+  const auto address = cursor.number<uint64_t>();
+  const auto bytes = cursor.number<uint64_t>();
+  return address == kNowhere ? Span() : cursor_at(file, address).take(bytes);
+}
+
+// Product of the extents and the element's size, or nothing beyond 64 bits.
+std::optional<uint64_t> bytes_of(const std::vector<uint64_t>& extents, uint64_t element) {
+  uint64_t bytes = element;
+  for (const uint64_t extent : extents) {
+    if (__builtin_mul_overflow(bytes, extent, &bytes)) {
+      return std::nullopt;
+    }
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Hdf5Walk::Hdf5Walk(std::span<const std::byte> file) : file_(file) {
+  Cursor cursor = cursor_at(file, 0);
+  cursor.expect_text(std::string_view("\x89HDF\r\n\x1a\n\0", 9), "superblock of version 0");
+  cursor.take(4);
+  cursor.expect<uint8_t>(8, "size of addresses");
+  cursor.expect<uint8_t>(8, "size of lengths");
+  cursor.take(1 + 2 + 2 + 4);
+  cursor.take(4 * 8);  // where the file begins and ends: the first block has told
+  cursor.take(8);      // the root has no name
+  walk_object("", cursor.number<uint64_t>(), 0);
+}
+
+StoredDataset Hdf5Walk::dataset(const std::string& path) const {
+  const auto found = headers_.find(path);
+  if (found == headers_.end()) {
+    throw IoError(path + ": there is no such dataset");
+  }
+  StoredDataset set;
+  try {
+    std::optional<ElementType> type;
+    std::optional<std::vector<uint64_t>> extents;
+    std::optional<Span> content;
+    visit_messages(file_, found->second, [&](uint16_t message, const Cursor& cursor) {
+      if (message == kDataspace) {
+        extents = parse_extents(cursor);
+      } else if (message == kDatatype) {
+        type = parse_type(cursor);
+      } else if (message == kLayout) {
+        content = parse_layout(file_, cursor);
+      } else if (message == kAttribute) {
+        set.sha256 = parse_hash(cursor);
+      }
+    });
+    if (!type || !extents || !content) {
+      throw IoError("type, extents or layout are missing");
+    }
+    set.type = type->type;
+    set.extents = *extents;
+    set.content = *content;
+    if (bytes_of(set.extents, type->bytes) != set.content.size()) {
+      throw IoError(fmt::format("its {} bytes do not fit its extents [{}]", set.content.size(),
+                                fmt::join(set.extents, ", ")));
+    }
+  } catch (const IoError& error) {
+    throw IoError(fmt::format("{}: {}", path, error.what()));
+  }
+  return set;
+}
+
+// A file of so many bytes has no more nodes and entries than these fill; loops end here.
+void Hdf5Walk::walk_object(const std::string& path, std::uint64_t header, int depth) {
+  if (++steps_ > file_.size() / kNodeBytes || depth > kMaxDepth) {
+    throw IoError(fmt::format(
+        "HDF5 structure, byte {} behind the first block: groups without an end", header));
+  }
+  bool group = false;
+  visit_messages(file_, header, [&](uint16_t message, Cursor cursor) {
+    if (message == kSymbolTable && !group) {
+      group = true;
+      const auto tree = cursor.number<uint64_t>();
+      walk_group(path, tree, cursor.number<uint64_t>(), depth);
+    }
+  });
+  if (!group) {
+    headers_[path] = header;
+  }
+}
+
+void Hdf5Walk::walk_group(const std::string& path, std::uint64_t tree, std::uint64_t heap,
+                          int depth) {
+  Cursor cursor = cursor_at(file_, heap);
+  cursor.expect_text(std::string_view("HEAP\0", 5), "heap of names");
+  cursor.take(3 + 8 + 8);
+  walk_tree(path, tree, cursor.number<uint64_t>(), depth);
+}
+
+void Hdf5Walk::walk_tree(const std::string& path, std::uint64_t node, std::uint64_t names,
+                         int depth) {
+  std::vector<uint64_t> waiting = {node};
+  while (!waiting.empty()) {
+    Cursor cursor = cursor_at(file_, waiting.back());
+    waiting.pop_back();
+    cursor.expect_text(std::string_view("TREE\0", 5), "B-tree of a group");
+    const bool leaf = cursor.number<uint8_t>() == 0;
+    const int children = cursor.number<uint16_t>();
+    cursor.take(2 * 8);
+    for (int i = 0; i < children; ++i) {
+      cursor.take(8);  // key
+      const auto child = cursor.number<uint64_t>();
+      if (++steps_ > file_.size() / kNodeBytes) {
+        cursor.fail("a B-tree without an end");
+      }
+      if (leaf) {
+        walk_entries(path, child, names, depth);
+      } else {
+        waiting.push_back(child);
+      }
+    }
+  }
+}
+
+void Hdf5Walk::walk_entries(const std::string& path, std::uint64_t node, std::uint64_t names,
+                            int depth) {
+  Cursor cursor = cursor_at(file_, node);
+  cursor.expect_text(std::string_view("SNOD\1\0", 6), "symbols of a group");
+  const int entries = cursor.number<uint16_t>();
+  for (int i = 0; i < entries; ++i) {
+    Cursor entry = cursor.part(kEntryBytes);
+    const std::uint64_t name = names + entry.number<uint64_t>();
+    const std::string child = (path.empty() ? "" : path + "/") + name_at(file_, name);
+    if (child.size() > kMaxPath) {
+      entry.fail(fmt::format("a name of {} bytes", child.size()));
+    }
+    walk_object(child, entry.number<uint64_t>(), depth + 1);
+  }
+}
+
+}  // namespace gentrain::io

@@ -1,0 +1,45 @@
+// Finds datasets in an HDF5 file that lies in memory, without the HDF5 library: a damaged or
+// crafted file can make that run for ever, ask for any amount of memory, or worse. Knows the
+// structures that the library gives array files (superblock 0, symbol tables, contiguous data), and
+// no others.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace gentrain::io {
+
+struct StoredDataset {
+  enum class Type { kFloat, kText };  // little-endian f32; one text of fixed length, UTF-8
+  Type type = Type::kFloat;
+  std::vector<std::uint64_t> extents;  // none: a scalar
+  std::span<const std::byte> content;  // in the file: as many bytes as type and extents say
+  std::string sha256;                  // the attribute of that name, or ""
+};
+
+class Hdf5Walk {
+ public:
+  /// `file` begins with HDF5's signature and must outlive the object. Throws IoError that says what
+  /// is wrong at which byte; time and memory are bounded by the size of the file.
+  explicit Hdf5Walk(std::span<const std::byte> file);
+
+  /// The dataset of this path: "weights/conv1/bias". Throws IoError that begins with the path:
+  /// there is none, or it is damaged.
+  [[nodiscard]] StoredDataset dataset(const std::string& path) const;
+
+ private:
+  void walk_group(const std::string& path, std::uint64_t tree, std::uint64_t heap, int depth);
+  void walk_tree(const std::string& path, std::uint64_t node, std::uint64_t names, int depth);
+  void walk_entries(const std::string& path, std::uint64_t node, std::uint64_t names, int depth);
+  void walk_object(const std::string& path, std::uint64_t header, int depth);
+
+  std::span<const std::byte> file_;
+  std::map<std::string, std::uint64_t> headers_;  // path -> address of a dataset's object header
+  std::size_t steps_ = 0;                         // nodes and entries seen
+};
+
+}  // namespace gentrain::io
