@@ -100,6 +100,7 @@ void run_stages(std::vector<Stage>& stages, const LoopOptions& options, StepRunn
       if (step + 1 < planned) {
         announce(loader, position(step + 1), runner);
       }
+      runner.activity().set_step(report.step + 1);
       take_step(stage, position(step), runner, report);
       report.ends_epoch = (step + 1) % steps_per_epoch(options) == 0;
       report.ends_stage = step + 1 == planned;

@@ -211,10 +211,12 @@ nlohmann::json train_into(RunFolder& folder, StepTimes& times, ClassifierRun& ru
 
   run_stages(stages, run.loop_options(), run.runner(), &run.loader(), observers);
 
+  communicator.activity().enter(comm::Phase::kEnding);
   evaluation.restore_best();
   const std::string hash = first_rank ? data_hash.get() : "";
   nlohmann::json summary = summarize(run, setting, {times, evaluation}, hash);
   if (first_rank) {
+    const comm::PhaseScope writing(communicator.activity(), comm::Phase::kWriting);
     if (options.checkpoint.every != CheckpointOptions::Every::kNever) {
       save_model(folder.model(), run.description(model_record(summary)), run.device(),
                  run.runner().queue(), run.parameters());
@@ -240,6 +242,33 @@ void record_failure(const RunFolder& folder, const std::string& rank, std::int64
   }
 }
 
+/// While it lives the watchdog's words go to the run's folder too, once open() says that it is this
+/// run's.
+class AlarmLog {
+ public:
+  AlarmLog(comm::Communicator& communicator, const RunFolder& folder)
+      : communicator_(communicator), folder_(folder) {}
+  ~AlarmLog() { communicator_.activity().set_log({}); }
+  AlarmLog(const AlarmLog&) = delete;
+  AlarmLog& operator=(const AlarmLog&) = delete;
+
+  void open(bool taken) const {
+    if (!taken) {
+      return;
+    }
+    communicator_.activity().set_log([this](const std::string& words, bool ends) {
+      folder_.append_error(words);
+      if (ends) {
+        folder_.write_status("failed", communicator_.activity().step(), comm::kRankTroubleCode);
+      }
+    });
+  }
+
+ private:
+  comm::Communicator& communicator_;
+  const RunFolder& folder_;
+};
+
 }  // namespace
 
 nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& setting,
@@ -263,12 +292,15 @@ nlohmann::json train_classifier(const TrainOptions& options, const RunSetting& s
   if (taken) {
     take_folder();
   }
+  const AlarmLog alarms(communicator, folder);
   StepTimes times(setting.process_start);
   try {
+    alarms.open(taken);
     ClassifierRun run(options, communicator, setting.identity);
     if (!taken) {
       take_folder();
       taken = true;
+      alarms.open(taken);
     }
     return train_into(folder, times, run, setting);
   } catch (const std::exception& error) {
