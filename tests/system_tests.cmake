@@ -13,3 +13,18 @@ add_test(NAME checkpoint.h5py
          COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/tools/checkpoint_h5py_test.py)
 set_tests_properties(checkpoint.h5py PROPERTIES LABELS unit TIMEOUT 120 SKIP_RETURN_CODE 77
                      PROCESSORS 2 ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>")
+
+# Runs that are stopped, killed and gone on with.
+add_test(NAME verbs.Stop
+         COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/stop_test.py)
+set_tests_properties(verbs.Stop PROPERTIES LABELS mpi TIMEOUT 240 PROCESSORS 2
+  ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>;MPIRUN=${MPIEXEC_EXECUTABLE};STOP_JOB=${CMAKE_SOURCE_DIR}/jobs/lenet_digits.yaml")
+
+# The launcher, with a played mpirun and with the real one.
+foreach(class Endings Restarts Requests Hosts Refusals RealRanks)
+  add_test(NAME launch.${class}
+           COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/launch_test.py ${class})
+  set_tests_properties(launch.${class} PROPERTIES LABELS unit TIMEOUT 120 PROCESSORS 2
+    ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>;MPIRUN=${MPIEXEC_EXECUTABLE}")
+endforeach()
+set_tests_properties(launch.RealRanks PROPERTIES LABELS mpi)

@@ -156,10 +156,19 @@ TEST(JobErrors, ValueThatIsNotInTheList) {
             "j.yaml:3:12: optimizer.name is 'rmsprop' but must be one of sgd, adam, adamw");
   EXPECT_EQ(error_of("model: lenett\nstop: {epochs: 1}"),
             "j.yaml:1:8: model.name is 'lenett' but must be one of lenet (did you mean 'lenet'?)");
-  EXPECT_EQ(
-      added("checkpoint: {every: 1 epoch}"),
-      "j.yaml:3:21: checkpoint.every is '1 epoch' but must be one of end, never; this version "
-      "writes no checkpoints, only the trained model");
+}
+
+TEST(JobErrors, Intervals) {
+  for (const char* wrong : {"1 week", "epoch", "1.5 epochs", "5 ", "[5]"}) {
+    EXPECT_THAT(added(fmt::format("checkpoint: {{every: {}}}", wrong)),
+                ::testing::HasSubstr("checkpoint.every needs a number of steps, `1 epoch`, `30 s`, "
+                                     "end or never, got "))
+        << wrong;
+  }
+  EXPECT_EQ(added("checkpoint: {every: 0 s}"),
+            "j.yaml:3:21: checkpoint.every is 0 but must be at least 1 and at most 1000000000000");
+  EXPECT_EQ(added("checkpoint: {keep: 0}"),
+            "j.yaml:3:20: checkpoint.keep is 0 but must be at least 1 and at most 1000");
 }
 
 TEST(JobErrors, DuplicateKey) {

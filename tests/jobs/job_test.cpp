@@ -218,6 +218,10 @@ TEST(Job, IdentityIsOfTheComputation) {
         "best.metric=top1", "evaluate.batch=3"}) {
     EXPECT_NE(job_identity(small("", {other})), identity) << other;
   }
+  for (const char* stop : {"stop.epochs=9", "stop.steps=9"}) {
+    EXPECT_EQ(job_identity(small("", {stop}), false), job_identity(small(""), false)) << stop;
+  }
+  EXPECT_NE(job_identity(small("", {"seed=2"}), false), job_identity(small(""), false));
   Job job = small("");
   job.op_threads = 2;
   EXPECT_NE(job_identity(job), identity);

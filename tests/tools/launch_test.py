@@ -330,6 +330,9 @@ class RealRanks(LaunchTest):
         return self.start("-np", "4", "job.yaml", "--mpirun", MPIRUN, "--set", "stop.steps=2000", "--set",
                           "checkpoint.every=20", *options)
 
+    def summary(self, output):
+        return json.loads((self.folder / output / "summary.json").read_text(encoding="utf-8"))
+
     def wait_for_step(self, step, limit=20.0):
         """Waits until metrics.jsonl tells of a step from `step` on; the number of its last one."""
         end = time.monotonic() + limit
@@ -370,7 +373,10 @@ class RealRanks(LaunchTest):
         self.wait_for_step(last + 1)
         print(f"killed, reported after {reported:.2f} s, new steps after {time.monotonic() - killed:.2f} s")
         self.assert_ends(launch, 0)
-        self.assertEqual(json.loads((self.output / "summary.json").read_text(encoding="utf-8"))["restarts"], 1)
+        summary = self.summary("run")
+        self.assertEqual(summary["restarts"], 1)
+        self.assertEqual(self.train("--set", "output=straight").end(), 0)
+        self.assertEqual(summary["state_sha256"], self.summary("straight")["state_sha256"])
         self.assertEqual(self.segments() - before, set())
 
     def test_a_killed_mpirun(self):
