@@ -25,7 +25,7 @@ void IdleClock::add(const Sample& sample, Phase phase) {
   } else if (!sample.others_run && (polls || !sample.main_runs)) {
     stuck_ += last_;
   } else if (!preparing) {
-    stuck_ += std::min(sample.cpu, last_);
+    stuck_ += std::min(kCoreShares * sample.cpu, last_);
   }
 }
 
