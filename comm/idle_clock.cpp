@@ -9,6 +9,7 @@ namespace gentrain::comm {
 void IdleClock::add(const Sample& sample, Phase phase) {
   const bool polls = std::exchange(polls_, sample.polls) != sample.polls;
   const bool preparing = phase == Phase::kPreparing;
+  flushing_ = sample.flushing;
   waits_ = polls && phase != Phase::kComputing;
   last_ = sample.output_blocks ? 0 : std::min(sample.elapsed, kMostPerSample);
   if (std::exchange(progress_, sample.progress) != sample.progress) {
@@ -30,7 +31,8 @@ void IdleClock::add(const Sample& sample, Phase phase) {
 }
 
 double IdleClock::limit(Phase phase) const {
-  const double least = phase == Phase::kWriting ? kStuckWritingSeconds : kStuckSeconds;
+  const bool writing = flushing_ || phase == Phase::kWriting;
+  const double least = writing ? kStuckWritingSeconds : kStuckSeconds;
   return std::max(least, kPauses * longest_);
 }
 

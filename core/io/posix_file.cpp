@@ -86,10 +86,10 @@ void PosixFile::write(const void* data, std::size_t size) {
 }
 
 void PosixFile::sync() {
+  const progress::Flush flush;
   if (::fsync(descriptor_) != 0) {
     fail("fsync");
   }
-  progress::tick();
 }
 
 void PosixFile::fail(const char* step) const {

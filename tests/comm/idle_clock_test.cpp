@@ -121,6 +121,15 @@ TEST(IdleClock, AFileMayTakeAMinute) {
   EXPECT_NEAR(process.stuck_after(600), kStuckWritingSeconds, 1e-9);
 }
 
+TEST(IdleClock, SoMayAFlushInAnyPhase) {
+  Process process;
+  process.sample.flushing = true;
+  EXPECT_NEAR(process.stuck_after(600), kStuckWritingSeconds, 1e-9);
+  process.sample.flushing = false;
+  process.clock.add(process.sample, process.phase);
+  EXPECT_EQ(process.clock.limit(process.phase), kStuckSeconds);
+}
+
 TEST(IdleClock, BlockedOutputIsSomebodyElse) {
   Process process;
   process.sample.output_blocks = true;

@@ -12,6 +12,7 @@
 
 #include "comm/mpi/mpi_process.h"
 #include "comm/process_sampler.h"
+#include "kernels/progress.h"
 
 namespace gentrain::comm {
 namespace {
@@ -72,6 +73,17 @@ TEST(ProcessSampler, TellsSleepFromWork) {
   stop = true;
   EXPECT_FALSE(helped.main_runs);
   EXPECT_TRUE(helped.others_run);
+}
+
+TEST(ProcessSampler, SeesAFlushAndItsEnd) {
+  ProcessSampler sampler;
+  const std::uint64_t before = progress::finished();
+  {
+    const progress::Flush flush;
+    EXPECT_TRUE(sampler.take(0, 0).flushing);
+  }
+  EXPECT_FALSE(sampler.take(0, 0).flushing);
+  EXPECT_EQ(progress::finished(), before + 1);
 }
 
 TEST(ProcessSampler, SeesThatNobodyReadsTheOutput) {

@@ -7,6 +7,7 @@ usage: watchdog_test.py --mpi-fault MPI_FAULT --gentrain GENTRAIN --mpirun MPIRU
 
 import argparse
 import concurrent.futures
+import json
 import os
 import re
 import signal
@@ -69,8 +70,7 @@ def check_crowd(arguments):
     """16 ranks on the cores that there are: first step and evaluations without an alarm."""
     with tempfile.TemporaryDirectory() as folder:
         result = run([arguments.gentrain, "jobs/lenet_digits.yaml", "--set", f"output={folder}/run",
-                      "--set", "stop.epochs=3", "--set", "data.train_count=4000",
-                      "--set", "batch.global=256"],
+                      "--set", "stop.epochs=10"],
                      16, 110.0, cwd=arguments.root, mpirun=arguments.mpirun)
     problems = []
     if result.code != 0 or "finished" not in result.output:
@@ -84,23 +84,55 @@ def own_folders():
     return {path.name for path in Path("/dev/shm").glob(f"gentrain.{os.getuid()}.*")}
 
 
+class Run:
+    """A training run on three ranks in the middle of its steps."""
+
+    def __init__(self, arguments, folder):
+        self.mark = uuid.uuid4().hex
+        self.output = Path(folder) / "run"
+        self.process = subprocess.Popen(
+            [arguments.mpirun, "-np", "3", "--oversubscribe", "--bind-to", "none", arguments.gentrain,
+             "jobs/lenet_digits.yaml", "--set", f"output={self.output}"],
+            cwd=arguments.root, env={**os.environ, **MPI_ENVIRONMENT, MARK: self.mark},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while not (self.output / "metrics.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)  # signs of life tell of it
+        self.ranks = sorted(pid for pid in marked_processes(self.mark) if pid != self.process.pid)
+
+
+def check_stopped_run(arguments):
+    """A rank of a training run is stopped for good: the run's own files say so."""
+    with tempfile.TemporaryDirectory() as folder:
+        training = Run(arguments, folder)
+        start = time.monotonic()
+        os.kill(training.ranks[-1], signal.SIGSTOP)
+        code = training.process.wait(60)
+        seconds = time.monotonic() - start
+        log = (training.output / "log.txt").read_text()
+        status = json.loads((training.output / "status.json").read_text())
+    problems = []
+    if code != 5:
+        problems.append(f"exit code {code}")
+    if seconds > NAMED:
+        problems.append(f"{seconds:.1f} s, {NAMED} s are allowed")
+    if not re.search(rf"^rank \d \([^();]+:{training.ranks[-1]}\) is silent: .* the last one from "
+                     r"step \d+, \w+", log, re.MULTILINE):
+        problems.append("log.txt does not say it")
+    if status["state"] != "failed" or status["exit"] != 5 or status["step"] < 1:
+        problems.append(f"status.json is {status}")
+    return f"{seconds:.1f} s from the stop", problems, log
+
+
 def check_launcher_killed(arguments):
     """kill -9 of mpirun while one rank is stopped: no process is left, and the next start removes the
     shared memory."""
     before = own_folders()
-    mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [arguments.mpirun, "-np", "3", "--oversubscribe", "--bind-to", "none", arguments.gentrain,
-             "jobs/lenet_digits.yaml", "--set", f"output={folder}/run"],
-            cwd=arguments.root, env={**os.environ, **MPI_ENVIRONMENT, MARK: mark},
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        metrics = Path(folder) / "run" / "metrics.jsonl"
-        deadline = time.monotonic() + 60
-        while not metrics.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        training = Run(arguments, folder)
+        mark, process, ranks = training.mark, training.process, training.ranks
         left = own_folders() - before
-        ranks = sorted(pid for pid in marked_processes(mark) if pid != process.pid)
         os.kill(ranks[0], signal.SIGSTOP)
         process.kill()
         process.wait()
@@ -132,16 +164,15 @@ def main():
     arguments.root = Path(__file__).parents[2]
     checks = {f"{case} on {expected[0]}": (check_fault, arguments, case, expected)
               for group in (FAULTS, ALONE, FINE) for case, expected in group.items()}
-    wanted = [name for name in [*checks, "crowd", "launcher killed"]
+    last = {"crowd": check_crowd, "stopped run": check_stopped_run,
+            "launcher killed": check_launcher_killed}
+    wanted = [name for name in [*checks, *last]
               if not arguments.cases or name in arguments.cases]
-    # Ranks that sleep or wait hardly use a core: several jobs at a time. The crowd needs them all.
+    # Ranks that sleep or wait hardly use a core: several jobs at a time. The last ones need them all.
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         futures = {name: pool.submit(*checks[name]) for name in wanted if name in checks}
         results = {name: future.result() for name, future in futures.items()}
-    if "crowd" in wanted:
-        results["crowd"] = check_crowd(arguments)
-    if "launcher killed" in wanted:
-        results["launcher killed"] = check_launcher_killed(arguments)
+    results.update({name: last[name](arguments) for name in wanted if name in last})
     for name, (note, problems, output) in results.items():
         print(f"{'FAILED' if problems else 'ok'}: {name}, {note}")
         if problems:
