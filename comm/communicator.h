@@ -1,7 +1,8 @@
 // Communicator: moves bytes between ranks. It never adds, but for reduce_scatter (see there).
 //
-// One thread at a time may call a communicator, and with MPI always the same one. Operations that
-// return a Transfer are asynchronous; they make progress in poll() only.
+// One thread at a time may call a communicator, and with MPI always the same one, but for abort(),
+// activity() and the ring of signs. Operations that return a Transfer are asynchronous; they make
+// progress in poll() only.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +11,14 @@
 #include <string>
 #include <vector>
 
+#include "comm/activity.h"
+
 namespace gentrain::comm {
+
+class SignRing;
+
+/// Exit code of a process that ends because of other ranks, or because it is stuck.
+inline constexpr int kRankTroubleCode = 5;
 
 struct Bytes {
   void* data = nullptr;
@@ -73,7 +81,14 @@ class Communicator {
   /// thread; does not return.
   [[noreturn]] virtual void abort(int exit_code) noexcept = 0;
 
+  /// What this rank is doing, for its watchdog.
+  [[nodiscard]] Activity& activity() { return activity_; }
+  /// The ring in which ranks send each other signs of `bytes` bytes; null where there are no other
+  /// ranks. One at a time, destroyed before the communicator.
+  virtual std::unique_ptr<SignRing> sign_ring(std::size_t bytes);
+
  private:
+  Activity activity_;
   int next_tag_ = 0;
 };
 

@@ -135,7 +135,8 @@ class Exchange::Implementation {
     advance_norm();
     const auto done = [](const Work& work) { return work.phase == Phase::kDone; };
     const auto updated = [](const Work& work) { return work.updated; };
-    if (!std::all_of(work_.begin(), work_.end(), done)) {
+    if (const auto open = std::find_if_not(work_.begin(), work_.end(), done); open != work_.end()) {
+      communicator_.activity().set_bucket(static_cast<std::int32_t>(open - work_.begin()));
       return false;
     }
     if (std::any_of(work_.begin(), work_.end(), updated)) {

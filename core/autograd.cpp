@@ -8,6 +8,7 @@
 
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
+#include "kernels/progress.h"
 
 namespace gentrain {
 
@@ -190,6 +191,7 @@ void Tape::backward(const Tensor& loss) {
     if (node.gradient.defined()) {
       GradSink sink(*this, i);
       node.backward(node.gradient, sink);
+      progress::tick();
     }
     finish_uses(node);
     node = Node{};

@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 
 #include "kernels/error.h"
+#include "kernels/progress.h"
 
 namespace gentrain {
 
 Tensor Tensor::empty(Device& device, const Shape& shape, DType dtype) {
+  progress::tick();
   Tensor tensor;
   tensor.shape_ = shape;
   tensor.dtype_ = dtype;

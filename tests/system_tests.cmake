@@ -8,6 +8,12 @@ foreach(class Terminal Check Ranks)
 endforeach()
 set_tests_properties(verbs.Ranks PROPERTIES LABELS mpi)
 
+# A checkpoint as h5py sees it: Debian's python3 has that, another one may not.
+add_test(NAME checkpoint.h5py
+         COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/tools/checkpoint_h5py_test.py)
+set_tests_properties(checkpoint.h5py PROPERTIES LABELS unit TIMEOUT 120 SKIP_RETURN_CODE 77
+                     PROCESSORS 2 ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>")
+
 # Runs that are stopped, killed and gone on with.
 add_test(NAME verbs.Stop
          COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/stop_test.py)

@@ -137,6 +137,7 @@ void Checkpointer::end(const LoopPosition& position, LoopEnd /*end*/) {
     take(position);
   }
   if (writer_ != nullptr) {
+    const comm::PhaseScope writing(run_.communicator().activity(), comm::Phase::kWriting);
     writer_->finish();
   }
 }

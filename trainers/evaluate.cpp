@@ -66,6 +66,7 @@ Tensor normalized_images(Context& context, std::span<const std::uint8_t> pixels,
 Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner, const Network& network,
                     const data::Dataset& dataset, const data::Normalization& normalization,
                     std::int64_t chunk) {
+  const comm::PhaseScope phase(communicator.activity(), comm::Phase::kEvaluating);
   const std::int64_t chunks = (dataset.size() + chunk - 1) / chunk;
   const comm::Range mine = comm::part_of(chunks, communicator.size(), communicator.rank());
   std::vector<ChunkSums> sums(static_cast<std::size_t>(mine.size()));

@@ -123,6 +123,7 @@ class Loop {
       wishes = {wishes.stop || one.stop, wishes.checkpoint || one.checkpoint};
     }
     runner_.set_wishes(wishes);
+    runner_.activity().set_step(report_.step + 1);
     take_step(stage, at, runner_, report_);
     position_ = report_.position();
     for (Observer* observer : observers_) {

@@ -19,6 +19,7 @@
 
 #include "comm/communicator.h"
 #include "kernels/error.h"
+#include "kernels/progress.h"
 
 namespace gentrain::trainers {
 
@@ -137,6 +138,7 @@ void RunLock::wait_for_silence(milliseconds silence) {
   ::stat(path_.c_str(), &before);
   for (const auto start = Clock::now(); Clock::now() - start < silence;) {
     std::this_thread::sleep_for(kPause);
+    progress::tick();  // it is no hang
     struct stat now {};
     if (::stat(path_.c_str(), &now) == 0 && (now.st_mtim.tv_sec != before.st_mtim.tv_sec ||
                                              now.st_mtim.tv_nsec != before.st_mtim.tv_nsec)) {

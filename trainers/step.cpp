@@ -39,7 +39,8 @@ comm::Range shard_samples(const comm::Range& batch, std::int64_t shards, std::in
 
 StepRunner::StepRunner(comm::Communicator& communicator, Device& device, int workers,
                        std::int64_t shards)
-    : device_(device),
+    : activity_(communicator.activity()),
+      device_(device),
       shards_(shards),
       owned_(comm::part_of(shards, communicator.size(), communicator.rank())),
       queue_(device.make_queue()),
@@ -79,6 +80,7 @@ void StepRunner::compute(Pass& pass, const StepPosition& position, std::int64_t 
 }
 
 void StepRunner::run(Pass& pass, const StepPosition& position, std::int64_t index) {
+  activity_.enter(comm::Phase::kComputing);
   for (Update* update : pass.updates) {
     update->begin(*queue_, position.stage_step);
   }
@@ -100,17 +102,22 @@ void StepRunner::run(Pass& pass, const StepPosition& position, std::int64_t inde
     throw;
   }
   pool_.finish();
+  activity_.enter(comm::Phase::kAfterStep);
 }
 
 void StepRunner::drive(Pass& pass) {
   Backoff backoff;
   while (!pool_.failed()) {
+    activity_.look();
     bool all = true;
     for (Update* update : pass.updates) {
       all = update->exchange().poll() && all;
     }
     if (all) {
       return;
+    }
+    if (pool_.idle()) {
+      activity_.enter(comm::Phase::kExchanging);
     }
     backoff.pause();
   }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "comm/shards.h"
 #include "core/autograd.h"
 #include "core/context.h"
@@ -73,12 +74,15 @@ class StepRunner {
   /// The queue of the thread that drives the exchange.
   [[nodiscard]] Queue& queue() { return *queue_; }
   [[nodiscard]] std::int64_t shards() const { return shards_; }
+  /// What this rank is doing: run() says it, between steps it is Phase::kAfterStep.
+  [[nodiscard]] comm::Activity& activity() { return activity_; }
 
  private:
   void compute(Pass& pass, const StepPosition& position, std::int64_t index, std::int64_t shard,
                Worker& worker);
   void drive(Pass& pass);
 
+  comm::Activity& activity_;
   Device& device_;
   std::int64_t shards_;
   comm::Range owned_;

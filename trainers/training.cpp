@@ -220,9 +220,11 @@ void write_records(ClassifierRun& run, const RunParts& parts) {
 
 nlohmann::json finish(ClassifierRun& run, const RunParts& parts, EvaluationObserver& evaluation,
                       const std::string& data_sha256) {
+  run.communicator().activity().enter(comm::Phase::kEnding);
   evaluation.restore_best();
   nlohmann::json summary = summarize(run, parts.setting, {parts.times, evaluation}, data_sha256);
   if (run.communicator().rank() == 0) {
+    const comm::PhaseScope writing(run.communicator().activity(), comm::Phase::kWriting);
     parts.folder.flush_metrics();
     if (run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever) {
       save_model(parts.folder.model(), run.description(model_record(summary)), run.device(),
@@ -330,6 +332,33 @@ std::string share_id(comm::Communicator& communicator, const std::optional<RunLo
   return id;
 }
 
+/// While it lives the watchdog's words go to the run's folder too, once open() says that it is this
+/// run's.
+class AlarmLog {
+ public:
+  AlarmLog(comm::Communicator& communicator, const RunFolder& folder)
+      : communicator_(communicator), folder_(folder) {}
+  ~AlarmLog() { communicator_.activity().set_log({}); }
+  AlarmLog(const AlarmLog&) = delete;
+  AlarmLog& operator=(const AlarmLog&) = delete;
+
+  void open(bool taken) const {
+    if (!taken) {
+      return;
+    }
+    communicator_.activity().set_log([this](const std::string& words, bool ends) {
+      folder_.append_error(words);
+      if (ends) {
+        folder_.write_status("failed", communicator_.activity().step(), comm::kRankTroubleCode);
+      }
+    });
+  }
+
+ private:
+  comm::Communicator& communicator_;
+  const RunFolder& folder_;
+};
+
 }  // namespace
 
 RunResult train_classifier(const TrainOptions& options, const RunSetting& setting,
@@ -368,12 +397,15 @@ RunResult train_classifier(const TrainOptions& options, const RunSetting& settin
   if (taken) {
     take_folder();
   }
+  const AlarmLog alarms(communicator, folder);
   StepTimes times(setting.process_start);
   try {
+    alarms.open(taken);
     ClassifierRun run(options, communicator, setting.identity);
     if (!taken) {
       take_folder();
       taken = true;
+      alarms.open(taken);
     }
     return train_into(run, {folder, times, setting, beginning, id});
   } catch (const std::exception& error) {

@@ -25,6 +25,8 @@ class WorkerPool {
 
   /// Starts `work(worker)` on every worker. With caller_works, worker 0 runs before this returns.
   void start(const std::function<void(int)>& work);
+  /// Whether no worker is at work.
+  [[nodiscard]] bool idle() const { return running_.load(std::memory_order_acquire) == 0; }
   /// Whether a worker threw; the others stop at their next shard if they ask.
   [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_acquire); }
   /// Waits for the end and rethrows the first exception of a worker.

@@ -18,6 +18,7 @@
 #include "core/data/digit_glyphs.h"
 #include "core/data/memory_dataset.h"
 #include "kernels/error.h"
+#include "kernels/progress.h"
 
 namespace gentrain::data {
 namespace {
@@ -243,6 +244,7 @@ void draw_digits(std::uint64_t seed, DigitSet set, std::int64_t first, std::int6
   const auto draw_some = [&] {
     constexpr std::int64_t kSome = 64;
     for (std::int64_t i = next.fetch_add(kSome); i < last; i = next.fetch_add(kSome)) {
+      progress::tick();
       for (std::int64_t j = i; j < std::min(i + kSome, last); ++j) {
         const auto at = static_cast<std::size_t>(j);
         digits.labels[at] =

@@ -14,6 +14,7 @@
 #include "core/data/memory_dataset.h"
 #include "core/io/hdf5.h"
 #include "kernels/error.h"
+#include "kernels/progress.h"
 
 namespace gentrain::data {
 namespace {
@@ -68,6 +69,7 @@ class PixelArray {
     check_hdf5(
         H5Dread(array_.get(), H5T_NATIVE_UINT8, memory.get(), space_.get(), H5P_DEFAULT, pixels),
         where_);
+    progress::tick();
   }
 
  private:
@@ -184,16 +186,24 @@ class DiskDataset final : public HashedDataset {
   std::string description_;
 };
 
-/// Counts all pixels, block by block.
-void count_pixels(const PixelArray& pixels, PixelStatistics& statistics) {
-  const std::int64_t row_bytes = pixels.row_shape().elements();
-  const std::int64_t per_block = std::max<std::int64_t>(kBlockBytes / row_bytes, 1);
-  std::vector<std::uint8_t> block(static_cast<std::size_t>(per_block * row_bytes));
+/// Calls block(first, count) for the rows of an array, some at a time.
+template <class Block>
+void for_each_block(const PixelArray& pixels, const Block& block) {
+  const std::int64_t per_block =
+      std::max<std::int64_t>(kBlockBytes / pixels.row_shape().elements(), 1);
   for (std::int64_t first = 0; first < pixels.rows(); first += per_block) {
-    const std::int64_t count = std::min(per_block, pixels.rows() - first);
-    pixels.read(first, count, block.data());
-    statistics.add(std::span(block).first(static_cast<std::size_t>(count * row_bytes)));
+    block(first, std::min(per_block, pixels.rows() - first));
   }
+}
+
+/// Counts all pixels.
+void count_pixels(const PixelArray& pixels, PixelStatistics& statistics) {
+  std::vector<std::uint8_t> values;
+  for_each_block(pixels, [&](std::int64_t first, std::int64_t count) {
+    values.resize(static_cast<std::size_t>(count * pixels.row_shape().elements()));
+    pixels.read(first, count, values.data());
+    statistics.add(values);
+  });
 }
 
 /// The data set of a file; its pixels go into `statistics` unless that is null.
@@ -201,7 +211,8 @@ std::shared_ptr<const Dataset> make_dataset(OpenFile open, int classes, const fs
                                             std::int64_t in_memory_bytes,
                                             PixelStatistics* statistics) {
   std::string description = "hdf5 file " + path.string();
-  const std::int64_t bytes = open.pixels->rows() * open.pixels->row_shape().elements();
+  const std::int64_t row_bytes = open.pixels->row_shape().elements();
+  const std::int64_t bytes = open.pixels->rows() * row_bytes;
   if (bytes > in_memory_bytes) {
     if (statistics != nullptr) {
       count_pixels(*open.pixels, *statistics);
@@ -209,7 +220,9 @@ std::shared_ptr<const Dataset> make_dataset(OpenFile open, int classes, const fs
     return std::make_shared<DiskDataset>(std::move(open), classes, std::move(description));
   }
   io::Bytes pixels = io::make_bytes(static_cast<std::size_t>(bytes));
-  open.pixels->read(0, open.pixels->rows(), pixels.data.get());
+  for_each_block(*open.pixels, [&](std::int64_t first, std::int64_t count) {
+    open.pixels->read(first, count, pixels.data.get() + first * row_bytes);
+  });
   if (statistics != nullptr) {
     statistics->add({pixels.data.get(), pixels.size});
   }

@@ -13,6 +13,7 @@
 
 #include "core/data/memory_dataset.h"
 #include "kernels/error.h"
+#include "kernels/progress.h"
 
 namespace gentrain::data {
 namespace {
@@ -22,6 +23,7 @@ namespace fs = std::filesystem;
 constexpr std::uint32_t kImageMagic = 0x00000803;
 constexpr std::uint32_t kLabelMagic = 0x00000801;
 constexpr int kClasses = 10;
+constexpr std::size_t kUnpacked = std::size_t{16} << 20;  // bytes that are unpacked at a time
 constexpr std::string_view kAdvice =
     ": put the four files of https://ossci-datasets.s3.amazonaws.com/mnist/ there, name another "
     "folder, or take the built-in set (data.source: digits)";
@@ -100,11 +102,12 @@ class Source {
   std::size_t inflate_to(std::uint8_t* data, std::size_t size) {
     std::size_t done = 0;
     while (done < size && !ended_) {
-      const std::size_t piece = std::min<std::size_t>(size - done, std::size_t{1} << 31);
+      const std::size_t piece = std::min<std::size_t>(size - done, kUnpacked);
       stream_->next_out = data + done;
       stream_->avail_out = static_cast<uInt>(piece);
       const int status = inflate(&*stream_, Z_SYNC_FLUSH);
       done += piece - stream_->avail_out;
+      progress::tick();
       ended_ = status == Z_STREAM_END;
       if (status == Z_BUF_ERROR || (status == Z_OK && stream_->avail_out != 0)) {
         fail(path_, fmt::format("its gzip data is cut short after {} bytes", packed_.size));

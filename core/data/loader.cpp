@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "kernels/error.h"
+#include "kernels/progress.h"
 
 namespace gentrain::data {
 namespace {
@@ -94,6 +95,7 @@ class BatchReader {
       dataset_->read(index, batch.pixels.data() + i * sample_bytes_);
       batch.labels[i] = dataset_->label(index);
     }
+    progress::tick();
   }
 
  private:

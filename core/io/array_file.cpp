@@ -8,6 +8,7 @@
 #include <array>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -195,9 +196,12 @@ Shape shape_of(const std::string& name, const StoredDataset& set) {
   }
 }
 
+std::string path_of(FileKind kind, const std::string& name) {
+  return fmt::format("{}/{}", group_of(kind), name);
+}
+
 // One array; throws if its hash is not the one stored beside it.
-NamedArray read_array(const Hdf5Walk& file, FileKind kind, const std::string& name) {
-  const StoredDataset set = file.dataset(fmt::format("{}/{}", group_of(kind), name));
+NamedArray read_array(const std::string& name, const StoredDataset& set) {
   NamedArray array{name, shape_of(name, set), {}};
   if (const std::string found = sha256(set.content); found != set.sha256) {
     throw IoError(fmt::format("{}: its SHA-256 is {}, written was {}", name, found, set.sha256));
@@ -208,18 +212,32 @@ NamedArray read_array(const Hdf5Walk& file, FileKind kind, const std::string& na
   return array;
 }
 
+// Otherwise a small file could ask for any amount of memory.
+void require_apart(std::vector<std::pair<StoredDataset, std::string>> sets) {
+  std::ranges::sort(sets, {}, [](const auto& set) { return set.first.content.data(); });
+  for (std::size_t i = 1; i < sets.size(); ++i) {
+    const std::span<const std::byte> before = sets[i - 1].first.content;
+    const std::span<const std::byte> content = sets[i].first.content;
+    if (!content.empty() && before.data() + before.size() > content.data()) {
+      throw IoError(
+          fmt::format("{} and {} lie on one another", sets[i - 1].second, sets[i].second));
+    }
+  }
+}
+
 ArrayFile read_content(const Bytes& bytes, FileKind kind) {
   const Hdf5Walk file(behind_block(bytes));
   ArrayFile content;
   content.kind = kind;
   content.header = read_json(file, "header");
-  std::size_t total = 0;
-  for (const std::string& name : read_order(file)) {
-    content.arrays.push_back(read_array(file, kind, name));
-    total += content.arrays.back().values.size() * sizeof(float);
-    if (total > bytes.size) {
-      throw IoError(fmt::format("{}: arrays lie on one another", name));
-    }
+  const std::vector<std::string> names = read_order(file);
+  std::vector<std::pair<StoredDataset, std::string>> sets;
+  for (const std::string& name : names) {
+    sets.emplace_back(file.dataset(path_of(kind, name)), name);
+  }
+  require_apart(sets);
+  for (const auto& [set, name] : sets) {
+    content.arrays.push_back(read_array(name, set));
   }
   return content;
 }
@@ -233,7 +251,7 @@ std::vector<std::string> damaged_arrays(const Bytes& bytes, FileKind kind,
     const Hdf5Walk file(behind_block(bytes));
     for (const std::string& name : read_order(file)) {
       try {
-        read_array(file, kind, name);
+        read_array(name, file.dataset(path_of(kind, name)));
       } catch (const IoError& error) {
         lines.push_back(fmt::format("{}: array {}", path, error.what()));
       }

@@ -13,12 +13,13 @@
 #include <unistd.h>
 
 #include "kernels/error.h"
+#include "kernels/progress.h"
 
 namespace gentrain::io {
 namespace {
 
-// The kernel moves at most 2 GiB per call.
-constexpr std::size_t kPiece = std::size_t{1} << 30;
+// Of one call: a slow disk moves it well within a second.
+constexpr std::size_t kPiece = std::size_t{16} << 20;
 
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kHugeFrom = std::size_t{8} << 20;
@@ -76,6 +77,7 @@ std::size_t PosixFile::read(void* data, std::size_t size) {
     if (count < 0 && errno != EINTR) {
       fail("read");
     }
+    progress::tick();
     done += count > 0 ? static_cast<std::size_t>(count) : 0;
   }
   return done;
@@ -105,6 +107,7 @@ void PosixFile::write(const void* data, std::size_t size) {
     if (count < 0 && errno != EINTR) {
       fail("write");
     }
+    progress::tick();
     done += count > 0 ? static_cast<std::size_t>(count) : 0;
   }
 }
@@ -116,6 +119,7 @@ void PosixFile::resize(std::size_t size) {
 }
 
 void PosixFile::sync() {
+  const progress::Flush flush;
   if (::fsync(descriptor_) != 0) {
     fail("fsync");
   }

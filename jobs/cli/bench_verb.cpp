@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "comm/watchdog.h"
 #include "jobs/cli/exit_codes.h"
 #include "jobs/cli/job.h"
 #include "jobs/cli/options.h"
@@ -79,6 +80,7 @@ int bench_verb(Session& session, const Arguments& arguments) {
   comm::Communicator& communicator = session.communicator;
   trainers::start_log("info", communicator.rank());
   const Job job = options.job();
+  const comm::Watchdog watchdog(communicator);
   // Ranks that differ in one of these would wait for each other.
   const std::string identity =
       fmt::format("{}bench: stage '{}', steps {}, warmup {}, forward {}\n", job_identity(job),

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "comm/watchdog.h"
 #include "jobs/cli/exit_codes.h"
 #include "jobs/cli/model_options.h"
 #include "jobs/cli/verbs.h"
@@ -22,6 +23,7 @@ int eval_verb(Session& session, const Arguments& arguments) {
   if (!options.parse(arguments)) {
     return kSuccess;
   }
+  const comm::Watchdog watchdog(session.communicator);
   trainers::Inference inference(options.required("model"), inference_options(options),
                                 session.communicator);
   const trainers::InferenceData data = trainers::load_inference_data(

@@ -1,6 +1,7 @@
 // gentrain JOB: train.
 #include <boost/program_options.hpp>
 
+#include "comm/watchdog.h"
 #include "jobs/cli/exit_codes.h"
 #include "jobs/cli/job.h"
 #include "jobs/cli/options.h"
@@ -55,6 +56,7 @@ int train_verb(Session& session, const Arguments& arguments) {
   trainers::heed_stop_signals(comm::detect_launcher().name != "mpirun");
   trainers::start_log(options.log_level(), session.communicator.rank());
   const Job job = options.job();
+  const comm::Watchdog watchdog(session.communicator);
   const trainers::RunSetting setting{
       .job = job.name,
       .identity = job_identity(job),

@@ -1,4 +1,4 @@
-// gentrain verify FILE: whether a model file is whole.
+// gentrain verify FILE: whether a model or checkpoint is whole.
 #include <iostream>
 
 #include <fmt/format.h>
@@ -9,10 +9,25 @@
 #include "jobs/cli/verbs.h"
 
 namespace gentrain::jobs {
+namespace {
+
+// What a checkpoint says of itself, as far as it does.
+void print_header(const nlohmann::json& header) {
+  for (const char* key : {"job", "step", "contract", "data"}) {
+    if (!header.is_object() || !header.contains(key)) {
+      continue;
+    }
+    const nlohmann::json& value = header.at(key);
+    std::cout << fmt::format("  {:<9} {}\n", key,
+                             value.is_string() ? value.get<std::string>() : value.dump());
+  }
+}
+
+}  // namespace
 
 int verify_verb(Session& session, const Arguments& arguments) {
   OptionSet options("gentrain verify FILE",
-                    "Says whether a model file is whole, or what is wrong and where.");
+                    "Says whether a model or checkpoint is whole, or what is wrong and where.");
   options.add_argument("file");
   if (!options.parse(arguments)) {
     return kSuccess;
@@ -25,11 +40,16 @@ int verify_verb(Session& session, const Arguments& arguments) {
   for (const std::string& finding : findings) {
     std::cout << finding << "\n";
   }
-  if (findings.empty()) {
-    const io::ArrayFile content = io::parse_array_file(file, io::read_file(file));
-    std::cout << fmt::format("{}: whole, {} arrays\n", file, content.arrays.size());
+  if (!findings.empty()) {
+    return kBadFile;
   }
-  return findings.empty() ? kSuccess : kBadFile;
+  const io::ArrayFile content = io::parse_array_file(file, io::read_file(file));
+  std::cout << fmt::format("{}: whole, a {} of {} arrays\n", file, io::name_of(content.kind),
+                           content.arrays.size());
+  if (content.kind == io::FileKind::kCheckpoint) {
+    print_header(content.header);
+  }
+  return kSuccess;
 }
 
 }  // namespace gentrain::jobs

@@ -265,9 +265,15 @@ TEST_F(ArrayFileTest, ArraysThatCannotBeWritten) {
               ThrowsMessage<IoError>(AllOf(HasSubstr("cannot write " + path_.string()),
                                            HasSubstr("conv1/weight"), HasSubstr("exists"))));
   model = example();
-  model.arrays[1].name.clear();
-  EXPECT_THAT([&] { write_array_file(path_, model); },
-              ThrowsMessage<ShapeError>(HasSubstr("'' is no name for an array")));
+  for (const std::string& name : {std::string(), std::string("/a"), std::string("a//b"),
+                                  std::string("a/./b"), std::string("a/"), std::string(256, 'a')}) {
+    model.arrays[1].name = name;
+    EXPECT_THAT(
+        [&] { write_array_file(path_, model); },
+        ThrowsMessage<ShapeError>("array file: '" + name +
+                                  "' is no name for an array: up to 255 bytes, words between "
+                                  "single slashes"));
+  }
   EXPECT_EQ(bytes(), before);
 }
 

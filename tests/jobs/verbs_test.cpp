@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include "core/io/array_file.h"
 #include "jobs/cli/draw.h"
 #include "jobs/cli/exit_codes.h"
 #include "jobs/cli/job.h"
@@ -345,7 +346,7 @@ TEST_F(Verbs, PredictRefusesWrongCountsAndFiles) {
 TEST_F(Verbs, VerifyTellsWholeFromDamaged) {
   const Outcome whole = gentrain({"verify", model()});
   EXPECT_EQ(whole.code, kSuccess);
-  EXPECT_EQ(whole.out, model() + ": whole, 8 arrays\n");
+  EXPECT_EQ(whole.out, model() + ": whole, a model of 8 arrays\n");
   fs::copy_file(model(), path("damaged.h5"));
   std::fstream file(path("damaged.h5"), std::ios::in | std::ios::out | std::ios::binary);
   file.seekg(-40, std::ios::end);
@@ -359,6 +360,20 @@ TEST_F(Verbs, VerifyTellsWholeFromDamaged) {
   const Outcome gone = gentrain({"verify", path("gone.h5").string()});
   EXPECT_EQ(gone.code, kBadFile);
   EXPECT_THAT(gone.out, HasSubstr("No such file"));
+}
+
+TEST_F(Verbs, VerifyTellsWhatACheckpointIs) {
+  const std::string file = path("step-000000007.h5").string();
+  io::write_array_file(file, {io::FileKind::kCheckpoint,
+                              {{"job", "lenet"}, {"step", 7}, {"contract", "16 shards"}},
+                              {{"weights/w", Shape{2}, {1, 2}}}});
+  const Outcome whole = gentrain({"verify", file});
+  EXPECT_EQ(whole.code, kSuccess);
+  EXPECT_EQ(whole.out, file +
+                           ": whole, a checkpoint of 1 arrays\n"
+                           "  job       lenet\n"
+                           "  step      7\n"
+                           "  contract  16 shards\n");
 }
 
 TEST_F(Verbs, ListKnowsWhatJobsKnow) {

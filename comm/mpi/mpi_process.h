@@ -1,0 +1,43 @@
+// What a process does around MPI itself: it dies with its launcher, keeps its shared memory where
+// the next start finds it, and does not wait for ever in MPI's own start and end.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "comm/leftovers.h"
+
+namespace gentrain::comm {
+
+/// Lets the kernel kill this process, stopped or not, when the mpirun or orted that started it
+/// dies. Does nothing under another parent.
+void die_with_launcher();
+
+/// Removes what dead processes left and, unless the environment says otherwise, lets OpenMPI keep
+/// this process's shared memory in a folder of its own, for as long as the object lives.
+class MpiSharedMemory {
+ public:
+  MpiSharedMemory();
+
+ private:
+  SharedMemoryFolder folder_;
+};
+
+/// Ends the process with `exit_code` if `what` takes more than `seconds`, not counting the time in
+/// which the process was stopped.
+class TimeLimit {
+ public:
+  TimeLimit(const char* what, double seconds, int exit_code);
+  ~TimeLimit();
+  TimeLimit(const TimeLimit&) = delete;
+  TimeLimit& operator=(const TimeLimit&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ended_ = false;
+  std::thread thread_;
+};
+
+}  // namespace gentrain::comm

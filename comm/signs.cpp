@@ -1,0 +1,59 @@
+// The table of signs.
+#include "comm/signs.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace gentrain::comm {
+
+SignTable::SignTable(int ranks, int rank)
+    : rank_(rank),
+      signs_(static_cast<std::size_t>(ranks)),
+      idle_(static_cast<std::size_t>(ranks)) {}
+
+void SignTable::pass(double seconds) {
+  silence_ += seconds;
+  for (double& idle : idle_) {
+    idle += seconds;
+  }
+}
+
+void SignTable::set_own(Sign sign) {
+  const auto own = static_cast<std::size_t>(rank_);
+  if (sign.progress != signs_[own].progress) {
+    idle_[own] = 0;
+  }
+  sign.beat = signs_[own].beat + 1;
+  signs_[own] = sign;
+}
+
+void SignTable::merge(std::span<const std::byte> bytes) {
+  silence_ = 0;
+  for (std::size_t r = 0; r < signs_.size(); ++r) {
+    Sign sign;
+    std::memcpy(&sign, bytes.data() + r * sizeof sign, sizeof sign);
+    if (sign.beat <= signs_[r].beat) {
+      continue;
+    }
+    if (sign.progress != signs_[r].progress) {
+      idle_[r] = 0;
+    }
+    signs_[r] = sign;
+  }
+}
+
+double SignTable::least_idle() const {
+  return *std::min_element(idle_.begin(), idle_.end());
+}
+
+std::vector<int> SignTable::behind() const {
+  std::vector<int> ranks;
+  for (std::size_t r = 0; r < signs_.size(); ++r) {
+    if (signs_[r].collectives < sign(rank_).collectives) {
+      ranks.push_back(static_cast<int>(r));
+    }
+  }
+  return ranks;
+}
+
+}  // namespace gentrain::comm

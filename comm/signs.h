@@ -1,0 +1,73 @@
+// Signs of life: every rank tells the next one, in a ring, what it knows of all ranks. So each has
+// a table of what everybody did last, as old as the way round the ring, and notices when the rank
+// before it falls silent.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "comm/activity.h"
+
+namespace gentrain::comm {
+
+/// What a rank says of itself. Travels as bytes.
+struct Sign {
+  std::uint64_t beat = 0;         // counts the signs of this rank: the larger one is newer
+  std::uint64_t progress = 0;     // pieces of work that it finished
+  std::uint64_t collectives = 0;  // blocking operations that it began
+  std::int64_t step = 0;
+  std::int32_t bucket = 0;
+  std::int32_t phase = 0;
+};
+
+/// The way that signs take: small messages beside all operations of a communicator. For one thread
+/// at a time, which may be another than the communicator's. Throws CommError on failure.
+class SignRing {
+ public:
+  virtual ~SignRing() = default;
+  /// Sends to the next rank, unless the last sign has not left or MPI is being used.
+  virtual void send(std::span<const std::byte> signs) = 0;
+  /// Takes the newest message of the previous rank, all of `signs`; false if none came.
+  virtual bool receive(std::span<std::byte> signs) = 0;
+  /// How often the communicator's thread has looked for messages.
+  [[nodiscard]] virtual std::uint64_t polls() const = 0;
+  /// Blocking operations that it began.
+  [[nodiscard]] virtual std::uint64_t collectives() const = 0;
+  /// Ranks from which messages are missing that it asked for; blocking operations do not tell.
+  virtual std::vector<int> missing() = 0;
+};
+
+/// What one rank knows of all. Times are seconds of this process, as pass() counts them.
+class SignTable {
+ public:
+  SignTable(int ranks, int rank);
+
+  void pass(double seconds);
+  /// A new sign of this rank; its beat is counted here.
+  void set_own(Sign sign);
+  /// Takes what is newer of the previous rank's table, which is as long as bytes().
+  void merge(std::span<const std::byte> bytes);
+  [[nodiscard]] std::span<const std::byte> bytes() const {
+    return std::as_bytes(std::span(signs_));
+  }
+
+  [[nodiscard]] const Sign& sign(int rank) const { return signs_[static_cast<std::size_t>(rank)]; }
+  /// Since the previous rank's last message.
+  [[nodiscard]] double silence() const { return silence_; }
+  /// Since a rank was last seen to have finished something.
+  [[nodiscard]] double idle(int rank) const { return idle_[static_cast<std::size_t>(rank)]; }
+  /// The least of them.
+  [[nodiscard]] double least_idle() const;
+  /// Ranks that began fewer blocking operations than this one.
+  [[nodiscard]] std::vector<int> behind() const;
+
+ private:
+  int rank_;
+  std::vector<Sign> signs_;
+  std::vector<double> idle_;
+  double silence_ = 0;
+};
+
+}  // namespace gentrain::comm
