@@ -23,7 +23,7 @@ endif()
 # Where shellcheck is not installed ctest lists its test as disabled.
 find_program(SHELLCHECK shellcheck)
 file(GLOB_RECURSE scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/deploy/*.sh
-     ${CMAKE_SOURCE_DIR}/tests/*.sh)
+     ${CMAKE_SOURCE_DIR}/deploy/*.sbatch ${CMAKE_SOURCE_DIR}/tests/*.sh)
 add_test(NAME house.shellcheck COMMAND ${SHELLCHECK} ${scripts} ${CMAKE_SOURCE_DIR}/.ci/run)
 set_tests_properties(house.shellcheck PROPERTIES LABELS unit TIMEOUT 120)
 if(NOT SHELLCHECK)

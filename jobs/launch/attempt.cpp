@@ -84,9 +84,10 @@ class Supervision {
     }
     end_.exit_code = child_.exit_code();
     end_.began = began();
+    end_.lost_host = text_.lost_host().value_or("");
     end_.seconds = seconds_since(start_);
     if (end_.reason.empty()) {
-      end_.reason = text_.lost_host() ? *text_.lost_host()
+      end_.reason = text_.lost_host() ? fmt::format("host {} was lost", *text_.lost_host())
                     : text_.death()   ? *text_.death()
                     : child_.killed_by() != 0
                         ? fmt::format("mpirun was killed by signal {}", child_.killed_by())

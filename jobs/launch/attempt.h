@@ -13,6 +13,7 @@ namespace gentrain::jobs {
 struct AttemptEnd {
   int exit_code = 0;       // of mpirun; 128 + n if signal n killed it
   std::string reason;      // what happened: "rank 2 on node7 was killed by signal 9 (Killed)"
+  std::string lost_host;   // that mpirun lost, may be empty
   std::string last_error;  // the last error line of a rank, may be empty
   bool began = false;      // the run's folder was taken: status.json was written or removed
   bool requested = false;  // the launcher was asked to end

@@ -42,7 +42,7 @@ std::unique_ptr<Child> ask(const std::string& remote_shell, const std::string& h
 HostPool::HostPool(std::vector<HostSlots> hosts, int ranks, std::string remote_shell)
     : ranks_(ranks), remote_shell_(std::move(remote_shell)) {
   for (HostSlots& host : hosts) {
-    hosts_.push_back({std::move(host), true});
+    hosts_.push_back({.slots = std::move(host)});
   }
 }
 
@@ -63,16 +63,25 @@ std::vector<std::string> HostPool::clean_and_probe(const std::string& folder, do
   }
   std::vector<std::string> changes;
   for (std::size_t i = 0; i < hosts_.size(); ++i) {
-    const bool present =
+    const bool answers =
         questions[i] == nullptr || (questions[i]->ended() && questions[i]->exit_code() == 0);
+    const bool present = answers && !(distrust_ && hosts_[i].suspect);
     if (present != hosts_[i].present) {
-      changes.push_back(fmt::format(
-          "host {} {}", hosts_[i].slots.name,
-          present ? "answers again and is taken back" : "does not answer and is left out"));
+      const char* const change = present   ? "answers again and is taken back"
+                                 : answers ? "answers, but mpirun cannot use it: it is left out"
+                                           : "does not answer and is left out";
+      changes.push_back(fmt::format("host {} {}", hosts_[i].slots.name, change));
       hosts_[i].present = present;
     }
   }
   return changes;
+}
+
+void HostPool::note_attempt(const std::string& lost, bool began) {
+  for (Host& host : hosts_) {
+    host.suspect = (host.suspect && !began) || (!lost.empty() && same_host(host.slots.name, lost));
+  }
+  distrust_ = !began;
 }
 
 std::vector<HostSlots> HostPool::present() const {

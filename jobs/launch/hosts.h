@@ -20,6 +20,11 @@ class HostPool {
   /// Throws DeviceError if the remote shell is not there.
   std::vector<std::string> clean_and_probe(const std::string& folder, double seconds);
 
+  /// Tells of an attempt: the host that mpirun lost (empty: none), and whether the run began. If
+  /// the attempt after a loss cannot even begin, the next probe leaves out the lost host although
+  /// it answers: the way that mpirun needs may be cut and that of the remote shell not.
+  void note_attempt(const std::string& lost, bool began);
+
   /// Those that answered last time; all of them before the first probe.
   [[nodiscard]] std::vector<HostSlots> present() const;
   /// Ranks for them: what was asked for less the slots of hosts left out, where hosts take more
@@ -30,10 +35,12 @@ class HostPool {
   struct Host {
     HostSlots slots;
     bool present = true;
+    bool suspect = false;  // lost, and since then no run began
   };
   std::vector<Host> hosts_;
   int ranks_;
   std::string remote_shell_;
+  bool distrust_ = false;  // suspects are not to be used
 };
 
 }  // namespace gentrain::jobs

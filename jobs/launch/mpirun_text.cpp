@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "jobs/launch/options.h"
+
 namespace gentrain::jobs {
 namespace {
 
@@ -46,6 +48,7 @@ bool MpirunText::take(std::string_view line) {
       ".* noticed that process rank (\\d+) with PID \\d+ on node (\\S+) exited on signal (\\d+) "
       "\\((.*)\\).*");
   static const std::regex remote("  Remote daemon: \\[\\[.*\\],\\d+\\] on node (\\S+).*");
+  static const std::regex local("  Local host: +(\\S+)");
   std::cmatch match;
   const char* const end = line.data() + line.size();
   if (std::regex_match(line.data(), end, match, death)) {
@@ -53,7 +56,15 @@ bool MpirunText::take(std::string_view line) {
                          match[2].str(), match[3].str(), match[4].str());
   }
   if (std::regex_match(line.data(), end, match, remote)) {
-    lost_host_ = fmt::format("host {} was lost", match[1].str());
+    lost_host_ = match[1].str();
+  }
+  unreachable_ =
+      unreachable_ || line.starts_with("A process or daemon was unable to complete a TCP");
+  if (unreachable_ && std::regex_match(line.data(), end, match, local)) {
+    unreachable_ = false;
+    if (!is_this_host(match[1].str())) {
+      lost_host_ = match[1].str();
+    }
   }
   return line.empty() || is_rule(line) ||
          std::any_of(kLines.begin(), kLines.end(), [&](std::string_view known) {

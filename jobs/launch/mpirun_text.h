@@ -16,12 +16,13 @@ class MpirunText {
 
   /// "rank 2 on node7 was killed by signal 9 (Killed)", if mpirun said so.
   [[nodiscard]] const std::optional<std::string>& death() const { return death_; }
-  /// "host node7 was lost", if mpirun said so.
+  /// The name of a host that mpirun lost or that could not reach it, if it said so.
   [[nodiscard]] const std::optional<std::string>& lost_host() const { return lost_host_; }
 
  private:
   std::optional<std::string> death_;
   std::optional<std::string> lost_host_;
+  bool unreachable_ = false;  // the next "Local host:" is one that cannot reach another
 };
 
 }  // namespace gentrain::jobs

@@ -81,12 +81,14 @@ std::vector<HostSlots> parse_hosts(std::string_view text) {
   return hosts;
 }
 
-bool is_this_host(std::string_view name) {
-  const std::string own = this_host();
+bool same_host(std::string_view a, std::string_view b) {
   const bool either_is_short =
-      name.find('.') == std::string_view::npos || own.find('.') == std::string::npos;
-  return name == "localhost" || name.starts_with("127.") || name == own ||
-         (either_is_short && up_to_dot(name) == up_to_dot(own));
+      a.find('.') == std::string_view::npos || b.find('.') == std::string_view::npos;
+  return a == b || (either_is_short && up_to_dot(a) == up_to_dot(b));
+}
+
+bool is_this_host(std::string_view name) {
+  return name == "localhost" || name.starts_with("127.") || same_host(name, this_host());
 }
 
 std::vector<std::string> mpirun_command(const LaunchOptions& options, const Attempt& attempt) {

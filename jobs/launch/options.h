@@ -40,6 +40,9 @@ struct LaunchOptions {
 /// Throws JobError for an empty name or slots that are no number from 1 on.
 std::vector<HostSlots> parse_hosts(std::string_view text);
 
+/// Whether two names are of one host: equal, or one the other's short form.
+bool same_host(std::string_view a, std::string_view b);
+
 /// Whether the name is this host's.
 bool is_this_host(std::string_view name);
 

@@ -54,6 +54,7 @@ class Supervisor {
       const AttemptEnd end = attempt();
       const RunState state = read_run_state(options_.output);
       resume_ = resume_ || end.began;
+      hosts_.note_attempt(end.lost_host, end.began);
       switch (judge(end, state.finished)) {
         case Verdict::kDone:
           return kSuccess;
@@ -80,7 +81,7 @@ class Supervisor {
 
   AttemptEnd attempt() {
     if (hosts_.ranks() == 0) {
-      return {.exit_code = kNoHost, .reason = "no host answers", .last_error = ""};
+      return {.exit_code = kNoHost, .reason = "no host answers", .lost_host = "", .last_error = ""};
     }
     return run_attempt(options_,
                        {.ranks = hosts_.ranks(),

@@ -67,6 +67,19 @@ TEST(LaunchHosts, RanksFollowTheHosts) {
   fs::remove(shell);
 }
 
+TEST(LaunchHosts, ALostOneIsLeftOutIfNothingBeginsWithIt) {
+  HostPool pool({{"n1", 3}, {"n2", 5}}, 8, "true");
+  pool.note_attempt("n2.cluster", true);
+  EXPECT_THAT(pool.clean_and_probe("/nowhere", 5), ElementsAre());
+  pool.note_attempt("", false);
+  EXPECT_THAT(pool.clean_and_probe("/nowhere", 5),
+              ElementsAre("host n2 answers, but mpirun cannot use it: it is left out"));
+  EXPECT_EQ(pool.ranks(), 3);
+  pool.note_attempt("", true);
+  EXPECT_THAT(pool.clean_and_probe("/nowhere", 5),
+              ElementsAre("host n2 answers again and is taken back"));
+}
+
 TEST(LaunchHosts, AHostThatHangsIsNotWaitedFor) {
   const fs::path shell =
       fs::temp_directory_path() / ("launch_test_hang" + std::to_string(getpid()));
@@ -144,8 +157,17 @@ TEST(LaunchTexts, OfMpirunAreKnown) {
                 "(Killed)."));
   EXPECT_EQ(text.death(), "rank 2 on n7 was killed by signal 9 (Killed)");
   EXPECT_TRUE(text.take("  Remote daemon: [[60412,0],1] on node n2"));
-  EXPECT_EQ(text.lost_host(), "host n2 was lost");
+  EXPECT_EQ(text.lost_host(), "n2");
   EXPECT_TRUE(text.take("MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD"));
+}
+
+TEST(LaunchTexts, NameAHostThatCannotBeReached) {
+  MpirunText text;
+  EXPECT_FALSE(text.take("  Local host:    n3"));  // of another text
+  EXPECT_EQ(text.lost_host(), std::nullopt);
+  EXPECT_FALSE(text.take("A process or daemon was unable to complete a TCP connection"));
+  EXPECT_FALSE(text.take("  Local host:    n2"));
+  EXPECT_EQ(text.lost_host(), "n2");
 }
 
 TEST(LaunchTexts, OfRanksAreNotMpiruns) {

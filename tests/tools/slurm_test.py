@@ -139,7 +139,7 @@ class Slurm(unittest.TestCase):
         self.assertEqual(self.summary("run")["restarts"], 5)
 
     def test_a_wrong_job_is_not_requeued(self):
-        self.submit("--set", "optimizer.lr=1e30")
+        self.submit("--set", "optimizer.lr=1e300")
         self.wait_until(lambda: self.info("JobState") == "FAILED", "the end")
         self.assertEqual(self.info("ExitCode"), "6:0", self.log())
         self.assertEqual(self.info("Restarts"), "0")
