@@ -21,12 +21,19 @@ enum class Phase : std::uint8_t {
 
 class Activity {
  public:
-  /// Thread-safe, all of them. `step` counts from 1 over all stages.
+  /// Of the thread that owns the communicator; all others may read. Steps count from 1 over all
+  /// stages.
   void set_step(std::int64_t step) { step_.store(step, std::memory_order_relaxed); }
   void enter(Phase phase) { phase_.store(phase, std::memory_order_relaxed); }
   /// The first bucket that the exchange waits for.
   void set_bucket(std::int32_t bucket) { bucket_.store(bucket, std::memory_order_relaxed); }
 
+  /// The thread that owns the communicator looks for what others did: it does not hang.
+  void look() {
+    looks_.store(looks_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] std::uint64_t looks() const { return looks_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::int64_t step() const { return step_.load(std::memory_order_relaxed); }
   [[nodiscard]] Phase phase() const { return phase_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::int32_t bucket() const { return bucket_.load(std::memory_order_relaxed); }
@@ -38,6 +45,7 @@ class Activity {
   void log(const std::string& words, bool ends);
 
  private:
+  std::atomic<std::uint64_t> looks_{0};
   std::atomic<std::int64_t> step_{0};
   std::atomic<Phase> phase_{Phase::kPreparing};
   std::atomic<std::int32_t> bucket_{0};

@@ -9,6 +9,7 @@ namespace gentrain::comm {
 void IdleClock::add(const Sample& sample, Phase phase) {
   const bool polls = std::exchange(polls_, sample.polls) != sample.polls;
   const bool preparing = phase == Phase::kPreparing;
+  flushing_ = sample.flushing;
   waits_ = polls && phase != Phase::kComputing;
   last_ = sample.output_blocks ? 0 : std::min(sample.elapsed, kMostPerSample);
   if (std::exchange(progress_, sample.progress) != sample.progress) {
@@ -25,12 +26,13 @@ void IdleClock::add(const Sample& sample, Phase phase) {
   } else if (!sample.others_run && (polls || !sample.main_runs)) {
     stuck_ += last_;
   } else if (!preparing) {
-    stuck_ += std::min(sample.cpu, last_);
+    stuck_ += std::min(kCoreShares * sample.cpu, last_);
   }
 }
 
 double IdleClock::limit(Phase phase) const {
-  const double least = phase == Phase::kWriting ? kStuckWritingSeconds : kStuckSeconds;
+  const bool writing = flushing_ || phase == Phase::kWriting;
+  const double least = writing ? kStuckWritingSeconds : kStuckSeconds;
   return std::max(least, kPauses * longest_);
 }
 

@@ -14,6 +14,8 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "kernels/progress.h"
+
 namespace gentrain::comm {
 
 namespace {
@@ -60,6 +62,7 @@ Sample ProcessSampler::take(std::uint64_t progress, std::uint64_t polls) {
   sample.cpu = cpu - std::exchange(last_cpu_, cpu);
   sample.progress = progress;
   sample.polls = polls;
+  sample.flushing = progress::flushing();
   if (std::exchange(last_progress_, progress) == progress) {
     look_at_threads(sample);
     sample.output_blocks = output_blocks();

@@ -71,7 +71,7 @@ class Watchdog::Thread {
   }
 
   void look() {
-    const std::uint64_t polls = ring_ ? ring_->polls() : 0;
+    const std::uint64_t polls = activity_.looks() + (ring_ ? ring_->polls() : 0);
     const Phase phase = activity_.phase();
     clock_.add(sampler_.take(progress::finished(), polls), phase);
     table_.pass(clock_.last());

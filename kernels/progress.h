@@ -8,7 +8,8 @@ namespace gentrain::progress {
 
 namespace detail {
 alignas(64) inline std::atomic<std::uint64_t> finished{0};
-}
+inline std::atomic<int> flushes{0};
+}  // namespace detail
 
 /// Says that a piece of work ended: an op, a piece of a file, a batch, a message. Pieces take well
 /// below a second each. Any thread; costs a few nanoseconds.
@@ -19,6 +20,23 @@ inline void tick() noexcept {
 /// Pieces of work that ended so far.
 inline std::uint64_t finished() noexcept {
   return detail::finished.load(std::memory_order_relaxed);
+}
+
+/// A call under way in which a disk may flush all that it holds: one piece that may take a minute.
+class Flush {
+ public:
+  Flush() { detail::flushes.fetch_add(1, std::memory_order_relaxed); }
+  ~Flush() {
+    detail::flushes.fetch_sub(1, std::memory_order_relaxed);
+    tick();
+  }
+  Flush(const Flush&) = delete;
+  Flush& operator=(const Flush&) = delete;
+};
+
+/// Whether one is under way.
+inline bool flushing() noexcept {
+  return detail::flushes.load(std::memory_order_relaxed) > 0;
 }
 
 }  // namespace gentrain::progress

@@ -28,3 +28,15 @@ foreach(class Endings Restarts Requests Hosts Refusals RealRanks)
     ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>;MPIRUN=${MPIEXEC_EXECUTABLE}")
 endforeach()
 set_tests_properties(launch.RealRanks PROPERTIES LABELS mpi)
+
+# Slurm: the batch script with played commands, and on a real Slurm where there is one.
+foreach(class Script Submit)
+  add_test(NAME batch.${class}
+           COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/batch_test.py ${class})
+  set_tests_properties(batch.${class} PROPERTIES LABELS unit TIMEOUT 120
+    ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>")
+endforeach()
+add_test(NAME slurm
+         COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/slurm_test.py)
+set_tests_properties(slurm PROPERTIES LABELS slurm TIMEOUT 600 RUN_SERIAL TRUE
+                     ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>")

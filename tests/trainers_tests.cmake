@@ -1,5 +1,5 @@
 # Programs of tests/trainers beside test_trainers: allocations of a step (its operator new counts), and
-# faults in the middle of a step over MPI.
+# faults in the middle of a step over MPI, some of which the watchdog has to see.
 add_executable(test_host_allocations trainers/host_allocations.cpp)
 target_link_libraries(test_host_allocations PRIVATE gentrain_trainers gentrain_reference GTest::gtest
                       GTest::gtest_main)
@@ -14,3 +14,8 @@ add_test(NAME mpi.fault
          COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/fault_test.py
                  --program $<TARGET_FILE:mpi_fault> --mpirun ${MPIEXEC_EXECUTABLE})
 set_tests_properties(mpi.fault PROPERTIES LABELS mpi TIMEOUT 60)
+add_test(NAME mpi.watchdog
+         COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/watchdog_test.py
+                 --mpi-fault $<TARGET_FILE:mpi_fault> --gentrain $<TARGET_FILE:gentrain>
+                 --mpirun ${MPIEXEC_EXECUTABLE})
+set_tests_properties(mpi.watchdog PROPERTIES LABELS mpi TIMEOUT 400 PROCESSORS 2)

@@ -108,6 +108,7 @@ void StepRunner::run(Pass& pass, const StepPosition& position, std::int64_t inde
 void StepRunner::drive(Pass& pass) {
   Backoff backoff;
   while (!pool_.failed()) {
+    activity_.look();
     bool all = true;
     for (Update* update : pass.updates) {
       all = update->exchange().poll() && all;

@@ -11,7 +11,6 @@
 #include <fmt/format.h>
 
 #include "core/io/sha256.h"
-#include "kernels/progress.h"
 
 namespace gentrain::data {
 namespace {
@@ -36,7 +35,6 @@ std::string content_hash(const Dataset& dataset, const std::stop_token& stop) {
       dataset.read(first + i, block.data() + i * sample_bytes);
     }
     hash.update(block.data(), static_cast<std::size_t>(count * sample_bytes));
-    progress::tick();
   }
   std::vector<std::int32_t> labels(static_cast<std::size_t>(size));
   for (std::int64_t i = 0; i < size; ++i) {

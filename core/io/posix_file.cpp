@@ -119,10 +119,10 @@ void PosixFile::resize(std::size_t size) {
 }
 
 void PosixFile::sync() {
+  const progress::Flush flush;
   if (::fsync(descriptor_) != 0) {
     fail("fsync");
   }
-  progress::tick();
 }
 
 void PosixFile::fail(const char* step) const {

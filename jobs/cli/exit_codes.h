@@ -11,14 +11,15 @@ namespace gentrain::jobs {
 
 enum ExitCode : int {
   kSuccess = 0,
-  kFailure = 1,                           // anything not named below
-  kUsage = 2,                             // command line or job file
-  kBadFile = 3,                           // a file missing, damaged or not writable
-  kDeviceGone = 4,                        // device, library, instruction set or memory
-  kRankTrouble = comm::kRankTroubleCode,  // ranks that disagree, failed or are stuck
-  kNotFinite = 6,                         // NaN or infinite loss
-  kRequested = 75,  // stopped by a signal; the same command goes on
+  kFailure = 1,      // anything not named below
+  kUsage = 2,        // command line or job file
+  kBadFile = 3,      // a file missing, damaged or not writable
+  kDeviceGone = 4,   // device, library, instruction set or memory
+  kRankTrouble = 5,  // ranks that disagree, failed or are stuck
+  kNotFinite = 6,    // NaN or infinite loss
+  kRequested = 75,   // stopped by a signal; the same command goes on
 };
+static_assert(kRankTrouble == comm::kRankTroubleCode);
 
 /// The code for what a verb threw.
 int exit_code_of(const std::exception& error);

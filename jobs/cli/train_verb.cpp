@@ -53,7 +53,7 @@ int train_verb(Session& session, const Arguments& arguments) {
     return kSuccess;
   }
   // mpirun ends its ranks two seconds after a signal of its own: those are not for them.
-  trainers::heed_stop_signals(!comm::detect_launcher().present);
+  trainers::heed_stop_signals(comm::detect_launcher().name != "mpirun");
   trainers::start_log(options.log_level(), session.communicator.rank());
   const Job job = options.job();
   const comm::Watchdog watchdog(session.communicator);

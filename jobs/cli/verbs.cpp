@@ -16,6 +16,8 @@ const std::vector<Verb>& verbs() {
       {"train", "train JOB", "trains; the same as gentrain JOB", train_verb},
       {"launch", "launch -np N [-H HOSTS] JOB", "trains on N ranks and restarts after failures",
        launch_verb, false},
+      {"submit", "submit JOB --nodes N ...", "trains under Slurm, over time limits and failures",
+       submit_verb, false},
       {"check", "check JOB [--ranks N]", "what a job is, needs and lacks; trains nothing",
        check_verb},
       {"bench", "bench JOB [--steps N]", "times whole steps", bench_verb},

@@ -32,6 +32,8 @@ struct Verb {
 int train_verb(Session& session, const Arguments& arguments);
 /// gentrain launch -np N JOB: starts mpirun, passes signals on, restarts after failures.
 int launch_verb(Session& session, const Arguments& arguments);
+/// gentrain submit JOB: writes a batch script and hands it to Slurm.
+int submit_verb(Session& session, const Arguments& arguments);
 /// gentrain bench JOB: times whole steps; the last line printed is one JSON object.
 int bench_verb(Session& session, const Arguments& arguments);
 

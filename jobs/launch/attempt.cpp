@@ -243,8 +243,7 @@ AttemptEnd run_attempt(const LaunchOptions& options, Attempt attempt, int restar
     Child child({.program = options.mpirun,
                  .words = mpirun_command(options, attempt),
                  .variables = {{Workspace::kVariable, workspace.id()},
-                               {"GENTRAIN_RESTARTS", fmt::format("{}", restarts)}},
-                 .captured = true});
+                               {"GENTRAIN_RESTARTS", fmt::format("{}", restarts)}}});
     end = Supervision(options, child, workspace, signals).run();
   }
   workspace.clean();

@@ -33,8 +33,8 @@ std::unique_ptr<Child> ask(const std::string& remote_shell, const std::string& h
     words.insert(words.end(), {"-o", "BatchMode=yes", "-o", "ConnectTimeout=5"});
   }
   words.insert(words.end(), {host, command});
-  return std::make_unique<Child>(
-      Command{.program = program, .words = words, .variables = {}, .captured = false});
+  return std::make_unique<Child>(Command{
+      .program = program, .words = words, .variables = {}, .output = Command::Output::kLost});
 }
 
 }  // namespace

@@ -112,15 +112,17 @@ Child::Child(const Command& command) {
   std::vector<std::string> variables = environment_with(command.variables);
   const std::vector<char*> argv = pointers(words);
   const std::vector<char*> envp = pointers(variables);
-  const Pipe output = command.captured ? make_pipe() : Pipe{};
-  const Pipe errors = command.captured ? make_pipe() : Pipe{};
+  const bool captured = command.output == Command::Output::kCaptured;
+  const bool shared = command.output == Command::Output::kShared;
+  const Pipe output = captured ? make_pipe() : Pipe{-1, shared ? STDOUT_FILENO : -1};
+  const Pipe errors = captured ? make_pipe() : Pipe{-1, shared ? STDERR_FILENO : -1};
   const pid_t parent = getpid();
   pid_ = fork();
   if (pid_ == 0) {
     become(command.program.c_str(), argv.data(), envp.data(), parent, {output.write, errors.write});
   }
   const int reason = errno;
-  if (command.captured) {
+  if (captured) {
     close(output.write);
     close(errors.write);
     output_ = output.read;

@@ -2,6 +2,7 @@
 // environment.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -24,7 +25,10 @@ struct Command {
   std::string program;                           // path
   std::vector<std::string> words;                // argv
   std::map<std::string, std::string> variables;  // set on top of this process's environment
-  bool captured = true;                          // whether its output can be read, else it is lost
+  /// Where what it prints goes: to descriptors to be read, nowhere, where that of this process
+  /// does.
+  enum class Output : std::uint8_t { kCaptured, kLost, kShared };
+  Output output = Output::kCaptured;
 };
 
 /// A child in a process group of its own, without standard input, which the kernel kills when this
@@ -38,7 +42,7 @@ class Child {
   Child& operator=(const Child&) = delete;
 
   [[nodiscard]] pid_t pid() const { return pid_; }
-  /// Descriptors of what it prints, not blocking; -1 unless captured.
+  /// Descriptors of what it prints, not blocking; -1 unless it is captured.
   [[nodiscard]] int output() const { return output_; }
   [[nodiscard]] int errors() const { return errors_; }
   /// Whether it has ended; then exit_code() is there. Does not wait.

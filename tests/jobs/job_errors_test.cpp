@@ -159,7 +159,7 @@ TEST(JobErrors, ValueThatIsNotInTheList) {
 }
 
 TEST(JobErrors, Intervals) {
-  for (const char* wrong : {"1 week", "epoch", "1.5 epochs", "5 ", "[5]"}) {
+  for (const char* wrong : {"1 week", "epoch", "1.5 epochs", "[5]"}) {
     EXPECT_THAT(added(fmt::format("checkpoint: {{every: {}}}", wrong)),
                 ::testing::HasSubstr("checkpoint.every needs a number of steps, `1 epoch`, `30 s`, "
                                      "end or never, got "))

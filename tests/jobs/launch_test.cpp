@@ -283,7 +283,7 @@ TEST(LaunchProcesses, AreFoundByTheirEnvironmentAndKilled) {
   Child child({.program = find_program("sleep"),
                .words = {"sleep", "60"},
                .variables = {{"GENTRAIN_LAUNCH_ID", value}},
-               .captured = false});
+               .output = Command::Output::kLost});
   while (processes_with("GENTRAIN_LAUNCH_ID=" + value).empty()) {
     usleep(1000);  // until exec
   }

@@ -244,18 +244,24 @@ class Output(ProgramTest):
         files = [self.folder / "runs/job" / name for name in
                  ("summary.json", "status.json", "log.txt", "metrics.jsonl", "model.h5")]
         before = [file.read_bytes() for file in files]
-        self.each_ranks(lambda ranks: self.gentrain("job.yaml", ranks=ranks), USAGE,
-                        "runs/job holds a run already: start anew over it with --overwrite, or write "
-                        "elsewhere with --set output=FOLDER")
+        advice = "start anew over it with --overwrite, or write elsewhere with --set output=FOLDER"
+        self.each_ranks(lambda ranks: self.gentrain("job.yaml", "--set", "seed=5", ranks=ranks), USAGE,
+                        rf"runs/job holds a run of another job \(seed: \d there, 5 here\): {advice}")
+        self.each_ranks(lambda ranks: self.gentrain("job.yaml", "--resume", "never", ranks=ranks),
+                        USAGE, f"runs/job holds a run already: {advice}")
+        again = self.gentrain("job.yaml")
+        self.assertEqual(again.code, 0, again)
+        self.assertIn("runs/job holds this run, finished: there is nothing to do", again.output)
         self.assertEqual([file.read_bytes() for file in files], before)
 
     def test_a_refused_run_leaves_an_earlier_one(self):
         self.assertEqual(self.gentrain("job.yaml").code, 0)
-        files = sorted((self.folder / "runs/job").iterdir())
+        files = sorted(file for file in (self.folder / "runs/job").rglob("*") if file.is_file())
         before = [file.read_bytes() for file in files]
         for settings, ranks in ((["data={source: mnist}"], 1), (["batch.shards=2"], 3)):
             self.assertNotEqual(self.train(*settings, ranks=ranks).code, 0)
-        self.assertEqual(sorted((self.folder / "runs/job").iterdir()), files)
+        after = sorted(file for file in (self.folder / "runs/job").rglob("*") if file.is_file())
+        self.assertEqual(after, files)
         self.assertEqual([file.read_bytes() for file in files], before)
 
     def test_a_run_that_never_trained_is_none(self):
@@ -286,8 +292,7 @@ class Output(ProgramTest):
     @unittest.skipUnless(can_mount(), "this user may not mount")
     def test_full_disk(self):
         self.each_ranks(lambda ranks: self.mounted("size=64k", ranks), BAD_FILE,
-                        "mounted/model.h5.*No space left on device")
-
+                        "mounted: 0.1 MiB are free, but two checkpoints take 0.2 MiB: make room")
 
     def test_standard_output_on_a_full_disk(self):
         self.assertEqual(self.train().code, 0)

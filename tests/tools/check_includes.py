@@ -45,6 +45,7 @@ PLAIN_KERNEL_HEADERS = {
     "kernels/error.h",
     "kernels/log.h",
     "kernels/philox.h",      # RngKey
+    "kernels/progress.h",
     "kernels/shape.h",
 }
 

@@ -59,7 +59,8 @@ class IncludeRule(unittest.TestCase):
             self.violation(path, '"kernels/conv.h"',
                            f"{layer} must not see kernels/conv.h: of kernels only "
                            "kernels/activation.h, kernels/device.h, kernels/dtype.h, kernels/error.h, "
-                           "kernels/log.h, kernels/philox.h, kernels/shape.h")
+                           "kernels/log.h, kernels/philox.h, kernels/progress.h, "
+                           "kernels/shape.h")
 
     def test_backends_are_private(self):
         self.violation("core/tensor.cpp", '"kernels/cpu/device.h"',

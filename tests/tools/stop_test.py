@@ -20,7 +20,7 @@ from program_runs import MPI_ENVIRONMENT, run  # noqa: E402
 GENTRAIN = os.environ["GENTRAIN"]
 MPIRUN = os.environ.get("MPIRUN", "mpirun")
 JOB = os.environ["STOP_JOB"]
-KEYS = ["data.train_count=2000", "data.test_count=300", "batch.global=128", "stop.epochs=60",
+KEYS = ["data.train_count=2000", "data.test_count=300", "batch.global=128", "stop.epochs=30",
         "optimizer.momentum=0.9", "log.every=1", "best.metric=loss", "checkpoint.every=50"]
 
 
@@ -119,7 +119,7 @@ class StopTest(unittest.TestCase):
         for rank in (0, 2):
             with self.subTest(rank=rank):
                 process = self.start(ranks=3)
-                self.wait_for_step(70 + 200 * rank)
+                self.wait_for_step(70 + 100 * rank)
                 os.kill(self.ranks_of(process.pid)[rank], signal.SIGUSR1)
                 self.expect_stopped(process)
         self.finish_and_compare(ranks=2, threads=2)

@@ -290,6 +290,27 @@ TEST_F(ResumeTest, KeepsTheNewestAndTheBest) {
   EXPECT_EQ(steps.back(), 30);
 }
 
+TEST_F(ResumeTest, ACheckpointThatCannotBeWrittenSaysWhichIsTheNewest) {
+  const RunFolder folder(base_);
+  fs::create_directories(base_ / "checkpoints");
+  io::ArrayFile file;
+  file.kind = io::FileKind::kCheckpoint;
+  bool lost = false;
+  CheckpointWriter writer(folder, 2, [&lost] {
+    if (lost) {
+      throw IoError("the disk is full");
+    }
+  });
+  writer.start({5, 0, file});
+  writer.finish();
+  lost = true;
+  writer.start({6, 0, file});
+  EXPECT_EQ(message_of<IoError>([&] { writer.finish(); }),
+            "the checkpoint of step 6 is not written: the disk is full; the newest is " +
+                folder.checkpoint(5).string());
+  EXPECT_THAT(folder.checkpoints(), ElementsAre(5));
+}
+
 TEST_F(ResumeTest, StagesThatHaveEndedCannotBeChanged) {
   options_.stages.push_back(options_.stages[0]);
   options_.stages[0].name = "one";
