@@ -68,8 +68,8 @@ std::chrono::system_clock::time_point process_start() {
 }
 
 void print_help() {
-  std::cout << "gentrain: trains networks on MPI; any number of ranks and threads gives the same "
-               "bytes\n\n"
+  std::cout << "gentrain: trains networks on MPI; any number of ranks, threads and crashes gives the "
+               "same bytes\n\n"
                "usage: [mpirun -np N] gentrain JOB [options]   trains\n"
                "       gentrain VERB ... [--help]\n\nverbs:\n";
   for (const Verb& verb : verbs()) {
