@@ -240,7 +240,7 @@ void StepLog::after_step(const StepReport& report) {
   const auto now = std::chrono::steady_clock::now();
   if (due && now - last_status_ > std::chrono::seconds(1)) {
     last_status_ = now;
-    folder_.write_status("running", report.step + 1, 0);
+    folder_.try_write_status(report.step + 1);
   }
   if (report.ends_epoch || report.ends_stage) {
     erase();

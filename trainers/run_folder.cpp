@@ -187,14 +187,28 @@ void RunFolder::write_summary(const nlohmann::json& summary) const {
   io::write_file_atomically(path_ / "summary.json", dump(summary, 2) + "\n");
 }
 
+void RunFolder::try_write_status(std::int64_t step) {
+  check_lock();
+  try {
+    write_status("running", step, 0);
+  } catch (const IoError& error) {
+    warn("status.json", error.what(), "it is behind until it can");
+  }
+}
+
 void RunFolder::append_metrics(const nlohmann::json& line) {
   check_lock();
   pending_ += dump(line) + '\n';
   const std::string reason = try_append();
-  if (!reason.empty() && !warned_) {
+  if (!reason.empty()) {
+    warn("metrics.jsonl", reason, "its lines are kept until it can");
+  }
+}
+
+void RunFolder::warn(const char* file, const std::string& reason, const char* consequence) {
+  if (!warned_) {
     warned_ = true;
-    spdlog::warn("{} cannot be written to ({}): its lines are kept until it can",
-                 (path_ / "metrics.jsonl").string(), reason);
+    spdlog::warn("{} cannot be written to ({}): {}", (path_ / file).string(), reason, consequence);
   }
 }
 

@@ -58,6 +58,9 @@ class RunFolder {
   /// status.json: what the run is doing: {"state": "running" | "finished" | "failed" | "stopped",
   /// "step", "exit", "restarts"}.
   void write_status(const std::string& state, std::int64_t step, int exit_code) const;
+  /// The state "running"; where it cannot be written a warning is logged, once, and the run goes
+  /// on.
+  void try_write_status(std::int64_t step);
   /// summary.json, once, at the end.
   void write_summary(const nlohmann::json& summary) const;
 
@@ -73,6 +76,8 @@ class RunFolder {
   void append_error(const std::string& line) const noexcept;
 
  private:
+  /// Logs that a file cannot be written to, the first time.
+  void warn(const char* file, const std::string& reason, const char* consequence);
   /// Appends what is kept; the reason why not, or nothing.
   std::string try_append();
 
