@@ -107,7 +107,8 @@ struct Launcher {
 };
 Launcher detect_launcher();
 
-/// make_mpi() under a launcher, make_single() without.
+/// make_mpi() under a launcher, make_single() without. Both remove what killed ranks of this user
+/// left in this host's shared memory.
 /// Throws CommError if the launcher promised another number of ranks than MPI finds, or started
 /// several processes without PMI, which could not find each other.
 std::unique_ptr<Communicator> make_communicator();

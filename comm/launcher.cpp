@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "comm/communicator.h"
+#include "comm/leftovers.h"
 #include "kernels/error.h"
 
 namespace gentrain::comm {
@@ -76,6 +77,7 @@ std::unique_ptr<Communicator> make_communicator() {
                       "and would be {0} runs of one process: use `srun --mpi=pmix ...`",
                       launcher.promised_size));
     }
+    remove_leftovers();  // of ranks that were killed: MPI's start does the same
     return make_single();
   }
   std::unique_ptr<Communicator> communicator = make_mpi();

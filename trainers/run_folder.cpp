@@ -91,6 +91,8 @@ std::vector<std::int64_t> RunFolder::checkpoints() const {
 
 void RunFolder::make_ready(bool goes_on) const {
   check_lock();
+  io::remove_temporary_files(path_);
+  io::remove_temporary_files(path_ / "checkpoints");
   std::error_code error;
   if (!goes_on) {
     for (const char* file : kFiles) {

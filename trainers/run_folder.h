@@ -34,7 +34,7 @@ class RunFolder {
   /// Creates the folder and tries that it can be written to. Throws IoError with path and reason.
   /// An earlier run's files are left alone.
   void prepare() const;
-  /// Removes the files of an earlier run; one that goes on keeps them.
+  /// Removes the files of an earlier run, of one that goes on only what killed writers left.
   void make_ready(bool goes_on) const;
   /// Removes the checkpoints of later steps than `step`: the run went back behind them.
   void remove_checkpoints_behind(std::int64_t step) const;

@@ -72,4 +72,14 @@ void write_file_atomically(const std::filesystem::path& path,
   }
 }
 
+void remove_temporary_files(const std::filesystem::path& folder) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with(".") && name.ends_with(".tmp")) {
+      std::filesystem::remove(entry.path(), error);
+    }
+  }
+}
+
 }  // namespace gentrain::io

@@ -22,4 +22,8 @@ void write_file_atomically(const std::filesystem::path& path,
                            std::span<const std::string_view> pieces,
                            const std::function<void()>& before_rename = {});
 
+/// Removes the temporary files that killed writers left in a folder, which need not exist. For one
+/// who knows that nobody else writes there.
+void remove_temporary_files(const std::filesystem::path& folder);
+
 }  // namespace gentrain::io

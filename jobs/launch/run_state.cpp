@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
+#include "core/io/atomic_file.h"
+
 namespace gentrain::jobs {
 namespace {
 
@@ -65,15 +67,8 @@ RunState read_run_state(const fs::path& output) {
 }
 
 void remove_temporary_files(const fs::path& output) {
-  for (const fs::path& folder : {output, output / "checkpoints"}) {
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(folder, error)) {
-      const std::string name = entry.path().filename();
-      if (name.starts_with(".") && name.ends_with(".tmp")) {
-        fs::remove(entry.path(), error);
-      }
-    }
-  }
+  io::remove_temporary_files(output);
+  io::remove_temporary_files(output / "checkpoints");
 }
 
 }  // namespace gentrain::jobs

@@ -2,11 +2,14 @@
 // that made them is dead; nobody else's are touched.
 #include "comm/leftovers.h"
 
+#include <algorithm>
 #include <fstream>
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "comm/communicator.h"
 
 namespace gentrain::comm {
 namespace {
@@ -26,10 +29,10 @@ class Leftovers : public ::testing::Test {
     return std::distance(fs::directory_iterator(parent_), fs::directory_iterator());
   }
   /// A folder with a file, left by a child that was killed; not reaped until `reap`.
-  pid_t leave_by_child() const {
+  static pid_t leave_by_child(const fs::path& parent) {
     const pid_t child = fork();
     if (child == 0) {
-      const SharedMemoryFolder folder(parent_);
+      const SharedMemoryFolder folder(parent);
       std::ofstream(folder.path() / "segment") << "x";
       _exit(0);
     }
@@ -54,13 +57,30 @@ TEST_F(Leftovers, FolderLivesAsLongAsItsObject) {
 }
 
 TEST_F(Leftovers, WhatADeadProcessLeftIsRemoved) {
-  const pid_t first = leave_by_child();
-  const pid_t second = leave_by_child();
+  const pid_t first = leave_by_child(parent_);
+  const pid_t second = leave_by_child(parent_);
   waitpid(second, nullptr, 0);
   EXPECT_EQ(entries(), 2);
   EXPECT_EQ(remove_leftovers(parent_), 2) << "one is reaped, the other is not";
   EXPECT_EQ(entries(), 0);
   waitpid(first, nullptr, 0);
+}
+
+TEST_F(Leftovers, AProcessWithoutALauncherRemovesThemToo) {
+  if (detect_launcher().present) {
+    GTEST_SKIP() << "started by a launcher";
+  }
+  const pid_t child = leave_by_child("/dev/shm");
+  waitpid(child, nullptr, 0);
+  const auto is_left = [child] {
+    const std::string pid = "." + std::to_string(child) + ".";
+    return std::ranges::any_of(fs::directory_iterator("/dev/shm"), [&](const auto& entry) {
+      return entry.path().filename().string().find(pid) != std::string::npos;
+    });
+  };
+  EXPECT_TRUE(is_left());
+  make_communicator();
+  EXPECT_FALSE(is_left());
 }
 
 TEST_F(Leftovers, AnotherProcessWithTheSamePidDoesNotKeepIt) {

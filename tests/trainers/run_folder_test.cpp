@@ -93,6 +93,23 @@ TEST_F(RunFolderTest, OverwritingRemovesTheRunAndNothingElse) {
   EXPECT_EQ(text_of(path_ / "notes.txt"), "mine");
 }
 
+TEST_F(RunFolderTest, WhatKilledWritersLeftGoes) {
+  const RunFolder folder(path_);
+  folder.prepare();
+  folder.make_ready(true);
+  const std::vector<fs::path> left = {path_ / ".model.h5.7-0.tmp",
+                                      path_ / "checkpoints" / ".step-000000002.h5.7-1.tmp"};
+  for (const fs::path& file : left) {
+    write(file, "half a file");
+  }
+  write(folder.checkpoint(1));
+  folder.make_ready(true);
+  for (const fs::path& file : left) {
+    EXPECT_FALSE(fs::exists(file)) << file;
+  }
+  EXPECT_TRUE(fs::exists(folder.checkpoint(1)));
+}
+
 TEST_F(RunFolderTest, AFileInTheFoldersPlace) {
   fs::create_directories(path_.parent_path());
   write(path_);
