@@ -154,7 +154,7 @@ def kill_twice(start, random, step):
 # ---- disks ----------------------------------------------------------------------------------------
 
 def mount(*words):
-    subprocess.run(["mount", *map(str, words)], check=True)
+    subprocess.run(["mount", *map(str, words)], check=True, stderr=subprocess.DEVNULL)
 
 
 def fill_disk(start, _random, _step):
@@ -178,8 +178,13 @@ def make_read_only(start, _random, _step):
         return False
     folder = start.output.folder
     mount("--bind", folder, folder)
-    mount("-o", "remount,bind,ro", folder)
-    return True
+    while not start.over():
+        try:
+            mount("-o", "remount,bind,ro", folder)
+            return True
+        except subprocess.CalledProcessError:  # just then a file was open there
+            time.sleep(0.003)
+    return False
 
 
 def make_writable(output, _random):
