@@ -156,7 +156,9 @@ class StopTest(unittest.TestCase):
     def test_one_that_lost_its_lock_ends(self):
         process = self.start()
         self.wait_for_step(5)
-        (self.output / "lock.json").write_text('{"run": "other", "where": "node7:3"}')
+        other = self.output / "lock.new"
+        other.write_text('{"run": "other", "where": "node7:3"}')
+        other.replace(self.output / "lock.json")  # never empty
         output, _ = process.communicate(timeout=30)
         self.assertEqual(process.returncode, 3, output)
         self.assertIn(f"the lock of {self.output} is lost (it is node7:3's now)", output)
