@@ -68,10 +68,11 @@ std::chrono::system_clock::time_point process_start() {
 }
 
 void print_help() {
-  std::cout << "gentrain: trains networks on MPI; any number of ranks, threads and crashes gives the "
-               "same bytes\n\n"
-               "usage: [mpirun -np N] gentrain JOB [options]   trains\n"
-               "       gentrain VERB ... [--help]\n\nverbs:\n";
+  std::cout
+      << "gentrain: trains networks on MPI; any number of ranks, threads and crashes gives the "
+         "same bytes\n\n"
+         "usage: [mpirun -np N] gentrain JOB [options]   trains\n"
+         "       gentrain VERB ... [--help]\n\nverbs:\n";
   for (const Verb& verb : verbs()) {
     std::cout << fmt::format("  {:<28} {}\n", verb.usage, verb.summary);
   }
