@@ -22,7 +22,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// When a living process began, in clock ticks since boot; nothing if there is none or it ended.
+/// When a living process began, in clock ticks since boot; nothing if there is none or it is
+/// ending.
 std::optional<std::uint64_t> start_of(const std::string& process) {
   std::ifstream file("/proc/" + process + "/stat");
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
@@ -36,13 +37,19 @@ std::optional<std::uint64_t> start_of(const std::string& process) {
   if (state == "Z" || state == "X") {
     return std::nullopt;
   }
-  constexpr int kBetween = 18;  // state is field 3 of proc(5), the start is field 22
+  // State is field 3 of proc(5), the flags are field 9, the start is field 22.
+  constexpr std::uint64_t kExiting = 0x4;  // PF_EXITING
   std::string skipped;
-  for (int i = 0; i < kBetween; ++i) {
+  std::uint64_t flags = 0;
+  std::uint64_t start = 0;
+  for (int field = 4; field < 9; ++field) {
     fields >> skipped;
   }
-  std::uint64_t start = 0;
-  return fields >> start ? std::optional(start) : std::nullopt;
+  fields >> flags;
+  for (int field = 10; field < 22; ++field) {
+    fields >> skipped;
+  }
+  return fields >> start && (flags & kExiting) == 0 ? std::optional(start) : std::nullopt;
 }
 
 /// What the names of this user's folders in this pid namespace begin with.

@@ -40,3 +40,12 @@ add_test(NAME slurm
          COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/slurm_test.py)
 set_tests_properties(slurm PROPERTIES LABELS slurm TIMEOUT 600 RUN_SERIAL TRUE
                      ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>")
+
+# The short form of the campaign of faults; the long one is run by hand (docs/faults.md).
+if(NOT GENTRAIN_SANITIZE)
+  add_test(NAME mpi.faults
+           COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/fault_campaign.py
+                   --program $<TARGET_FILE:gentrain> --mpirun ${MPIEXEC_EXECUTABLE}
+                   --faults 12 --ranks 4)
+  set_tests_properties(mpi.faults PROPERTIES LABELS mpi TIMEOUT 300 PROCESSORS 2)
+endif()

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "comm/communicator.h"
+#include "core/io/posix_file.h"
 #include "kernels/error.h"
 #include "kernels/progress.h"
 
@@ -176,7 +177,11 @@ void RunLock::write_owner() {
 }
 
 void RunLock::require(const std::filesystem::path& folder, const std::string& id) {
-  const nlohmann::json now = read_owner(folder / "lock.json");
+  const std::filesystem::path path = folder / "lock.json";
+  if (std::error_code error; std::filesystem::exists(path, error)) {
+    const io::PosixFile readable(path, O_RDONLY);  // else it would be taken for gone
+  }
+  const nlohmann::json now = read_owner(path);
   if (text_of(now, "run") != id) {
     throw IoError(fmt::format(
         "the lock of {} is lost ({}): this run writes nothing more there", folder.string(),

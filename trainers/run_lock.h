@@ -29,7 +29,8 @@ class RunLock {
 
   /// The run's id: 32 digits of hex, another one for every start.
   [[nodiscard]] const std::string& id() const { return id_; }
-  /// Throws IoError, naming the owner, if the folder's lock is not that of the run `id`, or gone.
+  /// Throws IoError, naming the owner, if the folder's lock is not that of the run `id`, gone, or
+  /// cannot be read.
   /// To be called before anything is renamed.
   static void require(const std::filesystem::path& folder, const std::string& id);
 

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "comm/leftovers.h"
 #include "jobs/launch/process.h"
 #include "kernels/error.h"
 
@@ -64,6 +65,7 @@ int end_attempt(const fs::path& folder) {
   const int killed =
       kill_processes_with(fmt::format("{}={}", Workspace::kVariable, folder.string()));
   remove_shared_memory(folder / "s");
+  comm::remove_leftovers();
   std::error_code error;
   fs::remove_all(folder / "s", error);
   return killed;

@@ -147,10 +147,15 @@ class Start:
         return code if code >= 0 else 128 - code
 
     def end(self):
-        """Kills what is left of it."""
-        for pid in marked_processes(self.mark):
-            kill(pid, signal.SIGKILL)
+        """Kills what is left of it, and waits until it is gone."""
+        while True:
+            pids = marked_processes(self.mark)
+            for pid in pids:
+                kill(pid, signal.SIGKILL)
+            if not pids:
+                break
         self.process.wait()
+        time.sleep(0.1)  # the last of them may still be on their way
 
 
 def kill(pid, number):

@@ -6,6 +6,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,6 +49,17 @@ TEST_F(RunLockTest, IsGivenBackAndAnotherRunTakesItWithAnotherId) {
   EXPECT_TRUE(fs::is_empty(folder_));
   const RunLock lock(folder_);
   EXPECT_NE(lock.id(), first);
+}
+
+TEST_F(RunLockTest, ALockThatCannotBeReadIsNotGone) {
+  const RunLock lock(folder_);
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const std::string message = message_of<IoError>([&] { RunLock::require(folder_, lock.id()); });
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_EQ(message, (folder_ / "lock.json").string() + ": open failed: Too many open files");
 }
 
 TEST_F(RunLockTest, ASecondWriterIsRefusedAndToldWhoTheFirstIs) {
