@@ -114,8 +114,13 @@ void CheckpointWriter::write(const Snapshot& snapshot) {
 }
 
 Checkpointer::Checkpointer(ClassifierRun& run, nlohmann::json header,
-                           std::vector<Observer*> observers, CheckpointWriter* writer)
-    : run_(run), header_(std::move(header)), observers_(std::move(observers)), writer_(writer) {}
+                           std::vector<Observer*> observers, CheckpointWriter* writer,
+                           std::function<std::int64_t()> best_step)
+    : run_(run),
+      header_(std::move(header)),
+      observers_(std::move(observers)),
+      writer_(writer),
+      best_step_(std::move(best_step)) {}
 
 bool Checkpointer::due(const StepReport& to_come) const {
   const CheckpointOptions::Interval& every = run_.options().checkpoint.every;
