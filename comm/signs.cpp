@@ -27,8 +27,8 @@ void SignTable::set_own(Sign sign) {
   signs_[own] = sign;
 }
 
-void SignTable::merge(std::span<const std::byte> bytes) {
-  silence_ = 0;
+void SignTable::merge(Neighbour from, std::span<const std::byte> bytes) {
+  silence_ = from == Neighbour::kPrevious ? 0 : silence_;
   for (std::size_t r = 0; r < signs_.size(); ++r) {
     Sign sign;
     std::memcpy(&sign, bytes.data() + r * sizeof sign, sizeof sign);

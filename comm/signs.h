@@ -1,6 +1,6 @@
-// Signs of life: every rank tells the next one, in a ring, what it knows of all ranks. So each has
-// a table of what everybody did last, as old as the way round the ring, and notices when the rank
-// before it falls silent.
+// Signs of life: every rank tells its two neighbours in a ring what it knows of all ranks. So each
+// has a table of what everybody did last, as old as the way round the ring, also where one rank in
+// it has fallen silent; which the rank behind that one notices.
 #pragma once
 
 #include <cstddef>
@@ -22,15 +22,18 @@ struct Sign {
   std::int32_t phase = 0;
 };
 
+enum class Neighbour : std::uint8_t { kPrevious, kNext };
+
 /// The way that signs take: small messages beside all operations of a communicator. For one thread
 /// at a time, which may be another than the communicator's. Throws CommError on failure.
 class SignRing {
  public:
   virtual ~SignRing() = default;
-  /// Sends to the next rank, unless the last sign has not left or MPI is being used.
+  /// Sends to both neighbours; not to one that has not taken the last sign, nor while MPI is being
+  /// used.
   virtual void send(std::span<const std::byte> signs) = 0;
-  /// Takes the newest message of the previous rank, all of `signs`; false if none came.
-  virtual bool receive(std::span<std::byte> signs) = 0;
+  /// Takes a neighbour's newest message, all of `signs`; false if none came.
+  virtual bool receive(Neighbour from, std::span<std::byte> signs) = 0;
   /// How often the communicator's thread has looked for messages.
   [[nodiscard]] virtual std::uint64_t polls() const = 0;
   /// Blocking operations that it began.
@@ -47,8 +50,8 @@ class SignTable {
   void pass(double seconds);
   /// A new sign of this rank; its beat is counted here.
   void set_own(Sign sign);
-  /// Takes what is newer of the previous rank's table, which is as long as bytes().
-  void merge(std::span<const std::byte> bytes);
+  /// Takes what is newer of a neighbour's table, which is as long as bytes().
+  void merge(Neighbour from, std::span<const std::byte> bytes);
   [[nodiscard]] std::span<const std::byte> bytes() const {
     return std::as_bytes(std::span(signs_));
   }

@@ -81,8 +81,10 @@ class Watchdog::Thread {
                     .bucket = activity_.bucket(),
                     .phase = static_cast<std::int32_t>(phase)});
     if (ring_) {
-      if (ring_->receive(incoming_)) {
-        table_.merge(incoming_);
+      for (const Neighbour from : {Neighbour::kPrevious, Neighbour::kNext}) {
+        if (ring_->receive(from, incoming_)) {
+          table_.merge(from, incoming_);
+        }
       }
       ring_->send(table_.bytes());
     }

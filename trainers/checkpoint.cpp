@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -35,7 +36,7 @@ std::string newest_text(const RunFolder& folder) {
 
 }  // namespace
 
-CheckpointWriter::CheckpointWriter(const RunFolder& folder, std::int64_t keep,
+CheckpointWriter::CheckpointWriter(RunFolder& folder, std::int64_t keep,
                                    std::function<void()> check)
     : folder_(folder), keep_(keep), check_(std::move(check)) {}
 
@@ -56,17 +57,29 @@ void CheckpointWriter::start(Snapshot snapshot) {
     result_.wait();
   }
   step_ = snapshot.step;
-  result_ = std::async(std::launch::async, [this, taken = std::move(snapshot)]() -> std::string {
-    try {
-      write(taken);
-      return "";
-    } catch (const std::exception& error) {
-      const std::string text = fmt::format("the checkpoint of step {} is not written: {}; {}",
-                                           taken.step, error.what(), newest_text(folder_));
-      spdlog::error("{}", text);
-      return text;
-    }
-  });
+  const auto failed = [this](const std::exception& error) {
+    std::string text = fmt::format("the checkpoint of step {} is not written: {}; {}", step_,
+                                   error.what(), newest_text(folder_));
+    spdlog::error("{}", text);
+    return text;
+  };
+  try {
+    folder_.flush_metrics();  // its lines stand before the checkpoint does
+  } catch (const IoError& error) {
+    std::promise<std::string> ended;
+    result_ = ended.get_future();
+    ended.set_value(failed(error));
+    return;
+  }
+  result_ =
+      std::async(std::launch::async, [this, failed, taken = std::move(snapshot)]() -> std::string {
+        try {
+          write(taken);
+          return "";
+        } catch (const std::exception& error) {
+          return failed(error);
+        }
+      });
 }
 
 void CheckpointWriter::finish() {
@@ -80,22 +93,34 @@ void CheckpointWriter::finish() {
 }
 
 void CheckpointWriter::write(const Snapshot& snapshot) {
+  folder_.sync_metrics();
   io::write_array_file(folder_.checkpoint(snapshot.step), snapshot.file, check_);
   std::vector<std::int64_t> steps = folder_.checkpoints();
+  std::error_code ignored;
+  std::erase(discarded_, snapshot.step);
+  for (const std::int64_t step : discarded_) {
+    std::filesystem::remove(folder_.checkpoint(step), ignored);
+    std::erase(steps, step);
+  }
+  discarded_.clear();
   std::erase_if(steps, [&](std::int64_t step) { return step > snapshot.step; });
   const auto old = static_cast<std::ptrdiff_t>(steps.size()) - keep_;
   for (std::ptrdiff_t i = 0; i < old; ++i) {
     const std::int64_t step = steps[static_cast<std::size_t>(i)];
     if (step != snapshot.best_step) {
-      std::error_code error;
-      std::filesystem::remove(folder_.checkpoint(step), error);
+      std::filesystem::remove(folder_.checkpoint(step), ignored);
     }
   }
 }
 
 Checkpointer::Checkpointer(ClassifierRun& run, nlohmann::json header,
-                           std::vector<Observer*> observers, CheckpointWriter* writer)
-    : run_(run), header_(std::move(header)), observers_(std::move(observers)), writer_(writer) {}
+                           std::vector<Observer*> observers, CheckpointWriter* writer,
+                           std::function<std::int64_t()> best_step)
+    : run_(run),
+      header_(std::move(header)),
+      observers_(std::move(observers)),
+      writer_(writer),
+      best_step_(std::move(best_step)) {}
 
 bool Checkpointer::due(const StepReport& to_come) const {
   const CheckpointOptions::Interval& every = run_.options().checkpoint.every;
@@ -119,15 +144,19 @@ Wishes Checkpointer::wishes(const StepReport& to_come) {
     return {};
   }
   if (const auto step = writer_->writing()) {
-    spdlog::info("the checkpoint of step {} is skipped: that of step {} is still being written",
-                 to_come.step + 1, *step);
+    if (std::exchange(skipped_for_, *step) != *step) {
+      spdlog::info("the checkpoint of step {} is skipped: that of step {} is still being written",
+                   to_come.step + 1, *step);
+    }
     return {};
   }
   return {.stop = false, .checkpoint = true};
 }
 
 void Checkpointer::after_step(const StepReport& report) {
-  if (report.wishes.checkpoint) {
+  const Unit unit = run_.options().checkpoint.every.unit;
+  const bool best = unit != Unit::kEnd && unit != Unit::kNever && best_step_() == report.step + 1;
+  if (report.wishes.checkpoint || best) {
     take(report.position());
   }
 }

@@ -35,7 +35,7 @@ struct Snapshot {
 class CheckpointWriter {
  public:
   /// Before anything is renamed, `check` may throw.
-  CheckpointWriter(const RunFolder& folder, std::int64_t keep, std::function<void()> check);
+  CheckpointWriter(RunFolder& folder, std::int64_t keep, std::function<void()> check);
   ~CheckpointWriter();
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
@@ -44,6 +44,8 @@ class CheckpointWriter {
   [[nodiscard]] std::optional<std::int64_t> writing() const;
   /// Begins to write. Waits for the one before.
   void start(Snapshot snapshot);
+  /// Checkpoints of these steps, which are no use, go once the next one is safe.
+  void discard(std::vector<std::int64_t> steps) { discarded_ = std::move(steps); }
   /// Waits for the end of writing. Throws IoError if the last checkpoint could not be written,
   /// naming the newest that stands.
   void finish();
@@ -51,8 +53,9 @@ class CheckpointWriter {
  private:
   void write(const Snapshot& snapshot);
 
-  const RunFolder& folder_;
+  RunFolder& folder_;
   std::int64_t keep_;
+  std::vector<std::int64_t> discarded_;
   std::function<void()> check_;
   std::int64_t step_ = 0;
   std::future<std::string> result_;  // the error, or nothing
@@ -62,9 +65,10 @@ class CheckpointWriter {
 class Checkpointer final : public Observer {
  public:
   /// `header`: of every checkpoint, beside its position. `observers`: whose state belongs to it.
-  /// `writer`: of rank 0.
+  /// `writer`: of rank 0. `best_step`: steps taken before the best evaluation so far, which gets a
+  /// checkpoint of its own.
   Checkpointer(ClassifierRun& run, nlohmann::json header, std::vector<Observer*> observers,
-               CheckpointWriter* writer);
+               CheckpointWriter* writer, std::function<std::int64_t()> best_step);
 
   [[nodiscard]] Wishes wishes(const StepReport& to_come) override;
   void after_step(const StepReport& report) override;
@@ -80,7 +84,9 @@ class Checkpointer final : public Observer {
   nlohmann::json header_;
   std::vector<Observer*> observers_;
   CheckpointWriter* writer_;
-  std::int64_t last_step_ = 0;  // of the last checkpoint
+  std::function<std::int64_t()> best_step_;
+  std::int64_t skipped_for_ = 0;  // the step whose writing made others skip, as was logged
+  std::int64_t last_step_ = 0;    // of the last checkpoint
   std::chrono::steady_clock::time_point last_time_ = std::chrono::steady_clock::now();
 };
 

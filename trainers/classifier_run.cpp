@@ -42,6 +42,9 @@ ClassifierRun::ClassifierRun(const TrainOptions& options, comm::Communicator& co
                          RngKey(options_.seed).fold(kInitialWeightsKey));
   if (!options_.init_from.file.empty()) {
     init_from(options_.init_from, *device_, runner_->queue(), parameters_);
+    check_equal_on_all_ranks(communicator, [&]() -> std::vector<NamedText> {
+      return {{"init_from file", weights_sha256(*device_, runner_->queue(), parameters_)}};
+    });
   }
   loader_ = data::make_loader(data_.pair.train, options_.seed, true);
 }

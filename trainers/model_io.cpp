@@ -65,7 +65,8 @@ void check_array(const std::filesystem::path& path, const io::NamedArray& array,
 }  // namespace
 
 void save_model(const std::filesystem::path& path, const ModelDescription& description,
-                Device& device, Queue& queue, const ParameterSet& parameters) {
+                Device& device, Queue& queue, const ParameterSet& parameters,
+                const std::function<void()>& before_rename) {
   io::ArrayFile file;
   file.kind = io::FileKind::kModel;
   file.header = {{"model", to_json(description.model)},
@@ -80,7 +81,7 @@ void save_model(const std::filesystem::path& path, const ModelDescription& descr
     file.arrays.push_back({parameters.info(i).name, parameters.info(i).shape,
                            copy_to_host<float>(device, queue, parameters[i])});
   }
-  io::write_array_file(path, file);
+  io::write_array_file(path, file, before_rename);
 }
 
 LoadedModel load_model(const std::filesystem::path& path, Device& device, Queue& queue) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -23,9 +24,10 @@ struct ModelDescription {
   nlohmann::json record;  // of the training run: job, contract, steps, hashes, metrics
 };
 
-/// Throws IoError (see io::write_array_file).
+/// Throws IoError (see io::write_array_file), and what `before_rename` throws.
 void save_model(const std::filesystem::path& path, const ModelDescription& description,
-                Device& device, Queue& queue, const ParameterSet& parameters);
+                Device& device, Queue& queue, const ParameterSet& parameters,
+                const std::function<void()>& before_rename = {});
 
 struct LoadedModel {
   ModelDescription description;

@@ -78,25 +78,38 @@ io::Bytes as_bytes(const std::string& text) {
   return bytes;
 }
 
-Candidate read_candidate(const fs::path& path) {
+std::string read_bytes(const fs::path& path) {
   const io::Bytes bytes = io::read_file(path);
+  return {reinterpret_cast<const char*>(bytes.data.get()), bytes.size};
+}
+
+Candidate read_candidate(const fs::path& path, std::string bytes) {
   Candidate candidate;
   candidate.path = path.string();
-  candidate.bytes.assign(reinterpret_cast<const char*>(bytes.data.get()), bytes.size);
+  candidate.bytes = std::move(bytes);
   candidate.file =
       io::parse_array_file(candidate.path, as_bytes(candidate.bytes), io::FileKind::kCheckpoint);
   return candidate;
 }
 
-/// The newest checkpoint of a folder that is whole.
-std::optional<Candidate> newest_valid(const RunFolder& folder) {
+/// The newest checkpoint of a folder that is whole and `same_job`'s. What is passed over is added
+/// to a list.
+std::optional<Candidate> newest_valid(const RunFolder& folder, const std::string& same_job,
+                                      std::vector<std::int64_t>& passed_over) {
   const std::vector<std::int64_t> steps = folder.checkpoints();
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    const fs::path path = folder.checkpoint(*step);
+    std::string bytes = read_bytes(path);
     try {
-      return read_candidate(folder.checkpoint(*step));
+      Candidate candidate = read_candidate(path, std::move(bytes));
+      if (text_in(candidate.file.header, "same_job") == same_job) {
+        return candidate;
+      }
+      spdlog::warn("{} is another job's: passed over", path.string());
     } catch (const IoError& error) {
       spdlog::warn("{}: passed over", error.what());
     }
+    passed_over.push_back(*step);
   }
   return std::nullopt;
 }
@@ -115,15 +128,19 @@ class Chooser {
   Chooser(const RunSetting& setting, const TrainOptions& options, const RunFolder& folder)
       : setting_(setting), options_(options), folder_(folder) {}
 
-  Kind choose() {
+  Beginning choose() {
     const bool holds_run = folder_.holds_run();
-    if (setting_.resume.mode == Mode::kPath) {
+    const nlohmann::json run = folder_.read_run();
+    // The same command again, after one that began with a named checkpoint.
+    const bool again = holds_run && setting_.resume.mode == Mode::kPath &&
+                       text_in(run, "from") == setting_.resume.path.string() &&
+                       text_in(run, "same_job") == setting_.same_job;
+    if (setting_.resume.mode == Mode::kPath && (!again || setting_.overwrite)) {
       return from_path(holds_run);
     }
     if (!holds_run || setting_.overwrite) {
-      return Kind::kAnew;
+      return {};
     }
-    const nlohmann::json run = folder_.read_run();
     if (setting_.resume.mode == Mode::kNever || text_in(run, "same_job").empty()) {
       throw JobError(fmt::format(
           "{} holds a run already: start anew over it with --overwrite, or write elsewhere with "
@@ -137,18 +154,22 @@ class Chooser {
   [[nodiscard]] const std::optional<Candidate>& candidate() const { return candidate_; }
 
  private:
-  Kind auto_with(bool same_stop) {
+  Beginning auto_with(bool same_stop) {
     std::error_code error;
     const bool finished = folder_.is_finished() &&
                           (options_.checkpoint.every.unit == CheckpointOptions::Unit::kNever ||
                            fs::exists(folder_.model(), error));
+    Beginning beginning;
+    beginning.earlier = RunFolder::Earlier::kStays;
     if (finished && same_stop) {
       spdlog::info("{} holds this run, finished: there is nothing to do", folder_.path().string());
-      return Kind::kFinished;
+      beginning.kind = Kind::kFinished;
+      return beginning;
     }
-    candidate_ = newest_valid(folder_);
+    candidate_ = newest_valid(folder_, setting_.same_job, beginning.passed_over);
     if (candidate_) {
-      return Kind::kGoesOn;
+      beginning.kind = Kind::kGoesOn;
+      return beginning;
     }
     if (finished) {
       throw JobError(fmt::format(
@@ -160,22 +181,26 @@ class Chooser {
         "{} holds an unfinished run without a valid checkpoint: it starts from the "
         "beginning",
         folder_.path().string());
-    return Kind::kAnew;
+    beginning.earlier = RunFolder::Earlier::kCheckpointsStay;
+    return beginning;
   }
 
-  Kind from_path(bool holds_run) {
+  Beginning from_path(bool holds_run) {
     const fs::path& path = setting_.resume.path;
     std::error_code error;
+    Beginning beginning;
+    beginning.kind = Kind::kGoesOn;
     if (fs::is_directory(path, error)) {
-      candidate_ = newest_valid(RunFolder(path));
+      std::vector<std::int64_t> passed_over;  // of another folder
+      candidate_ = newest_valid(RunFolder(path), setting_.same_job, passed_over);
       if (!candidate_) {
         throw IoError(
-            fmt::format("--resume {}: there is no valid checkpoint in its folder "
+            fmt::format("--resume {}: there is no valid checkpoint of this job in its folder "
                         "checkpoints",
                         path.string()));
       }
     } else {
-      candidate_ = read_candidate(path);
+      candidate_ = read_candidate(path, read_bytes(path));
     }
     const fs::path from = fs::weakly_canonical(candidate_->path, error).parent_path();
     const bool inside = from == fs::weakly_canonical(folder_.path() / "checkpoints", error);
@@ -187,7 +212,10 @@ class Chooser {
     }
     require_same_job(candidate_->path, text_in(candidate_->file.header, "same_job"),
                      setting_.same_job);
-    return Kind::kGoesOn;
+    if (inside) {
+      beginning.earlier = RunFolder::Earlier::kStays;
+    }
+    return beginning;
   }
 
   const RunSetting& setting_;
@@ -206,7 +234,7 @@ Beginning choose_beginning(const RunSetting& setting, const TrainOptions& option
   std::string path;
   std::string bytes;
   if (first_rank) {
-    beginning.kind = chooser.choose();
+    beginning = chooser.choose();
     if (chooser.candidate()) {
       path = chooser.candidate()->path;
       bytes = chooser.candidate()->bytes;
@@ -215,15 +243,17 @@ Beginning choose_beginning(const RunSetting& setting, const TrainOptions& option
   }
   struct {
     Kind kind;
+    RunFolder::Earlier earlier;
     std::size_t path;
     std::size_t bytes;
-  } sizes{beginning.kind, path.size(), bytes.size()};
+  } sizes{beginning.kind, beginning.earlier, path.size(), bytes.size()};
   communicator.broadcast({&sizes, sizeof sizes}, 0);
   path.resize(sizes.path);
   bytes.resize(sizes.bytes);
   communicator.broadcast({path.data(), path.size()}, 0);
   communicator.broadcast({bytes.data(), bytes.size()}, 0);
   beginning.kind = sizes.kind;
+  beginning.earlier = sizes.earlier;
   beginning.source = path;
   if (!first_rank && sizes.kind == Kind::kGoesOn) {
     beginning.checkpoint = io::parse_array_file(path, as_bytes(bytes), io::FileKind::kCheckpoint);
@@ -232,6 +262,25 @@ Beginning choose_beginning(const RunSetting& setting, const TrainOptions& option
 }
 
 namespace {
+
+/// The parts of a contract that another one has not.
+std::string parts_without(const std::string& contract, const std::string& other) {
+  const auto split = [](const std::string& text) {
+    std::vector<std::string> parts;
+    for (std::size_t at = 0; at <= text.size();) {
+      const std::size_t end = std::min(text.find(", ", at), text.size());
+      parts.push_back(text.substr(at, end - at));
+      at = end + 2;
+    }
+    return parts;
+  };
+  std::vector<std::string> parts = split(contract);
+  const std::vector<std::string> known = split(other);
+  std::erase_if(parts, [&](const std::string& part) {
+    return std::find(known.begin(), known.end(), part) != known.end();
+  });
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
 
 /// Stages that ended before the checkpoint cannot be gone on with.
 void check_stops(const std::string& source, const nlohmann::json& header,
@@ -267,14 +316,19 @@ LoopPosition go_on(const Beginning& beginning, ClassifierRun& run, const std::ve
   }
   const LoopPosition position = restore(beginning.checkpoint, beginning.source, run, observers);
   check_stops(beginning.source, header, position, stages, run.loop_options());
-  if (const std::string there = text_in(header, "contract"); there != run.contract()) {
-    spdlog::warn(
-        "another contract than the checkpoint's: {} there, {} here: the bytes will differ "
-        "from those of an undisturbed run",
-        there, run.contract());
-  }
-  spdlog::info("going on from {}", beginning.source);
   return position;
+}
+
+void say_going_on(const Beginning& beginning, const ClassifierRun& run) {
+  spdlog::info("going on from {}", beginning.source);
+  const std::string there = text_in(beginning.checkpoint.header, "contract");
+  const std::string here = run.contract();
+  if (there != here) {
+    spdlog::warn(
+        "another contract than the checkpoint's ({} there, {} here): the bytes will differ from "
+        "those of an undisturbed run",
+        parts_without(there, here), parts_without(here, there));
+  }
 }
 
 nlohmann::json checkpoint_header(const RunSetting& setting, const ClassifierRun& run,

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <string_view>
 #include <system_error>
 
 #include <fcntl.h>
@@ -40,12 +41,17 @@ nlohmann::json read_json(const fs::path& path) {
 
 /// The step in a checkpoint's name, or -1.
 std::int64_t step_in(const std::string& name) {
+  constexpr std::string_view kBefore = "step-";
+  constexpr std::string_view kBehind = ".h5";
+  constexpr std::size_t kDigits = 9;  // at least
+  if (name.size() < kBefore.size() + kDigits + kBehind.size() || !name.starts_with(kBefore) ||
+      !name.ends_with(kBehind)) {
+    return -1;
+  }
+  const char* const last = name.data() + name.size() - kBehind.size();
   std::int64_t step = -1;
-  int end = 0;
-  return std::sscanf(name.c_str(), "step-%9ld.h5%n", &step, &end) == 1 &&
-                 static_cast<std::size_t>(end) == name.size()
-             ? step
-             : -1;
+  const auto [end, error] = std::from_chars(name.data() + kBefore.size(), last, step);
+  return error == std::errc() && end == last ? step : -1;
 }
 
 }  // namespace
@@ -64,13 +70,13 @@ std::int64_t restarts() {
 
 bool RunFolder::holds_run() const {
   std::error_code error;
-  for (const char* file : {"model.h5", "summary.json", "metrics.jsonl"}) {
+  for (const char* file : {"run.json", "model.h5", "summary.json", "metrics.jsonl"}) {
     if (fs::exists(path_ / file, error)) {
       return true;
     }
   }
   const nlohmann::json status = read_json(path_ / "status.json");
-  return status.is_object() && status.value("state", "") == "running";
+  return !checkpoints().empty() || (status.is_object() && status.value("state", "") == "running");
 }
 
 fs::path RunFolder::checkpoint(std::int64_t step) const {
@@ -89,15 +95,17 @@ std::vector<std::int64_t> RunFolder::checkpoints() const {
   return steps;
 }
 
-void RunFolder::make_ready(bool goes_on) const {
+void RunFolder::make_ready(Earlier earlier) const {
   check_lock();
   io::remove_temporary_files(path_);
   io::remove_temporary_files(path_ / "checkpoints");
   std::error_code error;
-  if (!goes_on) {
+  if (earlier != Earlier::kStays) {
     for (const char* file : kFiles) {
       fs::remove(path_ / file, error);
     }
+  }
+  if (earlier == Earlier::kGoes) {
     remove_checkpoints_behind(-1);
   }
   fs::create_directories(path_ / "checkpoints", error);
@@ -151,9 +159,12 @@ std::string dump(const nlohmann::json& json, int indent = -1) {
 
 }  // namespace
 
+void RunFolder::write(const char* file, const std::string& content) const {
+  io::write_file_atomically(path_ / file, content, [this] { check_lock(); });
+}
+
 void RunFolder::write_run(const nlohmann::json& run) const {
-  check_lock();
-  io::write_file_atomically(path_ / "run.json", dump(run, 2) + "\n");
+  write("run.json", dump(run, 2) + "\n");
 }
 
 nlohmann::json RunFolder::read_run() const {
@@ -168,25 +179,21 @@ bool RunFolder::is_finished() const {
 }
 
 void RunFolder::write_job(const std::string& resolved) const {
-  check_lock();
-  io::write_file_atomically(path_ / "job.yaml", resolved);
+  write("job.yaml", resolved);
 }
 
 void RunFolder::write_environment(const nlohmann::json& environment) const {
-  check_lock();
-  io::write_file_atomically(path_ / "environment.json", dump(environment, 2) + "\n");
+  write("environment.json", dump(environment, 2) + "\n");
 }
 
 void RunFolder::write_status(const std::string& state, std::int64_t step, int exit_code) const {
-  check_lock();
   const nlohmann::json status = {
       {"state", state}, {"step", step}, {"exit", exit_code}, {"restarts", restarts()}};
-  io::write_file_atomically(path_ / "status.json", dump(status) + "\n");
+  write("status.json", dump(status) + "\n");
 }
 
 void RunFolder::write_summary(const nlohmann::json& summary) const {
-  check_lock();
-  io::write_file_atomically(path_ / "summary.json", dump(summary, 2) + "\n");
+  write("summary.json", dump(summary, 2) + "\n");
 }
 
 void RunFolder::try_write_status(std::int64_t step) {
@@ -215,10 +222,18 @@ void RunFolder::warn(const char* file, const std::string& reason, const char* co
 }
 
 void RunFolder::flush_metrics() {
+  check_lock();
   const std::string reason = try_append();
   if (!reason.empty()) {
     throw IoError(
         fmt::format("{} cannot be written to: {}", (path_ / "metrics.jsonl").string(), reason));
+  }
+}
+
+void RunFolder::sync_metrics() const {
+  std::error_code error;
+  if (fs::exists(path_ / "metrics.jsonl", error)) {
+    io::PosixFile(path_ / "metrics.jsonl", O_WRONLY).sync();
   }
 }
 
@@ -243,7 +258,6 @@ std::string RunFolder::try_append() {
 }
 
 void RunFolder::cut_metrics(std::int64_t step, bool goes_on) const {
-  check_lock();
   std::ifstream file(path_ / "metrics.jsonl");
   std::string kept;
   for (std::string line; std::getline(file, line);) {
@@ -256,7 +270,7 @@ void RunFolder::cut_metrics(std::int64_t step, bool goes_on) const {
       kept += line + '\n';
     }
   }
-  io::write_file_atomically(path_ / "metrics.jsonl", kept);
+  write("metrics.jsonl", kept);
 }
 
 void RunFolder::append_error(const std::string& line) const noexcept {

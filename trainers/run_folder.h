@@ -34,8 +34,11 @@ class RunFolder {
   /// Creates the folder and tries that it can be written to. Throws IoError with path and reason.
   /// An earlier run's files are left alone.
   void prepare() const;
-  /// Removes the files of an earlier run, of one that goes on only what killed writers left.
-  void make_ready(bool goes_on) const;
+  /// What becomes of an earlier run's files: all stay for one that goes on; those of its
+  /// checkpoints that cannot be read stay for one that starts again; all go for another run. What
+  /// killed writers left goes always.
+  enum class Earlier : std::uint8_t { kStays, kCheckpointsStay, kGoes };
+  void make_ready(Earlier earlier) const;
   /// Removes the checkpoints of later steps than `step`: the run went back behind them.
   void remove_checkpoints_behind(std::int64_t step) const;
 
@@ -69,6 +72,8 @@ class RunFolder {
   void append_metrics(const nlohmann::json& line);
   /// Writes the lines that were kept. Throws IoError with path and reason.
   void flush_metrics();
+  /// Forces metrics.jsonl to disk, if it is there. Any thread. Throws IoError.
+  void sync_metrics() const;
   /// Leaves the lines of metrics.jsonl up to step `step`; where `goes_on`, without those that are
   /// there only because a stage ended with that step. Throws IoError.
   void cut_metrics(std::int64_t step, bool goes_on) const;
@@ -76,6 +81,8 @@ class RunFolder {
   void append_error(const std::string& line) const noexcept;
 
  private:
+  /// Atomically; the lock is looked at right before the file gets its name.
+  void write(const char* file, const std::string& content) const;
   /// Logs that a file cannot be written to, the first time.
   void warn(const char* file, const std::string& reason, const char* consequence);
   /// Appends what is kept; the reason why not, or nothing.

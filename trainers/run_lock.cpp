@@ -3,6 +3,8 @@
 
 #include <cerrno>
 #include <condition_variable>
+#include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <mutex>
@@ -50,6 +52,12 @@ std::string text_of(const nlohmann::json& owner, const char* key) {
 
 std::string host_of(const std::string& where) {
   return where.substr(0, where.rfind(':'));
+}
+
+/// Whether no process of this host has the pid.
+bool is_dead(const std::string& where) {
+  const long pid = std::strtol(where.c_str() + where.rfind(':') + 1, nullptr, 10);
+  return pid <= 0 || (::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH);
 }
 
 /// Whether flock() does not work here at all.
@@ -110,9 +118,12 @@ bool RunLock::try_flock() {
     throw IoError(fmt::format("the output folder {} cannot be written to: {}",
                               path_.parent_path().string(), std::strerror(errno)));
   }
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && !lacks_flock(errno)) {
-    ::close(descriptor_);
-    return false;
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    without_flock_ = lacks_flock(errno);
+    if (!without_flock_) {
+      ::close(descriptor_);
+      return false;
+    }
   }
   // An owner that ends removes the file: then it is a new one that counts.
   struct stat opened {};
@@ -130,10 +141,11 @@ bool RunLock::try_flock() {
 void RunLock::wait_for_silence(milliseconds silence) {
   const nlohmann::json owner = read_owner(path_);
   const std::string where = text_of(owner, "where");
-  if (where.empty() || host_of(where) == host_of(comm::host_and_process())) {
+  const bool same_host = host_of(where) == host_of(comm::host_and_process());
+  if (where.empty() || (same_host && (!without_flock_ || is_dead(where)))) {
     return;
   }
-  spdlog::warn("{} has the lock of a run on another host ({}): waiting {:.0f} s for a sign of it",
+  spdlog::warn("{} has the lock of another run ({}): waiting {:.0f} s for a sign of it",
                path_.parent_path().string(), where, std::chrono::duration<double>(silence).count());
   struct stat before {};
   ::stat(path_.c_str(), &before);

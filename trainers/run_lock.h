@@ -45,6 +45,7 @@ class RunLock {
   std::filesystem::path path_;
   std::string id_;
   int descriptor_ = -1;
+  bool without_flock_ = false;
   std::jthread signs_;
 };
 

@@ -9,6 +9,7 @@ namespace gentrain::trainers {
 namespace {
 
 std::atomic<bool> asked{false};
+std::atomic<bool> asked_by_terminal{false};
 static_assert(std::atomic<bool>::is_always_lock_free);  // usable in a handler
 
 void on_request(int /*signal*/) {
@@ -16,7 +17,8 @@ void on_request(int /*signal*/) {
 }
 
 void on_terminal(int signal) {
-  if (asked.exchange(true, std::memory_order_relaxed)) {
+  asked.store(true, std::memory_order_relaxed);
+  if (asked_by_terminal.exchange(true, std::memory_order_relaxed)) {
     std::signal(signal, SIG_DFL);
     std::raise(signal);
   }
@@ -35,10 +37,11 @@ void install(int signal, void (*handler)(int)) {
 void heed_stop_signals(bool terminal) {
   install(SIGUSR1, on_request);
   if (terminal) {
+    // A terminal that closes sends SIGHUP more than once.
     for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
       struct sigaction before {};
       if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler != SIG_IGN) {  // nohup
-        install(signal, on_terminal);
+        install(signal, signal == SIGHUP ? on_request : on_terminal);
       }
     }
   }

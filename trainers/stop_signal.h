@@ -4,8 +4,8 @@
 
 namespace gentrain::trainers {
 
-/// From here on SIGUSR1 asks to stop; with `terminal` so do SIGTERM, SIGINT and SIGHUP, of which a
-/// second one ends the process at once.
+/// From here on SIGUSR1 asks to stop; with `terminal` so do SIGHUP, SIGTERM and SIGINT; a second
+/// one of the last two ends the process at once.
 void heed_stop_signals(bool terminal);
 
 /// Whether this process was asked to stop.

@@ -185,6 +185,7 @@ struct RunParts {
   const RunSetting& setting;
   Beginning& beginning;  // its checkpoint is let go when it stands restored
   std::string id;
+  std::function<void()> take_folder;  // collective; before it an earlier run stands untouched
 };
 
 /// Bytes of a checkpoint, but for its header.
@@ -209,13 +210,15 @@ void preflight(ClassifierRun& run, const RunFolder& folder, const std::string& i
 /// The files that say what the run is.
 void write_records(ClassifierRun& run, const RunParts& parts) {
   announce_run(run, parts.setting);
+  const bool path = parts.setting.resume.mode == ResumeOptions::Mode::kPath;
+  parts.folder.write_status("running", parts.times.steps(), 0);  // first: it is not finished now
   parts.folder.write_run({{"job", parts.setting.job},
                           {"run", parts.id},
+                          {"from", path ? parts.setting.resume.path.string() : ""},
                           {"same_job", parts.setting.same_job},
                           {"identity", parts.setting.identity}});
   parts.folder.write_job(parts.setting.resolved);
   parts.folder.write_environment(environment(run, parts.setting));
-  parts.folder.write_status("running", 0, 0);
 }
 
 nlohmann::json finish(ClassifierRun& run, const RunParts& parts, EvaluationObserver& evaluation,
@@ -228,7 +231,7 @@ nlohmann::json finish(ClassifierRun& run, const RunParts& parts, EvaluationObser
     parts.folder.flush_metrics();
     if (run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever) {
       save_model(parts.folder.model(), run.description(model_record(summary)), run.device(),
-                 run.runner().queue(), run.parameters());
+                 run.runner().queue(), run.parameters(), [&parts] { parts.folder.check_lock(); });
     }
     parts.folder.write_summary(summary);
     parts.folder.write_status("finished", parts.times.steps(), 0);
@@ -250,7 +253,17 @@ void stop(ClassifierRun& run, const RunParts& parts) {
   run.communicator().barrier();
 }
 
-/// Trains `run` into a folder that is ready.
+/// Those behind the one that a run was told to go back to go at once; those that are no use when a
+/// new one is safe.
+void drop_checkpoints(const RunParts& parts, std::int64_t step, CheckpointWriter& writer) {
+  if (parts.setting.resume.mode == ResumeOptions::Mode::kPath &&
+      parts.beginning.passed_over.empty()) {
+    parts.folder.remove_checkpoints_behind(step);
+  }
+  writer.discard(parts.beginning.passed_over);
+}
+
+/// Trains `run`.
 RunResult train_into(ClassifierRun& run, const RunParts& parts) {
   const TrainOptions& options = run.options();
   comm::Communicator& communicator = run.communicator();
@@ -268,8 +281,6 @@ RunResult train_into(ClassifierRun& run, const RunParts& parts) {
   std::jthread hashing;
   std::optional<CheckpointWriter> writer;
   if (first_rank) {
-    write_records(run, parts);
-    hashing = std::jthread([&hash_data](const std::stop_token& stop) { hash_data(stop); });
     writer.emplace(folder, options.checkpoint.keep, [&folder] { folder.check_lock(); });
   }
   FiniteCheck finite(run.runner(), run.parameters());
@@ -280,7 +291,8 @@ RunResult train_into(ClassifierRun& run, const RunParts& parts) {
                                  options.best, first_rank ? &folder : nullptr});
   StopOnSignal stop_on_signal;
   Checkpointer checkpointer(run, checkpoint_header(parts.setting, run, stages),
-                            {&parts.times, &evaluation}, writer ? &*writer : nullptr);
+                            {&parts.times, &evaluation}, writer ? &*writer : nullptr,
+                            [&evaluation] { return evaluation.best_step(); });
   std::vector<Observer*> observers = {&parts.times, &finite, &stop_on_signal};
   if (first_rank) {
     observers.push_back(&log);
@@ -288,19 +300,28 @@ RunResult train_into(ClassifierRun& run, const RunParts& parts) {
   observers.insert(observers.end(), {&evaluation, &checkpointer});
 
   LoopPosition start;
-  if (parts.beginning.kind == Beginning::Kind::kGoesOn) {
+  const bool goes_on = parts.beginning.kind == Beginning::Kind::kGoesOn;
+  if (goes_on) {
     start = go_on(parts.beginning, run, stages, observers);
-    parts.beginning.checkpoint = {};
-    const bool own = parts.setting.resume.mode == ResumeOptions::Mode::kAuto;
+  }
+  parts.take_folder();
+  if (first_rank) {
+    write_records(run, parts);
+    hashing = std::jthread([&hash_data](const std::stop_token& stop) { hash_data(stop); });
+  }
+  if (first_rank && goes_on) {
+    folder.cut_metrics(start.step, goes_on_in(stages, run.loop_options(), start));
+  }
+  if (goes_on) {
+    say_going_on(parts.beginning, run);
+    const bool own = parts.beginning.earlier == RunFolder::Earlier::kStays;
     if (own) {
       checkpointer.resume_at(start.step);
     }
-    if (first_rank) {
-      folder.cut_metrics(start.step, goes_on_in(stages, run.loop_options(), start));
+    if (first_rank && own) {
+      drop_checkpoints(parts, start.step, *writer);
     }
-    if (first_rank && !own) {
-      folder.remove_checkpoints_behind(start.step);
-    }
+    parts.beginning.checkpoint = {};
   }
   const LoopEnd end =
       run_stages(stages, run.loop_options(), run.runner(), &run.loader(), observers, start);
@@ -378,36 +399,45 @@ RunResult train_classifier(const TrainOptions& options, const RunSetting& settin
   if (beginning.kind == Beginning::Kind::kFinished) {
     return {RunResult::Kind::kNothingToDo, {}};
   }
-  if (first_rank && !lock) {
-    take_lock();
+  bool late = first_rank && !lock;
+  communicator.broadcast({&late, sizeof late}, 0);
+  if (late) {  // another run may have come and gone meanwhile
+    if (first_rank) {
+      take_lock();
+    }
+    beginning = choose_beginning(setting, options, folder, communicator);
+    if (beginning.kind == Beginning::Kind::kFinished) {
+      return {RunResult::Kind::kNothingToDo, {}};
+    }
   }
   const std::string id = share_id(communicator, lock);
   folder.write_as(id);
   // A run that never begins leaves an earlier one as it is.
   bool taken = first_rank && !folder.holds_run();  // errors of any rank may go there
   communicator.broadcast({&taken, sizeof taken}, 0);
-  const bool goes_on = beginning.kind == Beginning::Kind::kGoesOn;
+  const AlarmLog alarms(communicator, folder);
+  StepTimes times(setting.process_start);
+  bool ready = false;
   const auto take_folder = [&] {
-    if (first_rank) {
-      folder.make_ready(goes_on);
-      log_to_file(folder.log(), goes_on);
+    if (first_rank && !ready) {
+      folder.make_ready(beginning.earlier);
+      log_to_file(folder.log(), beginning.earlier == RunFolder::Earlier::kStays);
     }
+    ready = true;
+    taken = true;
+    alarms.open(taken);
     communicator.barrier();
   };
   if (taken) {
     take_folder();
   }
-  const AlarmLog alarms(communicator, folder);
-  StepTimes times(setting.process_start);
+  TrainOptions used = options;
+  if (beginning.kind == Beginning::Kind::kGoesOn) {
+    used.init_from = {};  // the checkpoint has all weights
+  }
   try {
-    alarms.open(taken);
-    ClassifierRun run(options, communicator, setting.identity);
-    if (!taken) {
-      take_folder();
-      taken = true;
-      alarms.open(taken);
-    }
-    return train_into(run, {folder, times, setting, beginning, id});
+    ClassifierRun run(used, communicator, setting.identity);
+    return train_into(run, {folder, times, setting, beginning, id, take_folder});
   } catch (const std::exception& error) {
     if (taken) {
       record_failure(folder, fmt::format("rank {} ({})", communicator.rank(), communicator.where()),

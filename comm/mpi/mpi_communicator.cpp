@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include <fmt/format.h>
@@ -26,6 +27,7 @@ constexpr int kSpins = 2000;  // polls before a blocking call begins to sleep
 /// there.
 constexpr double kStartSeconds = 60;
 constexpr double kEndSeconds = 8;
+constexpr int kStoppedSeconds = 8;
 
 class MpiCommunicator : public Communicator {
  public:
@@ -38,6 +40,7 @@ class MpiCommunicator : public Communicator {
       throw CommError("MPI was initialised before: a process has one MPI communicator at most");
     }
     die_with_launcher();
+    const StopGuard guard("MPI_Init", kStoppedSeconds);
     const TimeLimit limit("MPI_Init", kStartSeconds, kRankTroubleCode);
     int provided = MPI_THREAD_SINGLE;
     check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided),
@@ -61,6 +64,7 @@ class MpiCommunicator : public Communicator {
   /// not come: the launcher then sees a process that ends without, and ends the job.
   ~MpiCommunicator() override {
     if (std::uncaught_exceptions() == 0 && all_came()) {
+      const StopGuard guard("MPI_Finalize", kStoppedSeconds);
       const TimeLimit limit("MPI_Finalize", kEndSeconds, kRankTroubleCode);
       for (SumTags& tags : sum_tags_) {
         MPI_Comm_free(&tags.comm);
@@ -195,7 +199,8 @@ class MpiCommunicator : public Communicator {
   }
 
   std::unique_ptr<SignRing> sign_ring(std::size_t bytes) override {
-    return size_ > 1 ? make_mpi_signs(control_, comm_, bytes) : nullptr;
+    watched_ = size_ > 1;
+    return watched_ ? make_mpi_signs(control_, comm_, bytes) : nullptr;
   }
 
   [[noreturn]] void abort(int exit_code) noexcept override {
@@ -225,9 +230,14 @@ class MpiCommunicator : public Communicator {
     MPI_Comm comm = MPI_COMM_NULL;
   };
 
-  /// Waits, for as long as it takes, until all ranks are about to end MPI.
+  /// Waits until all ranks are about to end MPI: for as long as it takes, unless they had
+  /// watchdogs, which end together.
   bool all_came() noexcept {
     try {
+      std::optional<TimeLimit> limit;
+      if (watched_) {
+        limit.emplace("the last barrier", kEndSeconds, kRankTroubleCode);
+      }
       barrier();
       return true;
     } catch (...) {
@@ -275,6 +285,7 @@ class MpiCommunicator : public Communicator {
   int rank_ = 0;
   int size_ = 1;
   int ranks_on_host_ = 1;
+  bool watched_ = false;
   std::vector<SumTags> sum_tags_;
 };
 

@@ -6,12 +6,16 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <string>
+#include <string_view>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "comm/communicator.h"
@@ -31,6 +35,32 @@ bool is_launcher(pid_t process) {
   std::getline(file, name);
   constexpr std::array<const char*, 4> kNames = {"mpirun", "mpiexec", "orterun", "orted"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+}
+
+/// Whether the process of an open /proc/PID/stat is stopped. As a child of fork() may: by system
+/// calls alone.
+bool is_stopped(int stat) {
+  std::array<char, 256> text{};
+  const ssize_t size = ::pread(stat, text.data(), text.size(), 0);
+  const std::string_view view(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+  const std::size_t name_end = view.rfind(')');
+  return name_end != std::string_view::npos && view.substr(name_end + 1).starts_with(" T");
+}
+
+/// What the child of a StopGuard does until the process ends or is killed by it.
+[[noreturn]] void guard(pid_t process, int stat, int seconds, std::string_view words) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  constexpr timespec kLook{0, 250'000'000};
+  constexpr int kLooksPerSecond = 4;
+  for (int stopped = 0; ::getppid() == process; ::nanosleep(&kLook, nullptr)) {
+    stopped = is_stopped(stat) ? stopped + 1 : 0;
+    if (stopped > seconds * kLooksPerSecond) {
+      const ssize_t written = ::write(STDERR_FILENO, words.data(), words.size());
+      ::kill(process, SIGKILL);
+      ::_exit(written > 0 ? 0 : 1);
+    }
+  }
+  ::_exit(0);
 }
 
 }  // namespace
@@ -78,6 +108,25 @@ TimeLimit::~TimeLimit() {
   }
   changed_.notify_all();
   thread_.join();
+}
+
+StopGuard::StopGuard(const char* what, int seconds) {
+  const pid_t self = ::getpid();
+  const std::string words = fmt::format("gentrain: {}: was stopped for {} s in {}: it is killed\n",
+                                        host_and_process(), seconds, what);
+  const int stat = ::open(fmt::format("/proc/{}/stat", self).c_str(), O_RDONLY | O_CLOEXEC);
+  child_ = ::fork();
+  if (child_ == 0) {
+    guard(self, stat, seconds, words);
+  }
+  ::close(stat);
+}
+
+StopGuard::~StopGuard() {
+  if (child_ > 0) {
+    ::kill(child_, SIGKILL);
+    ::waitpid(child_, nullptr, 0);
+  }
 }
 
 }  // namespace gentrain::comm

@@ -1,10 +1,13 @@
 // What a process does around MPI itself: it dies with its launcher, keeps its shared memory where
-// the next start finds it, and does not wait for ever in MPI's own start and end.
+// the next start finds it, and neither waits for ever in MPI's own start and end nor stays stopped
+// there.
 #pragma once
 
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+
+#include <sys/types.h>
 
 #include "comm/leftovers.h"
 
@@ -38,6 +41,19 @@ class TimeLimit {
   std::condition_variable changed_;
   bool ended_ = false;
   std::thread thread_;
+};
+
+/// A child process that kills this one, with a word on stderr, if it is stopped for `seconds` on
+/// end: for the times in which no other rank can notice.
+class StopGuard {
+ public:
+  StopGuard(const char* what, int seconds);
+  ~StopGuard();
+  StopGuard(const StopGuard&) = delete;
+  StopGuard& operator=(const StopGuard&) = delete;
+
+ private:
+  pid_t child_;
 };
 
 }  // namespace gentrain::comm

@@ -134,7 +134,10 @@ void MpiRequests::take_completed(int count) {
 
 void MpiRequests::add_missing(std::vector<int>& ranks) const {
   for (std::size_t i = 0; i < receives_.size(); ++i) {
-    if (requests_[i] != MPI_REQUEST_NULL) {
+    int came = 0;  // perhaps since the last poll; a request that is null has ended
+    check_mpi(MPI_Request_get_status(requests_[i], &came, MPI_STATUS_IGNORE),
+              "MPI_Request_get_status");
+    if (came == 0) {
       ranks.push_back(receives_[i].from);
     }
   }

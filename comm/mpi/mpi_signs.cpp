@@ -1,65 +1,111 @@
-// Signs of life over MPI: one receive and one send at a time, under a tag of their own.
+// Signs of life over MPI: one receive and one send at a time for each neighbour.
 #include "comm/mpi/mpi_signs.h"
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
+#include <optional>
 
 namespace gentrain::comm {
 
 namespace {
 
-constexpr int kSignTag = 65000;  // beyond those of all other operations
+constexpr int kToNext = 65000;  // tags beyond those of all other operations
+constexpr int kToPrevious = 65001;
 
-class MpiSigns : public SignRing {
+bool ended(MPI_Request& request) {
+  int flag = 0;
+  check_mpi(MPI_Test(&request, &flag, MPI_STATUS_IGNORE), "MPI_Test");
+  return flag != 0;
+}
+
+/// Both ways between this rank and a neighbour. All calls under the control's mutex.
+class Channel {
  public:
-  MpiSigns(MpiControl& control, MPI_Comm comm, std::size_t bytes)
-      : control_(control),
-        comm_(comm),
+  Channel(MPI_Comm comm, std::size_t bytes, int peer, int tag_in, int tag_out)
+      : comm_(comm),
+        peer_(peer),
+        tag_in_(tag_in),
+        tag_out_(tag_out),
         in_(std::make_shared<std::vector<std::byte>>(bytes)),
         out_(std::make_shared<std::vector<std::byte>>(bytes)) {
-    const std::lock_guard lock(control.mutex);
-    int rank = 0;
-    int size = 1;
-    check_mpi(MPI_Comm_rank(comm, &rank), "MPI_Comm_rank");
-    check_mpi(MPI_Comm_size(comm, &size), "MPI_Comm_size");
-    next_ = (rank + 1) % size;
-    previous_ = (rank + size - 1) % size;
     post();
   }
-  ~MpiSigns() override {
-    const std::lock_guard lock(control_.mutex);
+
+  void send(std::span<const std::byte> signs) {
+    if (ended(send_)) {
+      std::copy(signs.begin(), signs.end(), out_->begin());
+      check_mpi(MPI_Isend(out_->data(), static_cast<int>(out_->size()), MPI_BYTE, peer_, tag_out_,
+                          comm_, &send_),
+                "MPI_Isend");
+    }
+  }
+
+  bool receive(std::span<std::byte> signs) {
+    bool any = false;
+    for (; ended(receive_); post()) {
+      std::copy(in_->begin(), in_->end(), signs.begin());
+      any = true;
+    }
+    return any;
+  }
+
+  /// What a message may still go into or come from must live on: it is handed over.
+  void give_up(std::vector<std::shared_ptr<void>>& abandoned) {
     MPI_Cancel(&receive_);
     MPI_Request_free(&receive_);
     if (send_ != MPI_REQUEST_NULL) {
       MPI_Request_free(&send_);
     }
-    control_.abandoned.push_back(std::move(in_));  // a message may still come or go
-    control_.abandoned.push_back(std::move(out_));
+    abandoned.push_back(std::move(in_));
+    abandoned.push_back(std::move(out_));
+  }
+
+ private:
+  void post() {
+    check_mpi(MPI_Irecv(in_->data(), static_cast<int>(in_->size()), MPI_BYTE, peer_, tag_in_, comm_,
+                        &receive_),
+              "MPI_Irecv");
+  }
+
+  MPI_Comm comm_;
+  int peer_;
+  int tag_in_;
+  int tag_out_;
+  std::shared_ptr<std::vector<std::byte>> in_;
+  std::shared_ptr<std::vector<std::byte>> out_;
+  MPI_Request receive_ = MPI_REQUEST_NULL;
+  MPI_Request send_ = MPI_REQUEST_NULL;
+};
+
+class MpiSigns : public SignRing {
+ public:
+  MpiSigns(MpiControl& control, MPI_Comm comm, std::size_t bytes) : control_(control) {
+    const std::lock_guard lock(control.mutex);
+    int rank = 0;
+    int size = 1;
+    check_mpi(MPI_Comm_rank(comm, &rank), "MPI_Comm_rank");
+    check_mpi(MPI_Comm_size(comm, &size), "MPI_Comm_size");
+    previous_.emplace(comm, bytes, (rank + size - 1) % size, kToNext, kToPrevious);
+    next_.emplace(comm, bytes, (rank + 1) % size, kToPrevious, kToNext);
+  }
+  ~MpiSigns() override {
+    const std::lock_guard lock(control_.mutex);
+    previous_->give_up(control_.abandoned);
+    next_->give_up(control_.abandoned);
   }
   MpiSigns(const MpiSigns&) = delete;
   MpiSigns& operator=(const MpiSigns&) = delete;
 
   void send(std::span<const std::byte> signs) override {
-    const auto lock = lock_soon();
-    if (!lock || !ended(send_)) {
-      return;
+    if (const auto lock = lock_soon()) {
+      previous_->send(signs);
+      next_->send(signs);
     }
-    std::copy(signs.begin(), signs.end(), out_->begin());
-    check_mpi(MPI_Isend(out_->data(), static_cast<int>(out_->size()), MPI_BYTE, next_, kSignTag,
-                        comm_, &send_),
-              "MPI_Isend");
   }
 
-  bool receive(std::span<std::byte> signs) override {
+  bool receive(Neighbour from, std::span<std::byte> signs) override {
     const auto lock = lock_soon();
-    bool any = false;
-    while (lock && ended(receive_)) {
-      std::copy(in_->begin(), in_->end(), signs.begin());
-      any = true;
-      post();
-    }
-    return any;
+    return lock && (from == Neighbour::kPrevious ? previous_ : next_)->receive(signs);
   }
 
   [[nodiscard]] std::uint64_t polls() const override { return control_.polls.load(); }
@@ -89,26 +135,9 @@ class MpiSigns : public SignRing {
     return lock;
   }
 
-  static bool ended(MPI_Request& request) {
-    int flag = 0;
-    check_mpi(MPI_Test(&request, &flag, MPI_STATUS_IGNORE), "MPI_Test");
-    return flag != 0;
-  }
-
-  void post() {
-    check_mpi(MPI_Irecv(in_->data(), static_cast<int>(in_->size()), MPI_BYTE, previous_, kSignTag,
-                        comm_, &receive_),
-              "MPI_Irecv");
-  }
-
   MpiControl& control_;
-  MPI_Comm comm_;
-  std::shared_ptr<std::vector<std::byte>> in_;
-  std::shared_ptr<std::vector<std::byte>> out_;
-  int next_ = 0;
-  int previous_ = 0;
-  MPI_Request receive_ = MPI_REQUEST_NULL;
-  MPI_Request send_ = MPI_REQUEST_NULL;
+  std::optional<Channel> previous_;
+  std::optional<Channel> next_;
 };
 
 }  // namespace

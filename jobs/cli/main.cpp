@@ -11,6 +11,7 @@
 #include <new>
 #include <optional>
 #include <sstream>
+#include <thread>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -68,10 +69,11 @@ std::chrono::system_clock::time_point process_start() {
 }
 
 void print_help() {
-  std::cout << "gentrain: trains networks on MPI; any number of ranks, threads and crashes gives the "
-               "same bytes\n\n"
-               "usage: [mpirun -np N] gentrain JOB [options]   trains\n"
-               "       gentrain VERB ... [--help]\n\nverbs:\n";
+  std::cout
+      << "gentrain: trains networks on MPI; any number of ranks, threads and crashes gives the "
+         "same bytes\n\n"
+         "usage: [mpirun -np N] gentrain JOB [options]   trains\n"
+         "       gentrain VERB ... [--help]\n\nverbs:\n";
   for (const Verb& verb : verbs()) {
     std::cout << fmt::format("  {:<28} {}\n", verb.usage, verb.summary);
   }
@@ -142,8 +144,12 @@ std::string message_of(const std::exception& error) {
   return error.what();
 }
 
-/// One write, so that the lines of several ranks do not mix.
+/// One write, so that the lines of several ranks do not mix. What rank 0 fails with too it says and
+/// ends the job with, before the others speak.
 void print_error(const comm::Communicator* communicator, const std::exception& error) {
+  if (communicator != nullptr && communicator->rank() > 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  }
   const std::string rank =
       communicator == nullptr || communicator->size() == 1
           ? ""
@@ -165,7 +171,10 @@ int run_main(int argc, const char* const* argv) {
       const Verb* const verb = find_verb(arguments.front());
       const bool on_ranks = verb == nullptr || verb->on_ranks;
       if (on_ranks) {
-        trainers::heed_stop_signals(false);  // before MPI starts, which takes its time
+        // Before MPI starts, which takes its time. mpirun ends its ranks two seconds after a signal
+        // of its own: those are not for them.
+        const bool trains = verb == nullptr || verb->run == train_verb;
+        trainers::heed_stop_signals(trains && comm::detect_launcher().name != "mpirun");
       }
       communicator = on_ranks ? comm::make_communicator() : comm::make_single();
       Session session{*communicator, start};

@@ -9,7 +9,6 @@
 #include "jobs/cli/verbs.h"
 #include "kernels/error.h"
 #include "trainers/run_log.h"
-#include "trainers/stop_signal.h"
 #include "trainers/training.h"
 
 namespace gentrain::jobs {
@@ -52,8 +51,6 @@ int train_verb(Session& session, const Arguments& arguments) {
   if (!options.parse(arguments)) {
     return kSuccess;
   }
-  // mpirun ends its ranks two seconds after a signal of its own: those are not for them.
-  trainers::heed_stop_signals(comm::detect_launcher().name != "mpirun");
   trainers::start_log(options.log_level(), session.communicator.rank());
   const Job job = options.job();
   const comm::Watchdog watchdog(session.communicator);

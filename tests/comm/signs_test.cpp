@@ -14,7 +14,9 @@ using testing::IsEmpty;
 class SignRound : public ::testing::Test {
  protected:
   static constexpr int kRanks = 3;
-  void send(int from) { tables_[(from + 1) % kRanks].merge(tables_[from].bytes()); }
+  void send(int from) {
+    tables_[(from + 1) % kRanks].merge(Neighbour::kPrevious, tables_[from].bytes());
+  }
   void pass(double seconds) {
     for (SignTable& table : tables_) {
       table.pass(seconds);
@@ -63,6 +65,7 @@ TEST_F(SignRound, IdleIsSinceTheLastProgressThatWasHeardOf) {
 TEST_F(SignRound, SilenceIsOfTheRankBefore) {
   pass(5);
   send(0);
+  tables_[2].merge(Neighbour::kNext, tables_[0].bytes());
   pass(3);
   EXPECT_EQ(tables_[1].silence(), 3);
   EXPECT_EQ(tables_[2].silence(), 8);

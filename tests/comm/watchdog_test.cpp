@@ -4,10 +4,12 @@
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <stdexcept>
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "comm/mpi/mpi_process.h"
@@ -119,6 +121,25 @@ TEST(TimeLimitDeathTest, EndsTheProcessWithWords) {
       testing::ExitedWithCode(kRankTroubleCode),
       "gentrain: .+:[0-9]+: MPI_Finalize has not ended after 0.5 s: another rank is dead or "
       "stopped");
+}
+
+TEST(StopGuardDeathTest, KillsAStoppedProcessWithWords) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        const StopGuard guard("MPI_Finalize", 1);
+        kill(getpid(), SIGSTOP);
+      },
+      testing::KilledBySignal(SIGKILL),
+      "gentrain: .+:[0-9]+: was stopped for 1 s in MPI_Finalize: it is killed");
+}
+
+TEST(StopGuard, LeavesAProcessAloneThatIsOnlySlowAndLeavesNobodyBehind) {
+  {
+    const StopGuard guard("MPI_Finalize", 0);
+    std::this_thread::sleep_for(milliseconds(600));
+  }
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "no child is left";
 }
 
 TEST(TimeLimit, DoesNothingInTime) {

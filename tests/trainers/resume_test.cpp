@@ -71,7 +71,7 @@ class ResumeTest : public ::testing::Test {
   /// the one before.
   void write_every_checkpoint(const std::string& name) const {
     const auto single = comm::make_single();
-    const RunFolder folder(base_ / name);
+    RunFolder folder(base_ / name);
     ClassifierRun run(options_, *single);
     std::vector<Stage> stages = run.make_stages("");
     StepTimes times(std::chrono::system_clock::now());
@@ -81,7 +81,8 @@ class ResumeTest : public ::testing::Test {
                                    options_.best, nullptr});
     CheckpointWriter writer(folder, 100, {});
     Checkpointer checkpointer(run, checkpoint_header(setting(name), run, stages),
-                              {&times, &evaluation}, &writer);
+                              {&times, &evaluation}, &writer,
+                              [&evaluation] { return evaluation.best_step(); });
     class Settle final : public Observer {
      public:
       explicit Settle(CheckpointWriter& writer) : writer_(writer) {}
@@ -104,6 +105,11 @@ class ResumeTest : public ::testing::Test {
       lines.push_back(json.dump());
     }
     return lines;
+  }
+
+  std::string text_of(const std::string& file) const {
+    std::ifstream in(base_ / file);
+    return {std::istreambuf_iterator<char>(in), {}};
   }
 
   static void flip_a_bit(const fs::path& path) {
@@ -176,9 +182,101 @@ TEST_F(ResumeTest, AFinishedRunIsLeftAloneAndARaisedStopExtendsIt) {
   EXPECT_EQ(extended.summary["weights_sha256"], straight.summary["weights_sha256"]);
   EXPECT_EQ(metrics("run"), metrics("straight"));
   options_.stages[0].stop.steps = 7;
+  const std::string run_before = text_of("run/run.json");
   EXPECT_EQ(message_of<JobError>([&] { train_alone(setting("run")); }),
             (base_ / "run/checkpoints/step-000000012.h5").string() +
                 ": stage train has taken 12 steps already, but its stop is now at 7");
+  EXPECT_EQ(text_of("run/run.json"), run_before);
+  EXPECT_THAT(text_of("run/status.json"), HasSubstr("finished"));
+  options_.stages[0].stop.steps = 12;
+  EXPECT_EQ(train(setting("run")).kind, Kind::kNothingToDo);
+}
+
+TEST_F(ResumeTest, AStartThatNeverBeginsLeavesTheEarlierRunEvenIfItIsToBeOverwritten) {
+  train(setting("run"));
+  options_.stages[0].trainable = {Pattern{"nope*", ""}};
+  RunSetting over = setting("run");
+  over.overwrite = true;
+  EXPECT_THAT(message_of<JobError>([&] { train_alone(over); }),
+              HasSubstr("'nope*' matches no parameter"));
+  EXPECT_TRUE(fs::exists(base_ / "run" / "model.h5"));
+  EXPECT_THAT(text_of("run/status.json"), HasSubstr("finished"));
+  EXPECT_EQ(RunFolder(base_ / "run").checkpoints().back(), 8);
+}
+
+TEST_F(ResumeTest, ANamedCheckpointOverAnotherRunTakesItsPlaceWhole) {
+  const RunResult straight = train(setting("straight"));
+  write_every_checkpoint("straight");
+  options_.seed = 9;
+  options_.stages[0].stop.steps = 12;
+  RunSetting other = setting("run");
+  other.same_job = other.identity = "seed: 9\n";
+  train(other);
+  options_.seed = 7;
+  options_.stages[0].stop.steps = 8;
+  RunSetting from = setting("run");
+  from.overwrite = true;
+  from.resume = {ResumeOptions::Mode::kPath, RunFolder(base_ / "straight").checkpoint(4)};
+  EXPECT_EQ(train(from).summary["state_sha256"], straight.summary["state_sha256"]);
+  EXPECT_EQ(RunFolder(base_ / "run").checkpoints().back(), 8);
+  EXPECT_THAT(metrics("run").front(), HasSubstr("\"step\":5"));
+}
+
+TEST_F(ResumeTest, TheSameCommandWithANamedCheckpointGoesOn) {
+  const RunResult straight = train(setting("straight"));
+  write_every_checkpoint("straight");
+  RunSetting from = setting("run");
+  from.resume = {ResumeOptions::Mode::kPath, RunFolder(base_ / "straight").checkpoint(4)};
+  train(from);
+  EXPECT_EQ(train(from).kind, Kind::kNothingToDo);
+  fs::remove(base_ / "run" / "summary.json");  // as if killed before
+  const RunResult again = train(from);
+  EXPECT_EQ(again.summary["state_sha256"], straight.summary["state_sha256"]);
+  EXPECT_THAT(metrics("run").front(), HasSubstr("\"step\":5"));
+}
+
+TEST_F(ResumeTest, ACheckpointOfAnotherJobInTheFolderIsPassedOver) {
+  const RunResult straight = train(setting("run"));
+  write_every_checkpoint("run");
+  const RunFolder folder(base_ / "run");
+  io::ArrayFile file = io::read_array_file(folder.checkpoint(8), io::FileKind::kCheckpoint);
+  file.header["same_job"] = "seed: 9\n";
+  io::write_array_file(folder.checkpoint(8), file);
+  fs::remove(base_ / "run" / "summary.json");
+  const auto single = comm::make_single();
+  const Beginning beginning = choose_beginning(setting("run"), options_, folder, *single);
+  EXPECT_EQ(beginning.source, folder.checkpoint(7).string());
+  EXPECT_THAT(beginning.passed_over, ElementsAre(8));
+  EXPECT_EQ(train(setting("run")).summary["state_sha256"], straight.summary["state_sha256"]);
+}
+
+TEST_F(ResumeTest, ACheckpointThatCannotBeReadIsNotTakenForDamaged) {
+  train(setting("run"));
+  const RunFolder folder(base_ / "run");
+  const fs::path newest = folder.checkpoint(folder.checkpoints().back());
+  fs::remove(base_ / "run" / "summary.json");
+  fs::remove(newest);
+  fs::create_directories(newest);  // opens, but cannot be read
+  EXPECT_THAT(message_of<IoError>([&] { train_alone(setting("run")); }),
+              StartsWith(newest.string() + ": "));
+  EXPECT_TRUE(fs::exists(newest));
+}
+
+TEST_F(ResumeTest, PatienceGoesOnToo) {
+  options_.stages[0].stop.steps = 60;
+  options_.early_stop = {.metric = Metric::kLoss, .patience = 2, .min_delta = 0.5};
+  const RunResult straight = train(setting("straight"));
+  const std::int64_t steps = straight.summary["steps"];
+  ASSERT_LT(steps, 60);  // it was ended early
+  ASSERT_GT(steps, 17);
+  write_every_checkpoint("straight");
+  for (const std::int64_t step : {7, 12, 17}) {
+    RunSetting from = setting(fmt::format("from{}", step));
+    from.resume = {ResumeOptions::Mode::kPath, RunFolder(base_ / "straight").checkpoint(step)};
+    const RunResult resumed = train(from, 2);
+    EXPECT_EQ(resumed.summary["steps"], steps);
+    EXPECT_EQ(resumed.summary["state_sha256"], straight.summary["state_sha256"]);
+  }
 }
 
 TEST_F(ResumeTest, TheNewestValidCheckpointIsTakenAndDamagedOnesArePassedOver) {
@@ -251,7 +349,7 @@ TEST_F(ResumeTest, ANamedCheckpointMustBeWholeAndBelongHere) {
   from.resume.path = base_ / "empty";
   EXPECT_EQ(message_of<IoError>([&] { train_alone(from); }),
             "--resume " + (base_ / "empty").string() +
-                ": there is no valid checkpoint in its folder checkpoints");
+                ": there is no valid checkpoint of this job in its folder checkpoints");
   from.resume.path = base_ / "run";
   EXPECT_EQ(train(from).kind, Kind::kFinished);
   from.output = base_ / "run";
@@ -286,12 +384,13 @@ TEST_F(ResumeTest, KeepsTheNewestAndTheBest) {
   const RunResult result = train(setting("run"));
   EXPECT_EQ(result.summary["best_step"], 6);
   const std::vector<std::int64_t> steps = RunFolder(base_ / "run").checkpoints();
+  EXPECT_THAT(steps, ::testing::Contains(6));
   EXPECT_LE(steps.size(), 3U);
   EXPECT_EQ(steps.back(), 30);
 }
 
 TEST_F(ResumeTest, ACheckpointThatCannotBeWrittenSaysWhichIsTheNewest) {
-  const RunFolder folder(base_);
+  RunFolder folder(base_);
   fs::create_directories(base_ / "checkpoints");
   io::ArrayFile file;
   file.kind = io::FileKind::kCheckpoint;

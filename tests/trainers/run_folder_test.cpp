@@ -82,10 +82,10 @@ TEST_F(RunFolderTest, OverwritingRemovesTheRunAndNothingElse) {
   fs::create_directories(checkpoint.parent_path());
   write(checkpoint);
   RunFolder(path_).prepare();
-  RunFolder(path_).make_ready(true);
+  RunFolder(path_).make_ready(RunFolder::Earlier::kStays);
   EXPECT_EQ(text_of(path_ / "model.h5"), "x");
   EXPECT_TRUE(fs::exists(checkpoint));
-  RunFolder(path_).make_ready(false);
+  RunFolder(path_).make_ready(RunFolder::Earlier::kGoes);
   EXPECT_FALSE(fs::exists(checkpoint));
   for (const std::string& file : files) {
     EXPECT_FALSE(fs::exists(path_ / file)) << file;
@@ -96,14 +96,14 @@ TEST_F(RunFolderTest, OverwritingRemovesTheRunAndNothingElse) {
 TEST_F(RunFolderTest, WhatKilledWritersLeftGoes) {
   const RunFolder folder(path_);
   folder.prepare();
-  folder.make_ready(true);
+  folder.make_ready(RunFolder::Earlier::kStays);
   const std::vector<fs::path> left = {path_ / ".model.h5.7-0.tmp",
                                       path_ / "checkpoints" / ".step-000000002.h5.7-1.tmp"};
   for (const fs::path& file : left) {
     write(file, "half a file");
   }
   write(folder.checkpoint(1));
-  folder.make_ready(true);
+  folder.make_ready(RunFolder::Earlier::kStays);
   for (const fs::path& file : left) {
     EXPECT_FALSE(fs::exists(file)) << file;
   }
@@ -147,11 +147,12 @@ TEST_F(RunFolderTest, ChecksStepsInTheNamesOfCheckpoints) {
   EXPECT_EQ(folder.checkpoint(1500), path_ / "checkpoints" / "step-000001500.h5");
   EXPECT_TRUE(folder.checkpoints().empty());
   fs::create_directories(path_ / "checkpoints");
-  for (const char* name : {"step-000000020.h5", "step-000000003.h5", "step-1234567890123.h5",
-                           "step-000000004.h5x", ".step-000000005.h5.12-0.tmp", "step-x.h5"}) {
+  for (const char* name :
+       {"step-000000020.h5", "step-000000003.h5", "step-1234567890123.h5", "step-12.h5",
+        "step-000000004.h5x", ".step-000000005.h5.12-0.tmp", "step-x.h5"}) {
     write(path_ / "checkpoints" / name);
   }
-  EXPECT_THAT(folder.checkpoints(), ::testing::ElementsAre(3, 20));
+  EXPECT_THAT(folder.checkpoints(), ::testing::ElementsAre(3, 20, 1234567890123));
   folder.remove_checkpoints_behind(3);
   EXPECT_THAT(folder.checkpoints(), ::testing::ElementsAre(3));
 }
@@ -194,7 +195,7 @@ TEST_F(RunFolderTest, ARunThatLostTheLockWritesNothing) {
   EXPECT_EQ(message_of<IoError>([&] { folder.write_status("running", 1, 0); }), lost);
   EXPECT_EQ(message_of<IoError>([&] { folder.write_summary({}); }), lost);
   EXPECT_EQ(message_of<IoError>([&] { folder.append_metrics({{"step", 1}}); }), lost);
-  EXPECT_EQ(message_of<IoError>([&] { folder.make_ready(false); }), lost);
+  EXPECT_EQ(message_of<IoError>([&] { folder.make_ready(RunFolder::Earlier::kGoes); }), lost);
   EXPECT_FALSE(fs::exists(path_ / "status.json"));
   EXPECT_FALSE(fs::exists(path_ / "metrics.jsonl"));
 }
