@@ -69,6 +69,15 @@ class Output:
         return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
 
 
+def parent_program(pid):
+    """The program of a process's parent; None if it ended."""
+    try:
+        parent = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1]
+        return os.readlink(f"/proc/{parent}/exe")
+    except OSError:
+        return None
+
+
 class Start:
     """One start of the program on an output folder."""
 
@@ -112,6 +121,8 @@ class Start:
                 environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             except OSError:
                 continue  # ended meanwhile
+            if pid != self.process.pid and parent_program(pid) == program:
+                continue  # a rank's own guard
             ranks = [entry[21:] for entry in environment if entry.startswith(b"OMPI_COMM_WORLD_RANK=")]
             if program == self.program and (ranks or self.how == "alone"):
                 found[int(ranks[0]) if ranks else 0] = pid
