@@ -4,10 +4,7 @@
 
 #include <charconv>
 #include <cstdint>
-#include <fstream>
-#include <iterator>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -15,6 +12,8 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "comm/process_stat.h"
 
 namespace gentrain::comm {
 
@@ -25,31 +24,11 @@ namespace {
 /// When a living process began, in clock ticks since boot; nothing if there is none or it is
 /// ending.
 std::optional<std::uint64_t> start_of(const std::string& process) {
-  std::ifstream file("/proc/" + process + "/stat");
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  const std::size_t name_end = text.rfind(')');
-  if (name_end == std::string::npos) {
-    return std::nullopt;
-  }
-  std::istringstream fields(text.substr(name_end + 1));
-  std::string state;
-  fields >> state;
-  if (state == "Z" || state == "X") {
-    return std::nullopt;
-  }
-  // State is field 3 of proc(5), the flags are field 9, the start is field 22.
   constexpr std::uint64_t kExiting = 0x4;  // PF_EXITING
-  std::string skipped;
-  std::uint64_t flags = 0;
-  std::uint64_t start = 0;
-  for (int field = 4; field < 9; ++field) {
-    fields >> skipped;
-  }
-  fields >> flags;
-  for (int field = 10; field < 22; ++field) {
-    fields >> skipped;
-  }
-  return fields >> start && (flags & kExiting) == 0 ? std::optional(start) : std::nullopt;
+  const std::optional<ProcessStat> stat = read_process_stat(process);
+  const bool lives =
+      stat && stat->state != 'Z' && stat->state != 'X' && (stat->flags & kExiting) == 0;
+  return lives ? std::optional(stat->start) : std::nullopt;
 }
 
 /// What the names of this user's folders in this pid namespace begin with.

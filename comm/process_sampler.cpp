@@ -6,7 +6,6 @@
 #include <cstring>
 #include <ctime>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include <dirent.h>
@@ -14,6 +13,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "comm/process_stat.h"
 #include "kernels/progress.h"
 
 namespace gentrain::comm {
@@ -36,9 +36,7 @@ bool runs(const char* thread) {
   std::array<char, 256> text{};
   const ssize_t size = ::read(file, text.data(), text.size());
   ::close(file);
-  const std::string_view stat(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
-  const std::size_t name_end = stat.rfind(')');
-  return name_end != std::string_view::npos && stat.substr(name_end + 1).starts_with(" R");
+  return state_in({text.data(), size > 0 ? static_cast<std::size_t>(size) : 0}) == 'R';
 }
 
 bool output_blocks() {

@@ -2,14 +2,13 @@
 #include "trainers/checkpoint.h"
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "kernels/error.h"
-#include "trainers/observers.h"
+#include "trainers/model_io.h"
 #include "trainers/training.h"
 
 namespace gentrain::trainers {
@@ -17,12 +16,6 @@ namespace gentrain::trainers {
 namespace {
 
 using Unit = CheckpointOptions::Unit;
-
-/// The part of an arena that belongs to a parameter.
-std::span<const float> part_of(const std::vector<float>& arena, const ParameterInfo& info) {
-  return std::span(arena).subspan(static_cast<std::size_t>(info.offset),
-                                  static_cast<std::size_t>(info.shape.elements()));
-}
 
 Update& update_of(ClassifierRun& run, std::int64_t stage) {
   return *run.updates().at(static_cast<std::size_t>(stage));
@@ -203,13 +196,7 @@ void Checkpointer::take(const LoopPosition& position) {
   }
   const std::vector<std::string> names = update.optimizer().state_names();
   for (std::size_t s = 0; s < states.size(); ++s) {
-    for (int i = 0; i < parameters.size(); ++i) {
-      const ParameterInfo& info = parameters.info(i);
-      const std::span<const float> part = part_of(states[s], info);
-      snapshot.file.arrays.push_back({fmt::format("optimizer/{}/{}", names[s], info.name),
-                                      info.shape,
-                                      {part.begin(), part.end()}});
-    }
+    add_arena(snapshot.file.arrays, "optimizer/" + names[s], parameters, states[s]);
   }
   std::move(observed.arrays.begin(), observed.arrays.end(),
             std::back_inserter(snapshot.file.arrays));
@@ -217,32 +204,6 @@ void Checkpointer::take(const LoopPosition& position) {
 }
 
 namespace {
-
-/// The arrays of a checkpoint by name.
-class Arrays {
- public:
-  Arrays(const io::ArrayFile& file, const std::string& source) : source_(source) {
-    for (const io::NamedArray& array : file.arrays) {
-      by_name_[array.name] = &array;
-    }
-  }
-  [[nodiscard]] const std::vector<float>& values(const std::string& name,
-                                                 const Shape& shape) const {
-    const auto found = by_name_.find(name);
-    if (found == by_name_.end()) {
-      throw IoError(fmt::format("{}: has no array {}", source_, name));
-    }
-    if (found->second->shape != shape) {
-      throw IoError(fmt::format("{}: {} is {} where the network has {}", source_, name,
-                                found->second->shape.str(), shape.str()));
-    }
-    return found->second->values;
-  }
-
- private:
-  const std::string& source_;
-  std::map<std::string, const io::NamedArray*> by_name_;
-};
 
 LoopPosition position_in(const nlohmann::json& header) {
   const nlohmann::json& position = header.at("position");
@@ -254,7 +215,6 @@ LoopPosition position_in(const nlohmann::json& header) {
 
 LoopPosition restore(const io::ArrayFile& checkpoint, const std::string& source, ClassifierRun& run,
                      const std::vector<Observer*>& observers) {
-  const Arrays arrays(checkpoint, source);
   Queue& queue = run.runner().queue();
   ParameterSet& parameters = run.parameters();
   try {
@@ -265,23 +225,18 @@ LoopPosition restore(const io::ArrayFile& checkpoint, const std::string& source,
     }
     for (int i = 0; i < parameters.size(); ++i) {
       const ParameterInfo& info = parameters.info(i);
-      copy_from_host<float>(run.device(), queue, arrays.values("weights/" + info.name, info.shape),
-                            parameters[i]);
+      copy_from_host<float>(
+          run.device(), queue,
+          values_of(checkpoint.arrays, "weights/" + info.name, info.shape, source), parameters[i]);
     }
     parameters.mark_changed();
     Update& update = update_of(run, position.stage);
     std::vector<std::vector<float>> states;
     for (const std::string& name : update.optimizer().state_names()) {
-      auto& state = states.emplace_back(static_cast<std::size_t>(parameters.arena_elements()));
-      for (int i = 0; i < parameters.size(); ++i) {
-        const ParameterInfo& info = parameters.info(i);
-        const std::vector<float>& values =
-            arrays.values(fmt::format("optimizer/{}/{}", name, info.name), info.shape);
-        std::copy(values.begin(), values.end(), state.begin() + info.offset);
-      }
+      states.push_back(arena_of(checkpoint.arrays, "optimizer/" + name, parameters, source));
     }
     update.set_state(queue, states);
-    const ObserverState observed{checkpoint.header.at("observers"), checkpoint.arrays};
+    const ObserverState observed{checkpoint.header.at("observers"), checkpoint.arrays, source};
     for (Observer* observer : observers) {
       observer->restore(observed);
     }

@@ -28,7 +28,7 @@ ClassifierRun::ClassifierRun(const TrainOptions& options, comm::Communicator& co
   check_same_on_all_ranks(communicator, contract(), identity);
   data_ = load_data(options_.data, options_.seed, workers, communicator);
   check_equal_on_all_ranks(communicator, [&]() -> std::vector<NamedText> {
-    return {{"data set", data_identity(data_.pair)}};
+    return {{"data set", data_identity()}};
   });
   if (data_.pair.train->size() == 0) {
     throw IoError(
@@ -72,6 +72,13 @@ std::vector<Stage> ClassifierRun::make_stages(const std::string& only) {
         fmt::format("there is no stage '{}' (there are {})", only, fmt::join(names, ", ")));
   }
   return stages;
+}
+
+const std::string& ClassifierRun::data_identity() {
+  if (data_identity_.empty()) {
+    data_identity_ = trainers::data_identity(data_.pair);
+  }
+  return data_identity_;
 }
 
 LoopOptions ClassifierRun::loop_options() const {

@@ -56,6 +56,7 @@ struct StepReport {
 struct ObserverState {
   nlohmann::json values = nlohmann::json::object();
   std::vector<io::NamedArray> arrays;
+  std::string source;  // restore(): the file, for messages
 };
 
 /// How a run came to its end.

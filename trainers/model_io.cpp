@@ -116,20 +116,51 @@ void init_from(const InitFromOptions& options, Device& device, Queue& queue,
       continue;
     }
     const ParameterInfo& info = parameters.info(i);
-    const auto found =
-        std::find_if(file.arrays.begin(), file.arrays.end(),
-                     [&](const io::NamedArray& array) { return array.name == prefix + info.name; });
-    if (found == file.arrays.end()) {
+    const std::string name = prefix + info.name;
+    if (io::find_array(file.arrays, name) == nullptr) {
       throw IoError(fmt::format("{}: has no array {} (init_from.parameters says which are taken)",
                                 options.file, info.name));
     }
-    if (found->shape != info.shape) {
-      throw IoError(fmt::format("{}: {} is {} where the network has {}", options.file, info.name,
-                                found->shape.str(), info.shape.str()));
-    }
-    copy_from_host<float>(device, queue, found->values, parameters[i]);
+    copy_from_host<float>(device, queue, values_of(file.arrays, name, info.shape, options.file),
+                          parameters[i]);
   }
   parameters.mark_changed();
+}
+
+const std::vector<float>& values_of(std::span<const io::NamedArray> arrays, const std::string& name,
+                                    const Shape& shape, const std::string& source) {
+  const io::NamedArray* const array = io::find_array(arrays, name);
+  if (array == nullptr) {
+    throw IoError(fmt::format("{}: has no array {}", source, name));
+  }
+  if (array->shape != shape) {
+    throw IoError(fmt::format("{}: {} is {} where the network has {}", source, name,
+                              array->shape.str(), shape.str()));
+  }
+  return array->values;
+}
+
+void add_arena(std::vector<io::NamedArray>& arrays, const std::string& prefix,
+               const ParameterSet& parameters, const std::vector<float>& arena) {
+  for (int i = 0; i < parameters.size(); ++i) {
+    const ParameterInfo& info = parameters.info(i);
+    const auto first = arena.begin() + info.offset;
+    arrays.push_back({fmt::format("{}/{}", prefix, info.name),
+                      info.shape,
+                      {first, first + info.shape.elements()}});
+  }
+}
+
+std::vector<float> arena_of(std::span<const io::NamedArray> arrays, const std::string& prefix,
+                            const ParameterSet& parameters, const std::string& source) {
+  std::vector<float> arena(static_cast<std::size_t>(parameters.arena_elements()));
+  for (int i = 0; i < parameters.size(); ++i) {
+    const ParameterInfo& info = parameters.info(i);
+    const std::vector<float>& values =
+        values_of(arrays, fmt::format("{}/{}", prefix, info.name), info.shape, source);
+    std::copy(values.begin(), values.end(), arena.begin() + info.offset);
+  }
+  return arena;
 }
 
 namespace {

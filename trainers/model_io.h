@@ -4,11 +4,14 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "core/data/dataset.h"
+#include "core/io/array_file.h"
 #include "core/parameters.h"
 #include "trainers/models/network.h"
 
@@ -42,6 +45,17 @@ LoadedModel load_model(const std::filesystem::path& path, Device& device, Queue&
 /// array that is missing or has another shape, named), JobError for a pattern that matches nothing.
 void init_from(const InitFromOptions& options, Device& device, Queue& queue,
                ParameterSet& parameters);
+
+/// The values of one array. Throws IoError naming `source` and the array if it is missing or has
+/// another shape.
+const std::vector<float>& values_of(std::span<const io::NamedArray> arrays, const std::string& name,
+                                    const Shape& shape, const std::string& source);
+/// Adds an arena's parts as arrays PREFIX/PARAMETER; and the arena out of such arrays, zero between
+/// the parts. Throws as values_of().
+void add_arena(std::vector<io::NamedArray>& arrays, const std::string& prefix,
+               const ParameterSet& parameters, const std::vector<float>& arena);
+std::vector<float> arena_of(std::span<const io::NamedArray> arrays, const std::string& prefix,
+                            const ParameterSet& parameters, const std::string& source);
 
 /// SHA-256 over the parameters' values alone, in order of registration.
 std::string weights_sha256(Device& device, Queue& queue, const ParameterSet& parameters);

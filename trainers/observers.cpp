@@ -15,6 +15,7 @@
 #include "core/ops/ops.h"
 #include "kernels/error.h"
 #include "trainers/classifier.h"
+#include "trainers/model_io.h"
 
 namespace gentrain::trainers {
 
@@ -27,15 +28,6 @@ double metric_of(const Evaluation& evaluation, Metric metric) {
 std::size_t terminal_columns() {
   winsize size{};
   return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
-}
-
-const io::NamedArray& array_of(const ObserverState& state, const std::string& name) {
-  const auto found = std::find_if(state.arrays.begin(), state.arrays.end(),
-                                  [&](const io::NamedArray& array) { return array.name == name; });
-  if (found == state.arrays.end()) {
-    throw IoError(fmt::format("the checkpoint has no array {}", name));
-  }
-  return *found;
 }
 
 nlohmann::json to_json(const std::optional<Evaluation>& evaluation) {
@@ -122,7 +114,8 @@ void StepTimes::save(ObserverState& state) const {
 void StepTimes::restore(const ObserverState& state) {
   steps_ = state.values.at("steps").get<std::int64_t>();
   last_stage_ = state.values.at("last_stage").get<std::int64_t>();
-  const std::vector<float>& losses = array_of(state, "losses").values;
+  const Shape shape{std::min<std::int64_t>(steps_, kKeptLosses)};
+  const std::vector<float>& losses = values_of(state.arrays, "losses", shape, state.source);
   losses_.assign(losses.begin(), losses.end());
 }
 
@@ -344,12 +337,7 @@ void EvaluationObserver::save(ObserverState& state) const {
   }
   const std::vector<float> arena =
       copy_to_host<float>(setting_.runner.device(), setting_.runner.queue(), best_weights_);
-  for (int i = 0; i < setting_.parameters.size(); ++i) {
-    const ParameterInfo& info = setting_.parameters.info(i);
-    const auto first = arena.begin() + info.offset;
-    state.arrays.push_back(
-        {"best/" + info.name, info.shape, {first, first + info.shape.elements()}});
-  }
+  add_arena(state.arrays, "best", setting_.parameters, arena);
 }
 
 void EvaluationObserver::restore(const ObserverState& state) {
@@ -365,16 +353,8 @@ void EvaluationObserver::restore(const ObserverState& state) {
   if (!best_) {
     return;
   }
-  std::vector<float> arena(static_cast<std::size_t>(setting_.parameters.arena_elements()));
-  for (int i = 0; i < setting_.parameters.size(); ++i) {
-    const ParameterInfo& info = setting_.parameters.info(i);
-    const io::NamedArray& array = array_of(state, "best/" + info.name);
-    if (array.shape != info.shape) {
-      throw IoError(fmt::format("the checkpoint's {} is {} where the network has {}", array.name,
-                                array.shape.str(), info.shape.str()));
-    }
-    std::copy(array.values.begin(), array.values.end(), arena.begin() + info.offset);
-  }
+  const std::vector<float> arena =
+      arena_of(state.arrays, "best", setting_.parameters, state.source);
   Device& device = setting_.runner.device();
   best_weights_ = Tensor::empty(device, setting_.parameters.arena().shape());
   copy_from_host<float>(device, setting_.runner.queue(), arena, best_weights_);

@@ -12,7 +12,6 @@
 #include "core/io/posix_file.h"
 #include "kernels/error.h"
 #include "trainers/checkpoint.h"
-#include "trainers/data_source.h"
 
 namespace gentrain::trainers {
 
@@ -68,27 +67,15 @@ std::string text_in(const nlohmann::json& json, const char* key) {
 /// A checkpoint as bytes, for the other ranks, and read.
 struct Candidate {
   std::string path;
-  std::string bytes;
+  io::Bytes bytes;
   io::ArrayFile file;
 };
 
-io::Bytes as_bytes(const std::string& text) {
-  io::Bytes bytes = io::make_bytes(text.size());
-  std::copy(text.begin(), text.end(), bytes.data.get());
-  return bytes;
-}
-
-std::string read_bytes(const fs::path& path) {
-  const io::Bytes bytes = io::read_file(path);
-  return {reinterpret_cast<const char*>(bytes.data.get()), bytes.size};
-}
-
-Candidate read_candidate(const fs::path& path, std::string bytes) {
+Candidate read_candidate(const fs::path& path, io::Bytes bytes) {
   Candidate candidate;
   candidate.path = path.string();
   candidate.bytes = std::move(bytes);
-  candidate.file =
-      io::parse_array_file(candidate.path, as_bytes(candidate.bytes), io::FileKind::kCheckpoint);
+  candidate.file = io::parse_array_file(candidate.path, candidate.bytes, io::FileKind::kCheckpoint);
   return candidate;
 }
 
@@ -99,7 +86,7 @@ std::optional<Candidate> newest_valid(const RunFolder& folder, const std::string
   const std::vector<std::int64_t> steps = folder.checkpoints();
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
     const fs::path path = folder.checkpoint(*step);
-    std::string bytes = read_bytes(path);
+    io::Bytes bytes = io::read_file(path);  // what cannot be read at all is no damage
     try {
       Candidate candidate = read_candidate(path, std::move(bytes));
       if (text_in(candidate.file.header, "same_job") == same_job) {
@@ -151,7 +138,8 @@ class Chooser {
     return auto_with(text_in(run, "identity") == setting_.identity);
   }
 
-  [[nodiscard]] const std::optional<Candidate>& candidate() const { return candidate_; }
+  /// What the beginning goes on from, if it does.
+  [[nodiscard]] std::optional<Candidate>& candidate() { return candidate_; }
 
  private:
   Beginning auto_with(bool same_stop) {
@@ -200,7 +188,7 @@ class Chooser {
                         path.string()));
       }
     } else {
-      candidate_ = read_candidate(path, read_bytes(path));
+      candidate_ = read_candidate(path, io::read_file(path));
     }
     const fs::path from = fs::weakly_canonical(candidate_->path, error).parent_path();
     const bool inside = from == fs::weakly_canonical(folder_.path() / "checkpoints", error);
@@ -231,14 +219,13 @@ Beginning choose_beginning(const RunSetting& setting, const TrainOptions& option
   const bool first_rank = communicator.rank() == 0;
   Beginning beginning;
   Chooser chooser(setting, options, folder);
-  std::string path;
-  std::string bytes;
+  io::Bytes bytes;
   if (first_rank) {
     beginning = chooser.choose();
-    if (chooser.candidate()) {
-      path = chooser.candidate()->path;
-      bytes = chooser.candidate()->bytes;
-      beginning.checkpoint = chooser.candidate()->file;
+    if (auto& candidate = chooser.candidate()) {
+      beginning.source = std::move(candidate->path);
+      beginning.checkpoint = std::move(candidate->file);
+      bytes = std::move(candidate->bytes);
     }
   }
   struct {
@@ -246,17 +233,18 @@ Beginning choose_beginning(const RunSetting& setting, const TrainOptions& option
     RunFolder::Earlier earlier;
     std::size_t path;
     std::size_t bytes;
-  } sizes{beginning.kind, beginning.earlier, path.size(), bytes.size()};
+  } sizes{beginning.kind, beginning.earlier, beginning.source.size(), bytes.size};
   communicator.broadcast({&sizes, sizeof sizes}, 0);
-  path.resize(sizes.path);
-  bytes.resize(sizes.bytes);
-  communicator.broadcast({path.data(), path.size()}, 0);
-  communicator.broadcast({bytes.data(), bytes.size()}, 0);
+  if (!first_rank) {
+    bytes = io::make_bytes(sizes.bytes);
+  }
   beginning.kind = sizes.kind;
   beginning.earlier = sizes.earlier;
-  beginning.source = path;
+  beginning.source.resize(sizes.path);
+  communicator.broadcast({beginning.source.data(), sizes.path}, 0);
+  communicator.broadcast({bytes.data.get(), sizes.bytes}, 0);
   if (!first_rank && sizes.kind == Kind::kGoesOn) {
-    beginning.checkpoint = io::parse_array_file(path, as_bytes(bytes), io::FileKind::kCheckpoint);
+    beginning.checkpoint = io::parse_array_file(beginning.source, bytes, io::FileKind::kCheckpoint);
   }
   return beginning;
 }
@@ -308,8 +296,7 @@ void check_stops(const std::string& source, const nlohmann::json& header,
 LoopPosition go_on(const Beginning& beginning, ClassifierRun& run, const std::vector<Stage>& stages,
                    const std::vector<Observer*>& observers) {
   const nlohmann::json& header = beginning.checkpoint.header;
-  const std::string data = data_identity(run.data());
-  if (text_in(header, "data_identity") != data) {
+  if (text_in(header, "data_identity") != run.data_identity()) {
     throw JobError(fmt::format("{}: the run was on other data ({}) than there are now ({})",
                                beginning.source, text_in(header, "data"),
                                run.data().train->description()));
@@ -331,7 +318,7 @@ void say_going_on(const Beginning& beginning, const ClassifierRun& run) {
   }
 }
 
-nlohmann::json checkpoint_header(const RunSetting& setting, const ClassifierRun& run,
+nlohmann::json checkpoint_header(const RunSetting& setting, ClassifierRun& run,
                                  const std::vector<Stage>& stages) {
   nlohmann::json planned = nlohmann::json::array();
   for (const Stage& stage : stages) {
@@ -341,7 +328,7 @@ nlohmann::json checkpoint_header(const RunSetting& setting, const ClassifierRun&
           {"same_job", setting.same_job},
           {"contract", run.contract()},
           {"data", run.data().train->description()},
-          {"data_identity", data_identity(run.data())},
+          {"data_identity", run.data_identity()},
           {"planned_steps", planned}};
 }
 

@@ -45,7 +45,7 @@ LoopPosition go_on(const Beginning& beginning, ClassifierRun& run, const std::ve
 void say_going_on(const Beginning& beginning, const ClassifierRun& run);
 
 /// What every checkpoint of a run says beside its position.
-nlohmann::json checkpoint_header(const RunSetting& setting, const ClassifierRun& run,
+nlohmann::json checkpoint_header(const RunSetting& setting, ClassifierRun& run,
                                  const std::vector<Stage>& stages);
 
 }  // namespace gentrain::trainers

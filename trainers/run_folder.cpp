@@ -5,11 +5,11 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <string_view>
 #include <system_error>
 
 #include <fcntl.h>
@@ -39,19 +39,15 @@ nlohmann::json read_json(const fs::path& path) {
   return json.is_object() ? json : nlohmann::json();
 }
 
+std::string checkpoint_name(std::int64_t step) {
+  return fmt::format("step-{:09}.h5", step);
+}
+
 /// The step in a checkpoint's name, or -1.
 std::int64_t step_in(const std::string& name) {
-  constexpr std::string_view kBefore = "step-";
-  constexpr std::string_view kBehind = ".h5";
-  constexpr std::size_t kDigits = 9;  // at least
-  if (name.size() < kBefore.size() + kDigits + kBehind.size() || !name.starts_with(kBefore) ||
-      !name.ends_with(kBehind)) {
-    return -1;
-  }
-  const char* const last = name.data() + name.size() - kBehind.size();
   std::int64_t step = -1;
-  const auto [end, error] = std::from_chars(name.data() + kBefore.size(), last, step);
-  return error == std::errc() && end == last ? step : -1;
+  const bool numbered = std::sscanf(name.c_str(), "step-%" SCNd64, &step) == 1;
+  return numbered && step >= 0 && checkpoint_name(step) == name ? step : -1;
 }
 
 }  // namespace
@@ -80,7 +76,7 @@ bool RunFolder::holds_run() const {
 }
 
 fs::path RunFolder::checkpoint(std::int64_t step) const {
-  return path_ / "checkpoints" / fmt::format("step-{:09}.h5", step);
+  return path_ / "checkpoints" / checkpoint_name(step);
 }
 
 std::vector<std::int64_t> RunFolder::checkpoints() const {
@@ -97,8 +93,7 @@ std::vector<std::int64_t> RunFolder::checkpoints() const {
 
 void RunFolder::make_ready(Earlier earlier) const {
   check_lock();
-  io::remove_temporary_files(path_);
-  io::remove_temporary_files(path_ / "checkpoints");
+  remove_temporary_files();
   std::error_code error;
   if (earlier != Earlier::kStays) {
     for (const char* file : kFiles) {
@@ -113,6 +108,11 @@ void RunFolder::make_ready(Earlier earlier) const {
     throw IoError(fmt::format("the output folder {} cannot be written to: {}", path_.string(),
                               error.message()));
   }
+}
+
+void RunFolder::remove_temporary_files() const {
+  io::remove_temporary_files(path_);
+  io::remove_temporary_files(path_ / "checkpoints");
 }
 
 void RunFolder::remove_checkpoints_behind(std::int64_t step) const {

@@ -39,6 +39,8 @@ class RunFolder {
   /// killed writers left goes always.
   enum class Earlier : std::uint8_t { kStays, kCheckpointsStay, kGoes };
   void make_ready(Earlier earlier) const;
+  /// Removes what killed writers left; for one who knows that nobody writes there.
+  void remove_temporary_files() const;
   /// Removes the checkpoints of later steps than `step`: the run went back behind them.
   void remove_checkpoints_behind(std::int64_t step) const;
 

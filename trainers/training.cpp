@@ -363,10 +363,7 @@ class AlarmLog {
   AlarmLog(const AlarmLog&) = delete;
   AlarmLog& operator=(const AlarmLog&) = delete;
 
-  void open(bool taken) const {
-    if (!taken) {
-      return;
-    }
+  void open() const {
     communicator_.activity().set_log([this](const std::string& words, bool ends) {
       folder_.append_error(words);
       if (ends) {
@@ -413,22 +410,24 @@ RunResult train_classifier(const TrainOptions& options, const RunSetting& settin
   const std::string id = share_id(communicator, lock);
   folder.write_as(id);
   // A run that never begins leaves an earlier one as it is.
-  bool taken = first_rank && !folder.holds_run();  // errors of any rank may go there
-  communicator.broadcast({&taken, sizeof taken}, 0);
+  bool empty = first_rank && !folder.holds_run();
+  communicator.broadcast({&empty, sizeof empty}, 0);
   const AlarmLog alarms(communicator, folder);
   StepTimes times(setting.process_start);
-  bool ready = false;
+  bool taken = false;  // errors of any rank may go to the folder
   const auto take_folder = [&] {
-    if (first_rank && !ready) {
+    if (taken) {
+      return;
+    }
+    if (first_rank) {
       folder.make_ready(beginning.earlier);
       log_to_file(folder.log(), beginning.earlier == RunFolder::Earlier::kStays);
     }
-    ready = true;
     taken = true;
-    alarms.open(taken);
+    alarms.open();
     communicator.barrier();
   };
-  if (taken) {
+  if (empty) {
     take_folder();
   }
   TrainOptions used = options;

@@ -66,6 +66,8 @@ class ClassifierRun {
   [[nodiscard]] const Network& network() const { return *network_; }
   [[nodiscard]] ParameterSet& parameters() { return parameters_; }
   [[nodiscard]] const data::DataPair& data() const { return data_.pair; }
+  /// See data_identity() of data_source.h; made when first asked for.
+  const std::string& data_identity();
   [[nodiscard]] const std::string& data_note() const { return data_.note; }
   [[nodiscard]] data::Loader& loader() { return *loader_; }
   [[nodiscard]] const std::vector<std::unique_ptr<Update>>& updates() const { return updates_; }
@@ -85,6 +87,7 @@ class ClassifierRun {
   TrainOptions options_;
   comm::Communicator& communicator_;
   LoadedData data_;
+  std::string data_identity_;
   std::unique_ptr<Device> device_;
   std::unique_ptr<StepRunner> runner_;
   ParameterSet parameters_;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "comm/communicator.h"
+#include "comm/process_stat.h"
 
 namespace gentrain::comm {
 
@@ -42,9 +43,7 @@ bool is_launcher(pid_t process) {
 bool is_stopped(int stat) {
   std::array<char, 256> text{};
   const ssize_t size = ::pread(stat, text.data(), text.size(), 0);
-  const std::string_view view(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
-  const std::size_t name_end = view.rfind(')');
-  return name_end != std::string_view::npos && view.substr(name_end + 1).starts_with(" T");
+  return state_in({text.data(), size > 0 ? static_cast<std::size_t>(size) : 0}) == 'T';
 }
 
 /// What the child of a StopGuard does until the process ends or is killed by it.

@@ -38,8 +38,8 @@ const KindTraits& traits(FileKind kind) {
   return kKinds.at(static_cast<std::size_t>(kind));
 }
 
-std::span<const std::byte> as_bytes(const void* data, std::size_t size) {
-  return {static_cast<const std::byte*>(data), size};
+std::span<const std::byte> behind_block(const Bytes& file) {
+  return std::as_bytes(std::span(file.data.get(), file.size)).subspan(kUserBlock);
 }
 
 // ---- the user block ---------------------------------------------------------------------------
@@ -133,8 +133,7 @@ Verdict judge(const Bytes& file, std::optional<FileKind> wanted) {
   block.kind = *verdict.kind;
   verdict.wrong = block_damage(file.size, text, block);
   if (!verdict.wrong) {
-    const std::string found =
-        sha256(as_bytes(file.data.get() + kUserBlock, file.size - kUserBlock));
+    const std::string found = sha256(behind_block(file));
     if (found != block.sha256) {
       verdict.hash_differs = true;
       verdict.wrong =
@@ -145,10 +144,6 @@ Verdict judge(const Bytes& file, std::optional<FileKind> wanted) {
 }
 
 // ---- reading ----------------------------------------------------------------------------------
-
-std::span<const std::byte> behind_block(const Bytes& file) {
-  return as_bytes(file.data.get() + kUserBlock, file.size - kUserBlock);
-}
 
 nlohmann::json read_json(const Hdf5Walk& file, const char* name) {
   const StoredDataset set = file.dataset(name);
@@ -263,6 +258,11 @@ std::vector<std::string> damaged_arrays(const Bytes& bytes, FileKind kind,
 }
 
 }  // namespace
+
+const NamedArray* find_array(std::span<const NamedArray> arrays, std::string_view name) {
+  const auto found = std::ranges::find(arrays, name, &NamedArray::name);
+  return found == arrays.end() ? nullptr : &*found;
+}
 
 const char* name_of(FileKind kind) {
   return traits(kind).name;

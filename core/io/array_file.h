@@ -7,7 +7,9 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -30,6 +32,9 @@ struct NamedArray {
   Shape shape;
   std::vector<float> values;
 };
+
+/// The array of this name; null if there is none.
+const NamedArray* find_array(std::span<const NamedArray> arrays, std::string_view name);
 
 // NOLINTNEXTLINE(bugprone-exception-escape): json's move cannot throw, its assertions look as if.
 struct ArrayFile {

@@ -17,6 +17,7 @@
 #include "jobs/launch/process.h"
 #include "jobs/launch/supervisor.h"
 #include "kernels/error.h"
+#include "trainers/contract.h"
 
 namespace gentrain::jobs {
 
@@ -78,24 +79,7 @@ std::string remote_shell(const OptionSet& options) {
   return agent == nullptr || split_words(agent).empty() ? "ssh" : agent;
 }
 
-/// What training is told at every start.
-std::vector<std::string> settings_of(const OptionSet& options) {
-  std::vector<std::string> words;
-  if (options.has("set")) {
-    for (const auto& setting : options.get<std::vector<std::string>>("set")) {
-      words.insert(words.end(), {"--set", setting});
-    }
-  }
-  if (options.has("quiet")) {
-    words.emplace_back("--quiet");
-  }
-  if (options.has("log-level")) {
-    words.insert(words.end(), {"--log-level", options.get<std::string>("log-level")});
-  }
-  return words;
-}
-
-void take_ranks(const OptionSet& options, std::int64_t shards, LaunchOptions& launch) {
+void take_ranks(const OptionSet& options, const Job& job, LaunchOptions& launch) {
   if (options.has("hosts")) {
     launch.hosts = parse_hosts(options.get<std::string>("hosts"));
   }
@@ -110,17 +94,12 @@ void take_ranks(const OptionSet& options, std::int64_t shards, LaunchOptions& la
   if (launch.ranks < 1) {
     throw JobError(fmt::format("-np {}: at least 1 is needed", launch.ranks));
   }
-  if (launch.ranks > shards) {
-    throw JobError(fmt::format(
-        "{} ranks but only {} shards, and a shard is computed by one rank: start at most {} ranks, "
-        "or set batch.shards to {} or more (another number of shards gives other bytes)",
-        launch.ranks, shards, shards, launch.ranks));
-  }
+  trainers::check_supported(job, launch.ranks);
 }
 
 LaunchOptions read_options(const OptionSet& options, const Job& job) {
   LaunchOptions launch;
-  take_ranks(options, job.batch.shards, launch);
+  take_ranks(options, job, launch);
   launch.max_restarts = options.get<int>("max-restarts");
   launch.grace_seconds = options.get<double>("grace");
   if (launch.max_restarts < 0) {
@@ -142,7 +121,7 @@ LaunchOptions read_options(const OptionSet& options, const Job& job) {
   launch.mpirun_texts = options.has("mpirun-texts");
   launch.program = std::filesystem::read_symlink("/proc/self/exe");
   launch.job = job.file;
-  launch.settings = settings_of(options);
+  launch.settings = words_passed_on(options);
   if (options.has("overwrite")) {
     launch.first.emplace_back("--overwrite");
   }

@@ -10,7 +10,6 @@
 #include <iostream>
 #include <new>
 #include <optional>
-#include <sstream>
 #include <thread>
 
 #include <fmt/format.h>
@@ -18,6 +17,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "comm/process_stat.h"
 #include "jobs/cli/exit_codes.h"
 #include "jobs/cli/verbs.h"
 #include "jobs/cli/yaml.h"
@@ -49,21 +49,14 @@ namespace {
 /// When this process began, by the kernel's account (hundredths of a second).
 std::chrono::system_clock::time_point process_start() {
   const auto now = std::chrono::system_clock::now();
-  std::ifstream stat("/proc/self/stat");
+  const auto stat = comm::read_process_stat("self");
   std::ifstream uptime("/proc/uptime");
-  std::string text((std::istreambuf_iterator<char>(stat)), std::istreambuf_iterator<char>());
-  std::istringstream fields(text.substr(std::min(text.rfind(')') + 2, text.size())));
-  constexpr int kStartTime = 20;  // field 22 of proc(5), counted from the one behind the name
-  std::string field;
-  for (int i = 0; i < kStartTime; ++i) {
-    fields >> field;
-  }
-  double ticks = 0;
   double up = 0;
-  if (!(fields >> ticks) || !(uptime >> up)) {
+  if (!stat || !(uptime >> up)) {
     return now;
   }
-  const double age = up - ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+  const double age =
+      up - static_cast<double>(stat->start) / static_cast<double>(sysconf(_SC_CLK_TCK));
   return now - std::chrono::duration_cast<std::chrono::system_clock::duration>(
                    std::chrono::duration<double>(std::max(age, 0.0)));
 }

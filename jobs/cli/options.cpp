@@ -68,4 +68,20 @@ void add_log_options(OptionSet& options) {
       "log-level", po::value<std::string>(), "debug, info (default), warning, error or off");
 }
 
+std::vector<std::string> words_passed_on(const OptionSet& options) {
+  std::vector<std::string> words;
+  if (options.has("set")) {
+    for (const auto& setting : options.get<std::vector<std::string>>("set")) {
+      words.insert(words.end(), {"--set", setting});
+    }
+  }
+  if (options.has("quiet")) {
+    words.emplace_back("--quiet");
+  }
+  if (options.has("log-level")) {
+    words.insert(words.end(), {"--log-level", options.get<std::string>("log-level")});
+  }
+  return words;
+}
+
 }  // namespace gentrain::jobs

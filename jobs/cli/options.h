@@ -47,5 +47,7 @@ class OptionSet {
 void add_job_options(OptionSet& options);
 /// --quiet, --log-level.
 void add_log_options(OptionSet& options);
+/// The options of the last two that were given, as words for another gentrain.
+std::vector<std::string> words_passed_on(const OptionSet& options);
 
 }  // namespace gentrain::jobs

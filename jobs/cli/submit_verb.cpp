@@ -104,19 +104,10 @@ std::vector<std::pair<std::string, std::string>> sbatch_options(const OptionSet&
 }
 
 std::vector<std::string> arguments_of(const OptionSet& options, const Job& job) {
-  std::vector<std::string> words = {job.file};
-  if (options.has("set")) {
-    for (const auto& setting : options.get<std::vector<std::string>>("set")) {
-      words.insert(words.end(), {"--set", setting});
-    }
-  }
-  if (options.has("quiet")) {
-    words.emplace_back("--quiet");
-  }
-  for (const char* name : {"log-level", "resume"}) {
-    if (options.has(name)) {
-      words.insert(words.end(), {fmt::format("--{}", name), options.get<std::string>(name)});
-    }
+  std::vector<std::string> words = words_passed_on(options);
+  words.insert(words.begin(), job.file);
+  if (options.has("resume")) {
+    words.insert(words.end(), {"--resume", options.get<std::string>("resume")});
   }
   if (options.has("overwrite")) {
     words.emplace_back("--overwrite");

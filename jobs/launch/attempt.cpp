@@ -15,6 +15,7 @@
 #include "jobs/launch/mpirun_text.h"
 #include "jobs/launch/process.h"
 #include "jobs/launch/run_state.h"
+#include "trainers/run_folder.h"
 
 namespace gentrain::jobs {
 namespace {
@@ -248,7 +249,7 @@ AttemptEnd run_attempt(const LaunchOptions& options, Attempt attempt, int restar
     end = Supervision(options, child, workspace, signals).run();
   }
   workspace.clean();
-  remove_temporary_files(options.output);
+  trainers::RunFolder(options.output).remove_temporary_files();
   return end;
 }
 

@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "comm/process_stat.h"
 #include "kernels/error.h"
 
 namespace gentrain::jobs {
@@ -211,13 +212,8 @@ std::vector<pid_t> processes_with(const std::string& variable) {
 }
 
 std::optional<char> process_state(pid_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/stat", pid));
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  const std::size_t name_end = text.rfind(')');
-  if (name_end == std::string::npos || name_end + 2 >= text.size()) {
-    return std::nullopt;
-  }
-  return text[name_end + 2];
+  const auto stat = comm::read_process_stat(std::to_string(pid));
+  return stat ? std::optional(stat->state) : std::nullopt;
 }
 
 int kill_processes_with(const std::string& variable) {

@@ -2,34 +2,19 @@
 #include "jobs/launch/run_state.h"
 
 #include <algorithm>
-#include <charconv>
 #include <fstream>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
-#include "core/io/atomic_file.h"
+#include "trainers/run_folder.h"
 
 namespace gentrain::jobs {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The step of "step-000000120.h5", -1 for another name.
-std::int64_t step_of(const std::string& name) {
-  constexpr std::string_view kBegin = "step-";
-  constexpr std::string_view kEnd = ".h5";
-  constexpr std::size_t kDigits = 9;
-  if (name.size() != kBegin.size() + kDigits + kEnd.size() || !name.starts_with(kBegin) ||
-      !name.ends_with(kEnd)) {
-    return -1;
-  }
-  std::int64_t step = -1;
-  const char* const begin = name.data() + kBegin.size();
-  const auto [end, error] = std::from_chars(begin, begin + kDigits, step);
-  return error == std::errc() && end == begin + kDigits ? step : -1;
-}
 
 void read_status(const fs::path& path, RunState& state) {
   struct stat file {};
@@ -53,22 +38,12 @@ void read_status(const fs::path& path, RunState& state) {
 RunState read_run_state(const fs::path& output) {
   RunState state;
   read_status(output / "status.json", state);
-  std::error_code error;
-  std::int64_t newest = -1;
-  for (const auto& entry : fs::directory_iterator(output / "checkpoints", error)) {
-    const std::int64_t step = step_of(entry.path().filename());
-    if (step > newest) {
-      newest = step;
-      state.checkpoint = entry.path();
-    }
+  const trainers::RunFolder folder(output);
+  if (const std::vector<std::int64_t> steps = folder.checkpoints(); !steps.empty()) {
+    state.checkpoint = folder.checkpoint(steps.back());
+    state.step = std::max(state.step, steps.back());
   }
-  state.step = std::max(state.step, newest);
   return state;
-}
-
-void remove_temporary_files(const fs::path& output) {
-  io::remove_temporary_files(output);
-  io::remove_temporary_files(output / "checkpoints");
 }
 
 }  // namespace gentrain::jobs

@@ -17,7 +17,4 @@ struct RunState {
 /// Reads a run's folder, which need not exist. What is unreadable counts as not there.
 RunState read_run_state(const std::filesystem::path& output);
 
-/// Removes the temporary files that dead writers left in a run's folder.
-void remove_temporary_files(const std::filesystem::path& output);
-
 }  // namespace gentrain::jobs

@@ -119,7 +119,7 @@ class Attempt:
         start = self.begin(self.campaign.setting(numbers, kind.hows, kind.ranks))
         if kind.moment == "own" or start.wait_for_step(step):
             pids = start.rank_pids().values()
-            self.struck = kind.strike(start, numbers, step)
+            self.strike(start, step)
             if self.struck and pids and start.how == LAUNCH:
                 self.time_to_next_step(start, pids)
         self.story.append(f"{start} at step {self.output.step()[0]}")
@@ -134,6 +134,13 @@ class Attempt:
                 self.story.append(str(again))
             self.go_on()
         self.compare()
+
+    def strike(self, start, step):
+        try:
+            self.struck = self.kind.strike(start, self.numbers, step)
+        except Stuck as error:
+            self.struck = True
+            self.problems.append(str(error))
 
     def time_to_next_step(self, start, pids):
         """Only where the run goes on by itself: from now to a step that no rank of `pids` took."""
