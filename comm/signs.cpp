@@ -6,13 +6,27 @@
 
 namespace gentrain::comm {
 
+namespace {
+
+constexpr double kSilentSeconds = 8;
+constexpr double kSecondVoice = 0.5;  // later than the first
+constexpr double kDoubt = 1;
+
+}  // namespace
+
+double silent_after(Neighbour which, bool runs) {
+  return kSilentSeconds + (which == Neighbour::kNext ? kSecondVoice : 0) + (runs ? kDoubt : 0);
+}
+
 SignTable::SignTable(int ranks, int rank)
     : rank_(rank),
       signs_(static_cast<std::size_t>(ranks)),
       idle_(static_cast<std::size_t>(ranks)) {}
 
 void SignTable::pass(double seconds) {
-  silence_ += seconds;
+  for (double& silence : silence_) {
+    silence += seconds;
+  }
   for (double& idle : idle_) {
     idle += seconds;
   }
@@ -28,7 +42,7 @@ void SignTable::set_own(Sign sign) {
 }
 
 void SignTable::merge(Neighbour from, std::span<const std::byte> bytes) {
-  silence_ = from == Neighbour::kPrevious ? 0 : silence_;
+  silence_[static_cast<std::size_t>(from)] = 0;
   for (std::size_t r = 0; r < signs_.size(); ++r) {
     Sign sign;
     std::memcpy(&sign, bytes.data() + r * sizeof sign, sizeof sign);

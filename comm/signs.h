@@ -3,6 +3,7 @@
 // it has fallen silent; which the rank behind that one notices.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -23,6 +24,12 @@ struct Sign {
 };
 
 enum class Neighbour : std::uint8_t { kPrevious, kNext };
+
+/// Seconds without a sign of life after which a neighbour is called silent. The previous rank's is
+/// the first word. A rank whose process is there and runs may be silent because another one was
+/// stopped in the middle of a message to it (shared memory makes the reader wait): it gets a second
+/// more, in which the stopped one's neighbours speak.
+double silent_after(Neighbour which, bool runs);
 
 /// The way that signs take: small messages beside all operations of a communicator. For one thread
 /// at a time, which may be another than the communicator's. Throws CommError on failure.
@@ -57,8 +64,10 @@ class SignTable {
   }
 
   [[nodiscard]] const Sign& sign(int rank) const { return signs_[static_cast<std::size_t>(rank)]; }
-  /// Since the previous rank's last message.
-  [[nodiscard]] double silence() const { return silence_; }
+  /// Since a neighbour's last message.
+  [[nodiscard]] double silence(Neighbour from) const {
+    return silence_[static_cast<std::size_t>(from)];
+  }
   /// Since a rank was last seen to have finished something.
   [[nodiscard]] double idle(int rank) const { return idle_[static_cast<std::size_t>(rank)]; }
   /// The least of them.
@@ -70,7 +79,7 @@ class SignTable {
   int rank_;
   std::vector<Sign> signs_;
   std::vector<double> idle_;
-  double silence_ = 0;
+  std::array<double, 2> silence_ = {};  // by Neighbour
 };
 
 }  // namespace gentrain::comm

@@ -7,7 +7,9 @@
 #include <cstdio>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -18,6 +20,7 @@
 
 #include "comm/idle_clock.h"
 #include "comm/process_sampler.h"
+#include "comm/process_stat.h"
 #include "comm/signs.h"
 #include "kernels/progress.h"
 
@@ -98,11 +101,9 @@ class Watchdog::Thread {
   }
 
   void judge_others() {
-    const int previous = (rank_ + communicator_.size() - 1) % communicator_.size();
-    if (table_.silence() >= kSilentSeconds) {
-      end(fmt::format("{} is silent: no sign of life for {:.1f} s, the last one from {}; {}",
-                      name(previous), table_.silence(), state(previous), own_state()));
-    }
+    const int ranks = communicator_.size();
+    judge_silence(Neighbour::kPrevious, (rank_ + ranks - 1) % ranks);
+    judge_silence(Neighbour::kNext, (rank_ + 1) % ranks);
     const double quiet = table_.least_idle();
     longest_quiet_ = quiet < quiet_ ? std::max(longest_quiet_, quiet_) : longest_quiet_;
     quiet_ = quiet;
@@ -114,6 +115,27 @@ class Watchdog::Thread {
     } else if (clock_.waits() && !warned_) {
       warn();
     }
+  }
+
+  void judge_silence(Neighbour which, int rank) {
+    const double silence = table_.silence(which);
+    if (silence >= silent_after(which, false) &&
+        silence >= silent_after(which, seen_running(rank))) {
+      end(fmt::format("{} is silent: no sign of life for {:.1f} s, the last one from {}; {}",
+                      name(rank), silence, state(rank), own_state()));
+    }
+  }
+
+  /// Whether a rank's process is on this host and neither dead nor stopped.
+  [[nodiscard]] bool seen_running(int rank) const {
+    const std::string& place = places_[static_cast<std::size_t>(rank)];
+    const std::string& own = places_[static_cast<std::size_t>(rank_)];
+    const std::size_t host = own.rfind(':');
+    if (place.rfind(':') != host || place.compare(0, host, own, 0, host) != 0) {
+      return false;
+    }
+    const std::optional<ProcessStat> stat = read_process_stat(place.substr(host + 1));
+    return stat && std::string_view("RSD").find(stat->state) != std::string_view::npos;
   }
 
   /// Names the ranks that are waited for and get nowhere; said by the first rank that is none.

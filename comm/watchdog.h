@@ -2,7 +2,7 @@
 // says which one and where it was. What is slow but goes on is left alone.
 //
 // A rank that gets nowhere with its own work says so of itself (comm/idle_clock.h). A rank whose
-// signs of life (comm/signs.h) fail to come is named by the next one in the ring. When all wait for
+// signs of life (comm/signs.h) fail to come is named by its neighbours in the ring. When all wait for
 // each other, the job ends with what for.
 #pragma once
 
@@ -12,8 +12,6 @@
 
 namespace gentrain::comm {
 
-/// Seconds without a sign of life after which the next rank ends the job.
-inline constexpr double kSilentSeconds = 8;
 /// Seconds of waiting after which ranks that get nowhere are named in a warning.
 inline constexpr double kWarnSeconds = 6;
 /// Seconds without progress of any rank after which the job ends: so many, one more per rank, and

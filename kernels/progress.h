@@ -7,27 +7,35 @@
 namespace gentrain::progress {
 
 namespace detail {
-alignas(64) inline std::atomic<std::uint64_t> finished{0};
-inline std::atomic<int> flushes{0};
+// Constant initialised inside functions: no guard, one counter for the whole program.
+inline std::atomic<std::uint64_t>& finished() noexcept {
+  alignas(64) static std::atomic<std::uint64_t> count{0};
+  return count;
+}
+
+inline std::atomic<int>& flushes() noexcept {
+  static std::atomic<int> count{0};
+  return count;
+}
 }  // namespace detail
 
 /// Says that a piece of work ended: an op, a piece of a file, a batch, a message. Pieces take well
 /// below a second each. Any thread; costs a few nanoseconds.
 inline void tick() noexcept {
-  detail::finished.fetch_add(1, std::memory_order_relaxed);
+  detail::finished().fetch_add(1, std::memory_order_relaxed);
 }
 
 /// Pieces of work that ended so far.
 inline std::uint64_t finished() noexcept {
-  return detail::finished.load(std::memory_order_relaxed);
+  return detail::finished().load(std::memory_order_relaxed);
 }
 
 /// A call under way in which a disk may flush all that it holds: one piece that may take a minute.
 class Flush {
  public:
-  Flush() { detail::flushes.fetch_add(1, std::memory_order_relaxed); }
+  Flush() { detail::flushes().fetch_add(1, std::memory_order_relaxed); }
   ~Flush() {
-    detail::flushes.fetch_sub(1, std::memory_order_relaxed);
+    detail::flushes().fetch_sub(1, std::memory_order_relaxed);
     tick();
   }
   Flush(const Flush&) = delete;
@@ -36,7 +44,7 @@ class Flush {
 
 /// Whether one is under way.
 inline bool flushing() noexcept {
-  return detail::flushes.load(std::memory_order_relaxed) > 0;
+  return detail::flushes().load(std::memory_order_relaxed) > 0;
 }
 
 }  // namespace gentrain::progress

@@ -227,6 +227,7 @@ ArrayFile read_content(const Bytes& bytes, FileKind kind) {
   content.header = read_json(file, "header");
   const std::vector<std::string> names = read_order(file);
   std::vector<std::pair<StoredDataset, std::string>> sets;
+  sets.reserve(names.size());
   for (const std::string& name : names) {
     sets.emplace_back(file.dataset(path_of(kind, name)), name);
   }

@@ -113,8 +113,8 @@ std::string name_at(Span file, uint64_t address) {
   const Cursor cursor = cursor_at(file, address);
   const Span rest = file.subspan(address);
   const auto end = std::ranges::find(rest, std::byte{0});
-  const std::string name(reinterpret_cast<const char*>(rest.data()),
-                         static_cast<std::size_t>(end - rest.begin()));
+  std::string name(reinterpret_cast<const char*>(rest.data()),
+                   static_cast<std::size_t>(end - rest.begin()));
   if (end == rest.end() || name.empty() || name.find('/') != std::string::npos) {
     cursor.fail("no name");
   }
@@ -163,9 +163,9 @@ std::vector<uint64_t> parse_extents(Cursor cursor) {
   const int rank = cursor.number<uint8_t>();
   cursor.expect<uint8_t>(rank == 0 ? 0 : 1, "flags of a dataspace");
   cursor.take(5);
-  std::vector<uint64_t> extents;
-  for (int i = 0; i < rank; ++i) {
-    extents.push_back(cursor.number<uint64_t>());
+  std::vector<uint64_t> extents(static_cast<std::size_t>(rank));
+  for (uint64_t& extent : extents) {
+    extent = cursor.number<uint64_t>();
   }
   for (const uint64_t extent : extents) {
     cursor.expect(extent, "greatest extent");
@@ -237,8 +237,8 @@ Hdf5Walk::Hdf5Walk(std::span<const std::byte> file) : file_(file) {
   cursor.expect<uint8_t>(8, "size of addresses");
   cursor.expect<uint8_t>(8, "size of lengths");
   cursor.take(1 + 2 + 2 + 4);
-  cursor.take(4 * 8);  // where the file begins and ends: the first block has told
-  cursor.take(8);      // the root has no name
+  cursor.take(32);  // where the file begins and ends: the first block has told
+  cursor.take(8);   // the root has no name
   walk_object("", cursor.number<uint64_t>(), 0);
 }
 
@@ -315,7 +315,7 @@ void Hdf5Walk::walk_tree(const std::string& path, std::uint64_t node, std::uint6
     cursor.expect_text(std::string_view("TREE\0", 5), "B-tree of a group");
     const bool leaf = cursor.number<uint8_t>() == 0;
     const int children = cursor.number<uint16_t>();
-    cursor.take(2 * 8);
+    cursor.take(16);
     for (int i = 0; i < children; ++i) {
       cursor.take(8);  // key
       const auto child = cursor.number<uint64_t>();

@@ -88,17 +88,25 @@ class Supervision {
     end_.lost_host = text_.lost_host().value_or("");
     end_.seconds = seconds_since(start_);
     if (end_.reason.empty()) {
-      end_.reason = text_.lost_host() ? fmt::format("host {} was lost", *text_.lost_host())
-                    : text_.death()   ? *text_.death()
-                    : child_.killed_by() != 0
-                        ? fmt::format("mpirun was killed by signal {}", child_.killed_by())
-                    : child_.exit_code() == 0 ? "the ranks ended without finishing"
-                                              : "the ranks ended";
+      end_.reason = what_ended_it();
     }
     return end_;
   }
 
  private:
+  [[nodiscard]] std::string what_ended_it() const {
+    if (text_.lost_host()) {
+      return fmt::format("host {} was lost", *text_.lost_host());
+    }
+    if (text_.death()) {
+      return *text_.death();
+    }
+    if (child_.killed_by() != 0) {
+      return fmt::format("mpirun was killed by signal {}", child_.killed_by());
+    }
+    return child_.exit_code() == 0 ? "the ranks ended without finishing" : "the ranks ended";
+  }
+
   [[nodiscard]] bool began() const { return read_run_state(options_.output).mark != mark_before_; }
 
   void wait() {

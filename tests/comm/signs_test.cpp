@@ -51,7 +51,7 @@ TEST_F(SignRound, IdleIsSinceTheLastProgressThatWasHeardOf) {
   pass(4);
   tables_[0].set_own({.progress = 1});  // alive but no further
   send(0);
-  EXPECT_EQ(tables_[1].silence(), 0);
+  EXPECT_EQ(tables_[1].silence(Neighbour::kPrevious), 0);
   EXPECT_EQ(tables_[1].idle(0), 4);
   EXPECT_EQ(tables_[0].idle(0), 4);
   tables_[0].set_own({.progress = 2});
@@ -62,13 +62,22 @@ TEST_F(SignRound, IdleIsSinceTheLastProgressThatWasHeardOf) {
   EXPECT_EQ(tables_[2].least_idle(), 4);
 }
 
-TEST_F(SignRound, SilenceIsOfTheRankBefore) {
+TEST_F(SignRound, SilenceIsOfEachNeighbour) {
   pass(5);
   send(0);
   tables_[2].merge(Neighbour::kNext, tables_[0].bytes());
   pass(3);
-  EXPECT_EQ(tables_[1].silence(), 3);
-  EXPECT_EQ(tables_[2].silence(), 8);
+  EXPECT_EQ(tables_[1].silence(Neighbour::kPrevious), 3);
+  EXPECT_EQ(tables_[1].silence(Neighbour::kNext), 8);
+  EXPECT_EQ(tables_[2].silence(Neighbour::kPrevious), 8);
+  EXPECT_EQ(tables_[2].silence(Neighbour::kNext), 3);
+}
+
+TEST(Silence, OfAStoppedRankIsCalledBeforeThatOfOneThatRuns) {
+  EXPECT_EQ(silent_after(Neighbour::kPrevious, false), 8);
+  EXPECT_LT(silent_after(Neighbour::kNext, false), silent_after(Neighbour::kPrevious, true))
+      << "the next rank's sign of a stopped one must come before a wrong name";
+  EXPECT_LT(silent_after(Neighbour::kNext, true), 10);
 }
 
 TEST_F(SignRound, BehindAreThoseThatHaveNotComeToTheSameOperation) {

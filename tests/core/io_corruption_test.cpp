@@ -71,6 +71,11 @@ class Victim {
   void put_number(std::size_t at, std::uint64_t number) {
     put(at, std::string(reinterpret_cast<const char*>(&number), sizeof(number)));
   }
+  /// Changes the bits of a byte that are set in `mask`.
+  void flip(std::size_t at, std::size_t mask) {
+    const std::byte changed = std::byte(text.at(at)) ^ std::byte(mask);
+    text[at] = static_cast<char>(changed);
+  }
   /// Makes size and hash of the first block those of what follows.
   void seal() {
     text.resize(std::max(text.size(), kBlock));
@@ -95,8 +100,7 @@ const std::string kDataspace("\x01\x02\x01\x00\x00\x00\x00\x00\x0a\x00\x00\x00",
 const std::string kHeader = R"({"contract":)";
 
 void flip_bit(Victim& v) {
-  const std::size_t at = v.below(v.text.size());
-  v.text[at] = static_cast<char>(v.text[at] ^ (1 << v.below(8)));
+  v.flip(v.below(v.text.size()), std::size_t{1} << v.below(8));
 }
 
 void change_bytes(Victim& v) {
@@ -150,13 +154,13 @@ void size_in_block(Victim& v) {
 
 void garbage_in_block(Victim& v) {
   for (std::size_t at = v.below(100); at < kBlock; at += 1 + v.below(200)) {
-    v.text[at] = static_cast<char>(v.text[at] ^ (1 + v.below(255)));
+    v.flip(at, 1 + v.below(255));
   }
 }
 
 void array_bytes(Victim& v) {
   const std::size_t at = v.any_of(std::string("\0\0\x80\x3f", 4));  // 1.0, of the first array
-  v.text[at + v.below(400)] ^= static_cast<char>(1 << v.below(8));
+  v.flip(at + v.below(400), std::size_t{1} << v.below(8));
 }
 
 void extents(Victim& v) {
