@@ -30,8 +30,8 @@ std::optional<ProcessStat> read_process_stat(const std::string& process) {
   std::istringstream fields{std::string(behind_name(text))};
   ProcessStat stat;
   std::string skipped;
-  fields >> stat.state;
-  for (int field = 4; field < 9; ++field) {
+  fields >> stat.state >> stat.parent;
+  for (int field = 5; field < 9; ++field) {
     fields >> skipped;
   }
   fields >> stat.flags;

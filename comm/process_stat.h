@@ -8,9 +8,10 @@
 
 namespace gentrain::comm {
 
-/// Fields 3, 9 and 22 of proc(5).
+/// Fields 3, 4, 9 and 22 of proc(5).
 struct ProcessStat {
   char state = '\0';        // R, S, D, T, Z, X, ...
+  int parent = 0;           // process
   std::uint64_t flags = 0;  // PF_ of the kernel
   std::uint64_t start = 0;  // clock ticks since boot
 };

@@ -23,9 +23,9 @@ SignTable::SignTable(int ranks, int rank)
       signs_(static_cast<std::size_t>(ranks)),
       idle_(static_cast<std::size_t>(ranks)) {}
 
-void SignTable::pass(double seconds) {
+void SignTable::pass(double seconds, bool heard) {
   for (double& silence : silence_) {
-    silence += seconds;
+    silence += heard ? seconds : 0;
   }
   for (double& idle : idle_) {
     idle += seconds;
@@ -58,6 +58,11 @@ void SignTable::merge(Neighbour from, std::span<const std::byte> bytes) {
 
 double SignTable::least_idle() const {
   return *std::min_element(idle_.begin(), idle_.end());
+}
+
+bool SignTable::any_at_disk() const {
+  return std::any_of(signs_.begin(), signs_.end(),
+                     [](const Sign& sign) { return sign.at_disk != 0; });
 }
 
 std::vector<int> SignTable::behind() const {

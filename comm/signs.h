@@ -21,6 +21,7 @@ struct Sign {
   std::int64_t step = 0;
   std::int32_t bucket = 0;
   std::int32_t phase = 0;
+  std::int64_t at_disk = 0;  // not 0: it writes or flushes, which a disk may do in one go
 };
 
 enum class Neighbour : std::uint8_t { kPrevious, kNext };
@@ -41,6 +42,8 @@ class SignRing {
   virtual void send(std::span<const std::byte> signs) = 0;
   /// Takes a neighbour's newest message, all of `signs`; false if none came.
   virtual bool receive(Neighbour from, std::span<std::byte> signs) = 0;
+  /// Whether the last call could use MPI at all: not while another thread hangs in it.
+  [[nodiscard]] virtual bool hears() const = 0;
   /// How often the communicator's thread has looked for messages.
   [[nodiscard]] virtual std::uint64_t polls() const = 0;
   /// Blocking operations that it began.
@@ -54,7 +57,8 @@ class SignTable {
  public:
   SignTable(int ranks, int rank);
 
-  void pass(double seconds);
+  /// `heard`: signs could be received; else nobody's silence is counted.
+  void pass(double seconds, bool heard = true);
   /// A new sign of this rank; its beat is counted here.
   void set_own(Sign sign);
   /// Takes what is newer of a neighbour's table, which is as long as bytes().
@@ -72,6 +76,8 @@ class SignTable {
   [[nodiscard]] double idle(int rank) const { return idle_[static_cast<std::size_t>(rank)]; }
   /// The least of them.
   [[nodiscard]] double least_idle() const;
+  /// Whether some rank writes or flushes.
+  [[nodiscard]] bool any_at_disk() const;
   /// Ranks that began fewer blocking operations than this one.
   [[nodiscard]] std::vector<int> behind() const;
 

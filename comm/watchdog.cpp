@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <exception>
+#include <future>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -22,6 +23,7 @@
 #include "comm/process_sampler.h"
 #include "comm/process_stat.h"
 #include "comm/signs.h"
+#include "kernels/error.h"
 #include "kernels/progress.h"
 
 namespace gentrain::comm {
@@ -31,6 +33,15 @@ namespace {
 constexpr auto kInterval = std::chrono::milliseconds(250);
 constexpr auto kLastWords = std::chrono::seconds(2);  // then the process ends in any case
 constexpr std::size_t kMostNamed = 8;
+constexpr std::chrono::seconds kAtOnce{0};
+
+/// Work in the background is progress where it is waited for: in a step it must not hide that the
+/// step hangs.
+std::uint64_t progress_in(Phase phase) {
+  const bool waited_for =
+      phase == Phase::kPreparing || phase == Phase::kWriting || phase == Phase::kEnding;
+  return progress::finished() + (waited_for ? progress::finished_in_background() : 0);
+}
 
 void print(const std::string& words) {
   const std::string line = "gentrain: " + words + "\n";
@@ -68,21 +79,26 @@ class Watchdog::Thread {
       while (!changed_.wait_for(lock, kInterval, [this] { return stop_; })) {
         look();
       }
-    } catch (const std::exception& error) {
+    } catch (const CommError& error) {
       end(fmt::format("{}: signs of life cannot be exchanged: {}", name(rank_), error.what()));
+    } catch (const std::exception& error) {
+      end(fmt::format("{}: the watchdog failed: {}", name(rank_), error.what()));
     }
   }
 
   void look() {
     const std::uint64_t polls = activity_.looks() + (ring_ ? ring_->polls() : 0);
     const Phase phase = activity_.phase();
-    clock_.add(sampler_.take(progress::finished(), polls), phase);
-    table_.pass(clock_.last());
-    table_.set_own({.progress = progress::finished(),
+    const std::uint64_t done = progress_in(phase);
+    clock_.add(sampler_.take(done, polls), phase);
+    table_.pass(clock_.last(), deaf_ == 0);
+    deaf_ += clock_.last();
+    table_.set_own({.progress = done,
                     .collectives = ring_ ? ring_->collectives() : 0,
                     .step = activity_.step(),
                     .bucket = activity_.bucket(),
-                    .phase = static_cast<std::int32_t>(phase)});
+                    .phase = static_cast<std::int32_t>(phase),
+                    .at_disk = progress::flushing() || phase == Phase::kWriting ? 1 : 0});
     if (ring_) {
       for (const Neighbour from : {Neighbour::kPrevious, Neighbour::kNext}) {
         if (ring_->receive(from, incoming_)) {
@@ -90,13 +106,34 @@ class Watchdog::Thread {
         }
       }
       ring_->send(table_.bytes());
+      deaf_ = ring_->hears() ? 0 : deaf_;
     }
-    if (clock_.stuck() >= clock_.limit(phase)) {
+    const bool deaf = ring_ && deaf_ > 0;
+    if (deaf && deaf_ >= kDeafSeconds) {
+      blame_stopped();
+    }
+    if (clock_.stuck() >= clock_.limit(phase) + (deaf ? kDeafDoubt : 0)) {
       end(fmt::format("{} is stuck: no progress for {:.1f} s in {}", name(rank_), clock_.stuck(),
                       state(rank_)));
     }
-    if (ring_) {
+    if (ring_ && !deaf) {
       judge_others();
+    }
+  }
+
+  /// While a thread hangs in MPI: names the ranks of this host that are stopped, if there are some.
+  void blame_stopped() {
+    std::vector<int> stopped;
+    for (int r = 0; r < communicator_.size(); ++r) {
+      if (process_state(r) == 'T') {
+        stopped.push_back(r);
+      }
+    }
+    if (!stopped.empty()) {
+      end(
+          fmt::format("{} is silent: it was stopped in the middle of a message; {} has hung in MPI "
+                      "for {:.1f} s",
+                      fmt::join(names_of(stopped), ", "), name(rank_), deaf_));
     }
   }
 
@@ -107,7 +144,8 @@ class Watchdog::Thread {
     const double quiet = table_.least_idle();
     longest_quiet_ = quiet < quiet_ ? std::max(longest_quiet_, quiet_) : longest_quiet_;
     quiet_ = quiet;
-    if (quiet >= std::max(kDeadlockSeconds + communicator_.size(), kPauses * longest_quiet_)) {
+    const double least = table_.any_at_disk() ? kStuckWritingSeconds : kDeadlockSeconds;
+    if (quiet >= std::max(least + communicator_.size(), kPauses * longest_quiet_)) {
       end(fmt::format("no rank has made progress for {:.1f} s: {}", quiet, own_state()));
     }
     if (clock_.idle() < kWarnSeconds) {
@@ -128,14 +166,20 @@ class Watchdog::Thread {
 
   /// Whether a rank's process is on this host and neither dead nor stopped.
   [[nodiscard]] bool seen_running(int rank) const {
+    const char state = process_state(rank);
+    return state != '\0' && std::string_view("RSD").find(state) != std::string_view::npos;
+  }
+
+  /// What the kernel says of a rank's process on this host; '\0' of others.
+  [[nodiscard]] char process_state(int rank) const {
     const std::string& place = places_[static_cast<std::size_t>(rank)];
     const std::string& own = places_[static_cast<std::size_t>(rank_)];
     const std::size_t host = own.rfind(':');
     if (place.rfind(':') != host || place.compare(0, host, own, 0, host) != 0) {
-      return false;
+      return '\0';
     }
     const std::optional<ProcessStat> stat = read_process_stat(place.substr(host + 1));
-    return stat && std::string_view("RSD").find(stat->state) != std::string_view::npos;
+    return stat ? stat->state : '\0';
   }
 
   /// Names the ranks that are waited for and get nowhere; said by the first rank that is none.
@@ -154,7 +198,10 @@ class Watchdog::Thread {
     const std::string words = fmt::format("{} has waited for {:.1f} s in {} for {}", name(rank_),
                                           clock_.idle(), state(rank_), names(ranks));
     print(words);
-    activity_.log(words, false);
+    // By another thread: while a disk hangs this one must go on giving signs of life.
+    if (!logging_.valid() || logging_.wait_for(kAtOnce) == std::future_status::ready) {
+      logging_ = std::async(std::launch::async, [this, words] { activity_.log(words, false); });
+    }
   }
 
   /// Ranks whose messages are missing; in a blocking operation those that have not come to it.
@@ -173,13 +220,22 @@ class Watchdog::Thread {
       activity_.log(words, true);
     } catch (...) {  // the job ends anyway
     }
-    communicator_.abort(kRankTroubleCode);
-    ::_exit(kRankTroubleCode);
+    if (deaf_ == 0) {
+      communicator_.abort(kRankTroubleCode);
+    }
+    ::_exit(kRankTroubleCode);  // its launcher ends the others
   }
 
   /// "rank 2 (host:4711)"
   [[nodiscard]] std::string name(int rank) const {
     return fmt::format("rank {} ({})", rank, places_[static_cast<std::size_t>(rank)]);
+  }
+  [[nodiscard]] std::vector<std::string> names_of(const std::vector<int>& ranks) const {
+    std::vector<std::string> texts;
+    for (const int r : ranks) {
+      texts.push_back(name(r));
+    }
+    return texts;
   }
   [[nodiscard]] std::string state(int rank) const {
     const Sign& sign = table_.sign(rank);
@@ -215,9 +271,11 @@ class Watchdog::Thread {
   SignTable table_;
   std::vector<std::byte> incoming_;
   std::unique_ptr<SignRing> ring_;
+  double deaf_ = 0;           // s in which MPI could not be used
   double quiet_ = 0;          // s without progress of any rank
   double longest_quiet_ = 0;  // after which one went on
   bool warned_ = false;       // of what is waited for now
+  std::future<void> logging_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool stop_ = false;

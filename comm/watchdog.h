@@ -2,8 +2,8 @@
 // says which one and where it was. What is slow but goes on is left alone.
 //
 // A rank that gets nowhere with its own work says so of itself (comm/idle_clock.h). A rank whose
-// signs of life (comm/signs.h) fail to come is named by its neighbours in the ring. When all wait for
-// each other, the job ends with what for.
+// signs of life (comm/signs.h) fail to come is named by its neighbours in the ring. When all wait
+// for each other, the job ends with what for.
 #pragma once
 
 #include <memory>
@@ -12,10 +12,16 @@
 
 namespace gentrain::comm {
 
+/// Seconds in which a thread hangs in MPI after which ranks of this host that are stopped are
+/// named: one that was stopped in the middle of a message lets its reader wait for ever. Without
+/// one the rank itself is stuck, after so many seconds more than otherwise.
+inline constexpr double kDeafSeconds = 5.5;
+inline constexpr double kDeafDoubt = 1.5;
 /// Seconds of waiting after which ranks that get nowhere are named in a warning.
 inline constexpr double kWarnSeconds = 6;
-/// Seconds without progress of any rank after which the job ends: so many, one more per rank, and
-/// at least kPauses times the longest such pause so far.
+/// Seconds without progress of any rank after which the job ends: so many (kStuckWritingSeconds
+/// while one of them writes or flushes a file), one more per rank, and at least kPauses times the
+/// longest such pause so far.
 inline constexpr double kDeadlockSeconds = 20;
 
 class Watchdog {

@@ -8,7 +8,9 @@
 #include <spdlog/spdlog.h>
 
 #include "kernels/error.h"
+#include "kernels/progress.h"
 #include "trainers/model_io.h"
+#include "trainers/run_lock.h"
 #include "trainers/training.h"
 
 namespace gentrain::trainers {
@@ -22,16 +24,21 @@ Update& update_of(ClassifierRun& run, std::int64_t stage) {
 }
 
 std::string newest_text(const RunFolder& folder) {
-  const auto steps = folder.checkpoints();
-  return steps.empty() ? "there is none"
-                       : fmt::format("the newest is {}", folder.checkpoint(steps.back()).string());
+  try {
+    const auto steps = folder.checkpoints();
+    return steps.empty()
+               ? "there is none"
+               : fmt::format("the newest is {}", folder.checkpoint(steps.back()).string());
+  } catch (const IoError& error) {
+    return error.what();
+  }
 }
 
 }  // namespace
 
-CheckpointWriter::CheckpointWriter(RunFolder& folder, std::int64_t keep,
-                                   std::function<void()> check)
-    : folder_(folder), keep_(keep), check_(std::move(check)) {}
+CheckpointWriter::CheckpointWriter(RunFolder& folder, const ParameterSet& parameters,
+                                   std::int64_t keep)
+    : folder_(folder), parameters_(parameters), keep_(keep) {}
 
 CheckpointWriter::~CheckpointWriter() {
   if (result_.valid()) {
@@ -39,55 +46,75 @@ CheckpointWriter::~CheckpointWriter() {
   }
 }
 
-std::optional<std::int64_t> CheckpointWriter::writing() const {
-  const bool done =
-      !result_.valid() || result_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-  return done ? std::nullopt : std::optional(step_);
+/// Takes the result of the one under way, waiting for it.
+void CheckpointWriter::collect() {
+  if (result_.valid()) {
+    error_ = result_.get();
+  }
+}
+
+std::optional<std::int64_t> CheckpointWriter::writing() {
+  if (result_.valid() && result_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+    return step_;
+  }
+  collect();
+  return std::nullopt;
+}
+
+std::string CheckpointWriter::failed(std::int64_t step, const std::exception& error) const {
+  std::string text = fmt::format("the checkpoint of step {} is not written: {}; {}", step,
+                                 error.what(), newest_text(folder_));
+  spdlog::error("{}", text);
+  return text;
 }
 
 void CheckpointWriter::start(Snapshot snapshot) {
-  if (result_.valid()) {
-    result_.wait();
-  }
+  collect();
   step_ = snapshot.step;
-  const auto failed = [this](const std::exception& error) {
-    std::string text = fmt::format("the checkpoint of step {} is not written: {}; {}", step_,
-                                   error.what(), newest_text(folder_));
-    spdlog::error("{}", text);
-    return text;
-  };
   try {
     folder_.flush_metrics();  // its lines stand before the checkpoint does
+  } catch (const LostLockError&) {
+    throw;
   } catch (const IoError& error) {
-    std::promise<std::string> ended;
-    result_ = ended.get_future();
-    ended.set_value(failed(error));
+    error_ = failed(step_, error);
     return;
   }
-  result_ =
-      std::async(std::launch::async, [this, failed, taken = std::move(snapshot)]() -> std::string {
-        try {
-          write(taken);
-          return "";
-        } catch (const std::exception& error) {
-          return failed(error);
-        }
-      });
+  result_ = std::async(std::launch::async, [this, taken = std::move(snapshot)]() mutable {
+    return write(std::move(taken));
+  });
 }
 
 void CheckpointWriter::finish() {
-  if (!result_.valid()) {
-    return;
-  }
-  const std::string error = result_.get();
-  if (!error.empty()) {
-    throw IoError(error);
+  collect();
+  if (!error_.empty()) {
+    throw IoError(error_);
   }
 }
 
-void CheckpointWriter::write(const Snapshot& snapshot) {
-  folder_.sync_metrics();
-  io::write_array_file(folder_.checkpoint(snapshot.step), snapshot.file, check_);
+std::string CheckpointWriter::write(Snapshot snapshot) {
+  const progress::Background background;
+  try {
+    io::ArrayFile file;
+    file.kind = io::FileKind::kCheckpoint;
+    file.header = std::move(snapshot.header);
+    for (Snapshot::Arena& arena : snapshot.arenas) {
+      add_arena(file.arrays, arena.prefix, parameters_, arena.values);
+      arena.values = {};
+    }
+    std::move(snapshot.observers.begin(), snapshot.observers.end(),
+              std::back_inserter(file.arrays));
+    folder_.sync_metrics();
+    io::write_array_file(folder_.checkpoint(snapshot.step), file, [this] { folder_.check_lock(); });
+    remove_old(snapshot);
+    return "";
+  } catch (const LostLockError&) {
+    throw;
+  } catch (const std::exception& error) {
+    return failed(snapshot.step, error);
+  }
+}
+
+void CheckpointWriter::remove_old(const Snapshot& snapshot) {
   std::vector<std::int64_t> steps = folder_.checkpoints();
   std::error_code ignored;
   std::erase(discarded_, snapshot.step);
@@ -97,11 +124,13 @@ void CheckpointWriter::write(const Snapshot& snapshot) {
   }
   discarded_.clear();
   std::erase_if(steps, [&](std::int64_t step) { return step > snapshot.step; });
-  const auto old = static_cast<std::ptrdiff_t>(steps.size()) - keep_;
-  for (std::ptrdiff_t i = 0; i < old; ++i) {
-    const std::int64_t step = steps[static_cast<std::size_t>(i)];
-    if (step != snapshot.best_step) {
-      std::filesystem::remove(folder_.checkpoint(step), ignored);
+  const auto best = snapshot.best_step == 0
+                        ? steps.end()
+                        : std::lower_bound(steps.begin(), steps.end(), snapshot.best_step);
+  const auto newest = steps.end() - std::min<std::int64_t>(keep_, std::ssize(steps));
+  for (auto step = steps.begin(); step != newest; ++step) {
+    if (step != best) {
+      std::filesystem::remove(folder_.checkpoint(*step), ignored);
     }
   }
 }
@@ -131,32 +160,40 @@ bool Checkpointer::due(const StepReport& to_come) const {
   return false;
 }
 
+void Checkpointer::skip(std::int64_t step, std::int64_t writing) {
+  if (std::exchange(skipped_for_, writing) != writing) {
+    spdlog::info("the checkpoint of step {} is skipped: that of step {} is still being written",
+                 step, writing);
+  }
+}
+
 /// Rank 0 alone knows the time and whether it is still writing.
 Wishes Checkpointer::wishes(const StepReport& to_come) {
-  if (writer_ == nullptr || !due(to_come)) {
+  if (writer_ == nullptr) {
     return {};
   }
-  if (const auto step = writer_->writing()) {
-    if (std::exchange(skipped_for_, *step) != *step) {
-      spdlog::info("the checkpoint of step {} is skipped: that of step {} is still being written",
-                   to_come.step + 1, *step);
-    }
-    return {};
+  const auto writing = writer_->writing();
+  const bool is_due = due(to_come);
+  if (writing && is_due) {
+    skip(to_come.step + 1, *writing);
   }
-  return {.stop = false, .checkpoint = true};
+  return {.stop = false, .checkpoint = !writing && (is_due || best_is_owed_)};
 }
 
 void Checkpointer::after_step(const StepReport& report) {
   const Unit unit = run_.options().checkpoint.every.unit;
   const bool best = unit != Unit::kEnd && unit != Unit::kNever && best_step_() == report.step + 1;
+  if (report.wishes.checkpoint) {
+    last_step_ = report.step + 1;
+  }
   if (report.wishes.checkpoint || best) {
-    take(report.position());
+    take(report.position(), report.wishes.checkpoint);
   }
 }
 
 void Checkpointer::end(const LoopPosition& position, LoopEnd /*end*/) {
   if (run_.options().checkpoint.every.unit != Unit::kNever && position.step != last_step_) {
-    take(position);
+    take(position, true);
   }
   if (writer_ != nullptr) {
     const comm::PhaseScope writing(run_.communicator().activity(), comm::Phase::kWriting);
@@ -164,42 +201,43 @@ void Checkpointer::end(const LoopPosition& position, LoopEnd /*end*/) {
   }
 }
 
-void Checkpointer::take(const LoopPosition& position) {
-  last_step_ = position.step;
-  last_time_ = std::chrono::steady_clock::now();
+/// Collective; what rank 0 alone knows may make it drop what was gathered.
+void Checkpointer::take(const LoopPosition& position, bool even_if_writing) {
   Queue& queue = run_.runner().queue();
   Update& update = update_of(run_, position.stage);
-  const auto states = update.gather_state(queue, 0);
-  if (writer_ == nullptr) {
+  auto states = update.gather_state(queue, 0);
+  if (writer_ == nullptr || position.step == taken_) {
     return;
   }
+  if (const auto writing = writer_->writing(); writing && !even_if_writing) {
+    skip(position.step, *writing);
+    best_is_owed_ = true;
+    return;
+  }
+  taken_ = position.step;
+  last_time_ = std::chrono::steady_clock::now();
   Snapshot snapshot;
   snapshot.step = position.step;
-  snapshot.file.kind = io::FileKind::kCheckpoint;
   ObserverState observed;
   for (const Observer* observer : observers_) {
     observer->save(observed);
   }
   snapshot.best_step = observed.values.value("best_step", std::int64_t{0});
-  nlohmann::json& header = snapshot.file.header;
+  nlohmann::json& header = snapshot.header;
   header = header_;
   header["step"] = position.step;
   header["position"] = {{"stage", position.stage},
                         {"stage_step", position.stage_step},
                         {"first_epoch", position.first_epoch}};
   header["observers"] = std::move(observed.values);
-  const ParameterSet& parameters = run_.parameters();
-  for (int i = 0; i < parameters.size(); ++i) {
-    const ParameterInfo& info = parameters.info(i);
-    snapshot.file.arrays.push_back({"weights/" + info.name, info.shape,
-                                    copy_to_host<float>(run_.device(), queue, parameters[i])});
-  }
+  snapshot.arenas.push_back(
+      {"weights", copy_to_host<float>(run_.device(), queue, run_.parameters().arena())});
   const std::vector<std::string> names = update.optimizer().state_names();
   for (std::size_t s = 0; s < states.size(); ++s) {
-    add_arena(snapshot.file.arrays, "optimizer/" + names[s], parameters, states[s]);
+    snapshot.arenas.push_back({"optimizer/" + names[s], std::move(states[s])});
   }
-  std::move(observed.arrays.begin(), observed.arrays.end(),
-            std::back_inserter(snapshot.file.arrays));
+  snapshot.observers = std::move(observed.arrays);
+  best_is_owed_ = false;
   writer_->start(std::move(snapshot));
 }
 

@@ -25,23 +25,33 @@ class ClassifierRun;
 
 /// A checkpoint on its way to disk.
 struct Snapshot {
+  /// Arena-shaped values that become the arrays PREFIX/PARAMETER.
+  struct Arena {
+    std::string prefix;
+    std::vector<float> values;
+  };
   std::int64_t step = 0;       // steps taken over all stages
-  std::int64_t best_step = 0;  // of the best evaluation, whose checkpoint is kept too; 0: none
-  io::ArrayFile file;
+  std::int64_t best_step = 0;  // of the best evaluation; 0: none
+  nlohmann::json header;
+  std::vector<Arena> arenas;              // in the order of the file
+  std::vector<io::NamedArray> observers;  // behind them
 };
 
 /// Writes checkpoints, one at a time, by a thread of its own, and removes old ones once the new one
-/// is safe. Rank 0; errors are logged with the newest checkpoint that stands.
+/// is safe: but for the newest `keep` and the first one behind the best evaluation. Rank 0; errors
+/// are logged with the newest checkpoint that stands.
+///
+/// Once the lock is lost, every call throws LostLockError.
 class CheckpointWriter {
  public:
-  /// Before anything is renamed, `check` may throw.
-  CheckpointWriter(RunFolder& folder, std::int64_t keep, std::function<void()> check);
+  /// `parameters`: how arenas are divided; must outlive the writer.
+  CheckpointWriter(RunFolder& folder, const ParameterSet& parameters, std::int64_t keep);
   ~CheckpointWriter();
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
   /// The step whose checkpoint is being written, if one is.
-  [[nodiscard]] std::optional<std::int64_t> writing() const;
+  [[nodiscard]] std::optional<std::int64_t> writing();
   /// Begins to write. Waits for the one before.
   void start(Snapshot snapshot);
   /// Checkpoints of these steps, which are no use, go once the next one is safe.
@@ -51,14 +61,18 @@ class CheckpointWriter {
   void finish();
 
  private:
-  void write(const Snapshot& snapshot);
+  std::string write(Snapshot snapshot);
+  void remove_old(const Snapshot& snapshot);
+  std::string failed(std::int64_t step, const std::exception& error) const;
+  void collect();
 
   RunFolder& folder_;
+  const ParameterSet& parameters_;
   std::int64_t keep_;
   std::vector<std::int64_t> discarded_;
-  std::function<void()> check_;
   std::int64_t step_ = 0;
-  std::future<std::string> result_;  // the error, or nothing
+  std::future<std::string> result_;  // of the one under way: the error, or nothing
+  std::string error_;                // of the last one
 };
 
 /// Takes checkpoints as often as the job says, and at the end. On every rank; the last observer.
@@ -74,11 +88,12 @@ class Checkpointer final : public Observer {
   void after_step(const StepReport& report) override;
   void end(const LoopPosition& position, LoopEnd end) override;
   /// The run goes on from a checkpoint at this step: there is no need for another one there.
-  void resume_at(std::int64_t step) { last_step_ = step; }
+  void resume_at(std::int64_t step) { last_step_ = taken_ = step; }
 
  private:
   [[nodiscard]] bool due(const StepReport& to_come) const;
-  void take(const LoopPosition& position);
+  void skip(std::int64_t step, std::int64_t writing);
+  void take(const LoopPosition& position, bool even_if_writing);
 
   ClassifierRun& run_;
   nlohmann::json header_;
@@ -86,7 +101,9 @@ class Checkpointer final : public Observer {
   CheckpointWriter* writer_;
   std::function<std::int64_t()> best_step_;
   std::int64_t skipped_for_ = 0;  // the step whose writing made others skip, as was logged
-  std::int64_t last_step_ = 0;    // of the last checkpoint
+  bool best_is_owed_ = false;     // rank 0: that of the best evaluation was skipped
+  std::int64_t last_step_ = 0;    // of the last checkpoint that all ranks know of
+  std::int64_t taken_ = 0;        // rank 0: of the last one
   std::chrono::steady_clock::time_point last_time_ = std::chrono::steady_clock::now();
 };
 

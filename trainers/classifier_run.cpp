@@ -28,7 +28,10 @@ ClassifierRun::ClassifierRun(const TrainOptions& options, comm::Communicator& co
   check_same_on_all_ranks(communicator, contract(), identity);
   data_ = load_data(options_.data, options_.seed, workers, communicator);
   check_equal_on_all_ranks(communicator, [&]() -> std::vector<NamedText> {
-    return {{"data set", data_identity()}};
+    const CheckpointOptions::Interval& every = options_.checkpoint.every;
+    return {{"data set", data_identity()},
+            {"checkpoint.every",
+             fmt::format("{} in unit {}", every.count, static_cast<int>(every.unit))}};
   });
   if (data_.pair.train->size() == 0) {
     throw IoError(

@@ -5,11 +5,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
-#include <thread>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "comm/backoff.h"
 #include "comm/shards.h"
 #include "core/data/digits.h"
 #include "core/io/sha256.h"
@@ -40,8 +40,8 @@ data::DrawnDigits drawn(const DataOptions& options, data::DigitSet set, std::int
   const int tag = communicator.reserve_tags(2, false);
   const auto pixels_here = communicator.all_gather(pixels, tag);
   const auto labels_here = communicator.all_gather(labels, tag + 1);
-  while (!pixels_here->poll() || !labels_here->poll()) {
-    std::this_thread::yield();
+  for (comm::Backoff backoff; !pixels_here->poll() || !labels_here->poll();) {
+    backoff.pause();
   }
   return digits;
 }

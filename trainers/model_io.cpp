@@ -109,6 +109,10 @@ void init_from(const InitFromOptions& options, Device& device, Queue& queue,
                ParameterSet& parameters) {
   const std::vector<bool> wanted =
       select_parameters(parameters, options.parameters, "the init_from");
+  std::error_code error;
+  if (!std::filesystem::exists(options.file, error)) {
+    throw IoError(fmt::format("init_from.name: there is no file {}", options.file));
+  }
   const io::ArrayFile file = io::parse_array_file(options.file, io::read_file(options.file));
   const std::string prefix = file.kind == io::FileKind::kCheckpoint ? "weights/" : "";
   for (int i = 0; i < parameters.size(); ++i) {

@@ -58,7 +58,8 @@ class StepTimes final : public Observer {
   [[nodiscard]] std::int64_t steps() const { return steps_; }
   /// The stage of the last step, from 0.
   [[nodiscard]] std::int64_t last_stage() const { return last_stage_; }
-  // Times are those since this process began.
+  // Times are those since this process began, and without a step there are none.
+  [[nodiscard]] bool took_steps() const { return !seconds_.empty(); }
   /// Median over all steps but the first.
   [[nodiscard]] double median_seconds() const;
   /// Images over the seconds of all steps but the first (the only one, if there is one).

@@ -35,10 +35,35 @@ bool sees_lock(const std::filesystem::path& folder, const std::string& id) {
   return false;
 }
 
-std::optional<std::int64_t> number_in(const char* path) {
+std::optional<std::int64_t> number_in(const std::filesystem::path& path) {
   std::ifstream file(path);
   std::int64_t number = 0;
   return file >> number ? std::optional(number) : std::nullopt;
+}
+
+/// The value of a line "NAME VALUE" or "NAME: VALUE"; 0 if there is none.
+std::int64_t value_in(const std::filesystem::path& path, std::string_view wanted) {
+  std::ifstream file(path);
+  std::string rest;
+  for (std::string name; file >> name; std::getline(file, rest)) {
+    std::int64_t value = 0;
+    if (name == wanted && file >> value) {
+      return value;
+    }
+  }
+  return 0;
+}
+
+/// What a control group lets its processes still have; none if it sets no limit. What its files
+/// hold in the cache is given back when memory is wanted.
+std::optional<std::int64_t> free_in_group(const std::filesystem::path& group) {
+  const auto most = number_in(group / "memory.max");
+  const auto used = number_in(group / "memory.current");
+  if (!most || !used) {
+    return std::nullopt;
+  }
+  const std::filesystem::path stat = group / "memory.stat";
+  return *most - *used + value_in(stat, "inactive_file") + value_in(stat, "active_file");
 }
 
 }  // namespace
@@ -72,21 +97,25 @@ void check_space(const std::filesystem::path& folder, std::int64_t bytes) {
   }
 }
 
-std::optional<std::int64_t> available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::optional<std::int64_t> available;
-  for (std::string name, unit; !available && file >> name;) {
-    std::int64_t kib = 0;
-    file >> kib;
-    std::getline(file, unit);
-    if (name == "MemAvailable:") {
-      available = kib * 1024;
-    }
+std::optional<std::int64_t> available_memory(const std::filesystem::path& root) {
+  const std::int64_t kib = value_in(root / "proc/meminfo", "MemAvailable:");
+  if (kib == 0) {
+    return std::nullopt;
   }
-  const auto most = number_in("/sys/fs/cgroup/memory.max");
-  const auto used = number_in("/sys/fs/cgroup/memory.current");
-  if (available && most && used) {
-    available = std::min(*available, *most - *used);
+  std::int64_t available = kib * 1024;
+  std::ifstream file(root / "proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("0::/")) {  // version 2 alone
+      continue;
+    }
+    // Every group above limits this one too.
+    const std::filesystem::path top = root / "sys/fs/cgroup";
+    for (std::filesystem::path group = line.substr(4);; group = group.parent_path()) {
+      available = std::min(available, free_in_group(top / group).value_or(available));
+      if (group.empty()) {
+        break;
+      }
+    }
   }
   return available;
 }

@@ -23,9 +23,9 @@ void check_space(const std::filesystem::path& folder, std::int64_t bytes);
 /// `bytes`: what this rank is still going to allocate at least.
 void check_memory(const comm::Communicator& communicator, std::int64_t bytes);
 
-/// Free memory of this host, and within this process's control group: bytes; none if the host does
-/// not say.
-std::optional<std::int64_t> available_memory();
+/// Free memory of this host, and within this process's control groups: bytes; none if the host does
+/// not say. `root`: where /proc and /sys lie.
+std::optional<std::int64_t> available_memory(const std::filesystem::path& root = "/");
 
 /// Warns of ranks whose clock is off by more than ten seconds. Collective.
 void compare_clocks(comm::Communicator& communicator);

@@ -79,22 +79,35 @@ Candidate read_candidate(const fs::path& path, io::Bytes bytes) {
   return candidate;
 }
 
-/// The newest checkpoint of a folder that is whole and `same_job`'s. What is passed over is added
-/// to a list.
+/// The checkpoint if it is whole and `same_job`'s, else nothing but a warning. A bad sector is
+/// damage; what cannot be read for another reason is not: IoError.
+std::optional<Candidate> usable(const fs::path& path, const std::string& same_job) {
+  io::Bytes bytes;
+  try {
+    bytes = io::read_file(path);
+  } catch (const io::MediumError& error) {
+    spdlog::warn("{}: passed over", error.what());
+    return std::nullopt;
+  }
+  try {
+    Candidate candidate = read_candidate(path, std::move(bytes));
+    if (text_in(candidate.file.header, "same_job") == same_job) {
+      return candidate;
+    }
+    spdlog::warn("{} is another job's: passed over", path.string());
+  } catch (const IoError& error) {
+    spdlog::warn("{}: passed over", error.what());
+  }
+  return std::nullopt;
+}
+
+/// The newest usable checkpoint of a folder. What is passed over is added to a list.
 std::optional<Candidate> newest_valid(const RunFolder& folder, const std::string& same_job,
                                       std::vector<std::int64_t>& passed_over) {
   const std::vector<std::int64_t> steps = folder.checkpoints();
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    const fs::path path = folder.checkpoint(*step);
-    io::Bytes bytes = io::read_file(path);  // what cannot be read at all is no damage
-    try {
-      Candidate candidate = read_candidate(path, std::move(bytes));
-      if (text_in(candidate.file.header, "same_job") == same_job) {
-        return candidate;
-      }
-      spdlog::warn("{} is another job's: passed over", path.string());
-    } catch (const IoError& error) {
-      spdlog::warn("{}: passed over", error.what());
+    if (auto candidate = usable(folder.checkpoint(*step), same_job)) {
+      return candidate;
     }
     passed_over.push_back(*step);
   }
@@ -110,96 +123,143 @@ void require_same_job(const fs::path& where, const std::string& there, const std
   }
 }
 
+/// A path that means the same from every working directory.
+fs::path whole_path(const fs::path& path) {
+  std::error_code error;
+  return fs::weakly_canonical(fs::absolute(path), error);
+}
+
 class Chooser {
  public:
   Chooser(const RunSetting& setting, const TrainOptions& options, const RunFolder& folder)
-      : setting_(setting), options_(options), folder_(folder) {}
+      : setting_(setting), options_(options), folder_(folder), run_(folder.read_run()) {}
+
+  /// As is_done().
+  [[nodiscard]] bool done() const {
+    std::error_code error;
+    const bool same = text_in(run_, "identity") == setting_.identity && !setting_.overwrite;
+    return same && finished() &&
+           (setting_.resume.mode == Mode::kAuto || again() ||
+            (setting_.resume.mode == Mode::kPath && names_the_newest()));
+  }
 
   Beginning choose() {
+    if (done()) {
+      spdlog::info("{} holds this run, finished: there is nothing to do", folder_.path().string());
+      Beginning beginning;
+      beginning.kind = Kind::kFinished;
+      beginning.earlier = RunFolder::Earlier::kStays;
+      return beginning;
+    }
     const bool holds_run = folder_.holds_run();
-    const nlohmann::json run = folder_.read_run();
-    // The same command again, after one that began with a named checkpoint.
-    const bool again = holds_run && setting_.resume.mode == Mode::kPath &&
-                       text_in(run, "from") == setting_.resume.path.string() &&
-                       text_in(run, "same_job") == setting_.same_job;
-    if (setting_.resume.mode == Mode::kPath && (!again || setting_.overwrite)) {
+    if (setting_.resume.mode == Mode::kPath && !(holds_run && again())) {
       return from_path(holds_run);
     }
     if (!holds_run || setting_.overwrite) {
       return {};
     }
-    if (setting_.resume.mode == Mode::kNever || text_in(run, "same_job").empty()) {
+    if (setting_.resume.mode == Mode::kNever || text_in(run_, "same_job").empty()) {
       throw JobError(fmt::format(
           "{} holds a run already: start anew over it with --overwrite, or write elsewhere with "
           "--set output=FOLDER",
           folder_.path().string()));
     }
-    require_same_job(folder_.path(), text_in(run, "same_job"), setting_.same_job);
-    return auto_with(text_in(run, "identity") == setting_.identity);
+    require_same_job(folder_.path(), text_in(run_, "same_job"), setting_.same_job);
+    return go_on_here();
   }
 
   /// What the beginning goes on from, if it does.
   [[nodiscard]] std::optional<Candidate>& candidate() { return candidate_; }
 
  private:
-  Beginning auto_with(bool same_stop) {
+  [[nodiscard]] bool finished() const {
     std::error_code error;
-    const bool finished = folder_.is_finished() &&
-                          (options_.checkpoint.every.unit == CheckpointOptions::Unit::kNever ||
-                           fs::exists(folder_.model(), error));
+    return folder_.is_finished() &&
+           (options_.checkpoint.every.unit == CheckpointOptions::Unit::kNever ||
+            fs::exists(folder_.model(), error));
+  }
+
+  /// Whether this is the same command again, after one that began with a named checkpoint.
+  [[nodiscard]] bool again() const {
+    return setting_.resume.mode == Mode::kPath && !setting_.overwrite &&
+           text_in(run_, "from") == whole_path(setting_.resume.path).string() &&
+           text_in(run_, "same_job") == setting_.same_job;
+  }
+
+  /// Whether --resume names this folder, or its newest checkpoint.
+  [[nodiscard]] bool names_the_newest() const {
+    const fs::path named = whole_path(setting_.resume.path);
+    const std::vector<std::int64_t> steps = folder_.checkpoints();
+    return named == whole_path(folder_.path()) ||
+           (!steps.empty() && named == whole_path(folder_.checkpoint(steps.back())));
+  }
+
+  Beginning go_on_here() {
     Beginning beginning;
     beginning.earlier = RunFolder::Earlier::kStays;
-    if (finished && same_stop) {
-      spdlog::info("{} holds this run, finished: there is nothing to do", folder_.path().string());
-      beginning.kind = Kind::kFinished;
-      return beginning;
-    }
+    beginning.from = text_in(run_, "from");
     candidate_ = newest_valid(folder_, setting_.same_job, beginning.passed_over);
     if (candidate_) {
       beginning.kind = Kind::kGoesOn;
       return beginning;
     }
-    if (finished) {
+    if (finished()) {
       throw JobError(fmt::format(
           "{} holds this run, finished with another stop, but no checkpoint to go on from: start "
           "anew with --overwrite",
           folder_.path().string()));
     }
+    beginning.earlier = RunFolder::Earlier::kCheckpointsStay;
+    if (!beginning.from.empty()) {
+      beginning.kind = Kind::kGoesOn;
+      candidate_ = named(beginning.from);
+      return beginning;
+    }
     spdlog::warn(
         "{} holds an unfinished run without a valid checkpoint: it starts from the "
         "beginning",
         folder_.path().string());
-    beginning.earlier = RunFolder::Earlier::kCheckpointsStay;
     return beginning;
   }
 
-  Beginning from_path(bool holds_run) {
-    const fs::path& path = setting_.resume.path;
+  /// The checkpoint that --resume names: a file, or the newest of a run's folder.
+  [[nodiscard]] Candidate named(const fs::path& path) const {
     std::error_code error;
+    if (!fs::exists(path, error)) {
+      throw IoError(fmt::format(
+          "--resume {}: there is no such checkpoint or folder (known words: auto, never)",
+          path.string()));
+    }
+    if (!fs::is_directory(path, error)) {
+      Candidate candidate = read_candidate(path, io::read_file(path));
+      require_same_job(candidate.path, text_in(candidate.file.header, "same_job"),
+                       setting_.same_job);
+      return candidate;
+    }
+    std::vector<std::int64_t> passed_over;  // of another folder
+    std::optional<Candidate> candidate =
+        newest_valid(RunFolder(path), setting_.same_job, passed_over);
+    if (!candidate) {
+      throw IoError(fmt::format(
+          "--resume {}: there is no valid checkpoint of this job in its folder checkpoints",
+          path.string()));
+    }
+    return std::move(*candidate);
+  }
+
+  Beginning from_path(bool holds_run) {
     Beginning beginning;
     beginning.kind = Kind::kGoesOn;
-    if (fs::is_directory(path, error)) {
-      std::vector<std::int64_t> passed_over;  // of another folder
-      candidate_ = newest_valid(RunFolder(path), setting_.same_job, passed_over);
-      if (!candidate_) {
-        throw IoError(
-            fmt::format("--resume {}: there is no valid checkpoint of this job in its folder "
-                        "checkpoints",
-                        path.string()));
-      }
-    } else {
-      candidate_ = read_candidate(path, io::read_file(path));
-    }
-    const fs::path from = fs::weakly_canonical(candidate_->path, error).parent_path();
-    const bool inside = from == fs::weakly_canonical(folder_.path() / "checkpoints", error);
+    beginning.from = whole_path(setting_.resume.path).string();
+    candidate_ = named(setting_.resume.path);
+    const bool inside =
+        whole_path(candidate_->path).parent_path() == whole_path(folder_.path() / "checkpoints");
     if (holds_run && !inside && !setting_.overwrite) {
       throw JobError(fmt::format(
           "{} holds a run already and {} is not its checkpoint: start over it with --overwrite, or "
           "write elsewhere with --set output=FOLDER",
           folder_.path().string(), candidate_->path));
     }
-    require_same_job(candidate_->path, text_in(candidate_->file.header, "same_job"),
-                     setting_.same_job);
     if (inside) {
       beginning.earlier = RunFolder::Earlier::kStays;
     }
@@ -209,10 +269,15 @@ class Chooser {
   const RunSetting& setting_;
   const TrainOptions& options_;
   const RunFolder& folder_;
+  const nlohmann::json run_;  // run.json; null: none
   std::optional<Candidate> candidate_;
 };
 
 }  // namespace
+
+bool is_done(const RunSetting& setting, const TrainOptions& options, const RunFolder& folder) {
+  return Chooser(setting, options, folder).done();
+}
 
 Beginning choose_beginning(const RunSetting& setting, const TrainOptions& options,
                            const RunFolder& folder, comm::Communicator& communicator) {

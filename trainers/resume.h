@@ -20,15 +20,20 @@ struct Beginning {
   Kind kind = Kind::kAnew;
   RunFolder::Earlier earlier = RunFolder::Earlier::kGoes;  // of the folder's files
   std::string source;                                      // kGoesOn: the checkpoint's file
+  std::string from;                                        // rank 0: what --resume named, once
   io::ArrayFile checkpoint;                                // kGoesOn
   std::vector<std::int64_t>
       passed_over;  // rank 0: steps of the folder's checkpoints that are no use
 };
 
+/// Whether the folder holds this run, finished, and it is not to be done again. Rank 0.
+bool is_done(const RunSetting& setting, const TrainOptions& options, const RunFolder& folder);
+
 /// Decides by what the output folder holds and what the setting asks for, and logs it. Collective:
 /// rank 0 looks, reads and verifies, the others get the checkpoint from it. Of several checkpoints
-/// the newest valid one of this job is taken; others are reported and passed over, but one that
-/// cannot be read at all is an error.
+/// the newest valid one of this job is taken; others are reported and passed over, those that a bad
+/// sector hides too, but one that cannot be read for another reason is an error. A run that began
+/// with a named checkpoint begins with it again as long as it has none of its own.
 ///
 /// Throws JobError where a run lies that is not to be gone on with or is another job's, naming the
 /// keys that differ; IoError for a named checkpoint that is damaged, or one that cannot be read.

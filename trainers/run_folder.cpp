@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <sstream>
 #include <system_error>
 
 #include <fcntl.h>
@@ -29,9 +30,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::array<const char*, 8> kFiles = {"run.json",    "job.yaml",     "environment.json",
-                                               "status.json", "summary.json", "metrics.jsonl",
-                                               "model.h5",    "log.txt"};
+// In this order they go: whatever is left when that is cut off, run.json says whose it is.
+constexpr std::array<const char*, 8> kFiles = {"model.h5",    "summary.json",     "metrics.jsonl",
+                                               "job.yaml",    "environment.json", "log.txt",
+                                               "status.json", "run.json"};
 
 nlohmann::json read_json(const fs::path& path) {
   std::ifstream file(path);
@@ -48,6 +50,23 @@ std::int64_t step_in(const std::string& name) {
   std::int64_t step = -1;
   const bool numbered = std::sscanf(name.c_str(), "step-%" SCNd64, &step) == 1;
   return numbered && step >= 0 && checkpoint_name(step) == name ? step : -1;
+}
+
+/// Makes a folder and those above it, and their names safe. Throws IoError.
+void make_folder(const fs::path& path) {
+  std::error_code error;
+  std::vector<fs::path> missing;
+  for (fs::path one = fs::absolute(path); !fs::exists(one, error); one = one.parent_path()) {
+    missing.push_back(one);
+  }
+  fs::create_directories(path, error);
+  if (error) {
+    throw IoError(
+        fmt::format("the output folder {} cannot be made: {}", path.string(), error.message()));
+  }
+  for (const fs::path& one : missing) {
+    io::sync_folder(one.parent_path());
+  }
 }
 
 }  // namespace
@@ -82,7 +101,12 @@ fs::path RunFolder::checkpoint(std::int64_t step) const {
 std::vector<std::int64_t> RunFolder::checkpoints() const {
   std::vector<std::int64_t> steps;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(path_ / "checkpoints", error)) {
+  const fs::directory_iterator entries(path_ / "checkpoints", error);
+  if (error && error != std::errc::no_such_file_or_directory) {
+    throw IoError(
+        fmt::format("{} cannot be listed: {}", (path_ / "checkpoints").string(), error.message()));
+  }
+  for (const auto& entry : entries) {
     if (const std::int64_t step = step_in(entry.path().filename().string()); step >= 0) {
       steps.push_back(step);
     }
@@ -95,13 +119,13 @@ void RunFolder::make_ready(Earlier earlier) const {
   check_lock();
   remove_temporary_files();
   std::error_code error;
+  if (earlier == Earlier::kGoes) {
+    remove_checkpoints_behind(-1);
+  }
   if (earlier != Earlier::kStays) {
     for (const char* file : kFiles) {
       fs::remove(path_ / file, error);
     }
-  }
-  if (earlier == Earlier::kGoes) {
-    remove_checkpoints_behind(-1);
   }
   fs::create_directories(path_ / "checkpoints", error);
   if (error) {
@@ -116,11 +140,15 @@ void RunFolder::remove_temporary_files() const {
 }
 
 void RunFolder::remove_checkpoints_behind(std::int64_t step) const {
+  std::vector<std::int64_t> steps = checkpoints();
+  std::erase_if(steps, [step](std::int64_t one) { return one <= step; });
+  // The newest first: when that is cut off, none is left that those before it do not lead to.
   std::error_code error;
-  for (const std::int64_t one : checkpoints()) {
-    if (one > step) {
-      fs::remove(checkpoint(one), error);
-    }
+  for (auto one = steps.rbegin(); one != steps.rend(); ++one) {
+    fs::remove(checkpoint(*one), error);
+  }
+  if (!steps.empty()) {
+    io::sync_folder(path_ / "checkpoints");
   }
 }
 
@@ -131,23 +159,21 @@ void RunFolder::check_lock() const {
 }
 
 void RunFolder::prepare() const {
+  make_folder(path_);
+  // A name that remove_temporary_files() takes, should this be killed.
+  const fs::path probe = path_ / fmt::format(".probe.{}.tmp", ::getpid());
   std::error_code error;
-  fs::create_directories(path_, error);
-  if (error) {
-    throw IoError(
-        fmt::format("the output folder {} cannot be made: {}", path_.string(), error.message()));
-  }
-  const fs::path probe = path_ / fmt::format(".probe.{}", ::getpid());
-  {
-    std::ofstream file(probe);
-    file << "x";
-    file.flush();
-    if (!file) {
-      throw IoError(fmt::format("the output folder {} cannot be written to: {}", path_.string(),
-                                std::strerror(errno)));
-    }
-  }
+  errno = 0;
+  std::ofstream file(probe);
+  file << "x";
+  file.close();
+  const int reason = errno;
+  const bool failed = file.fail();
   fs::remove(probe, error);
+  if (failed) {
+    throw IoError(fmt::format("the output folder {} cannot be written to: {}", path_.string(),
+                              std::strerror(reason)));
+  }
 }
 
 namespace {
@@ -189,7 +215,13 @@ void RunFolder::write_environment(const nlohmann::json& environment) const {
 void RunFolder::write_status(const std::string& state, std::int64_t step, int exit_code) const {
   const nlohmann::json status = {
       {"state", state}, {"step", step}, {"exit", exit_code}, {"restarts", restarts()}};
-  write("status.json", dump(status) + "\n");
+  const std::string text = dump(status) + "\n";
+  const auto check = [this] { check_lock(); };
+  if (state == "running" && step > 0) {  // behind soon: not worth the time of a flush
+    io::replace_file(path_ / "status.json", text, check);
+  } else {
+    io::write_file_atomically(path_ / "status.json", text, check);
+  }
 }
 
 void RunFolder::write_summary(const nlohmann::json& summary) const {
@@ -234,6 +266,7 @@ void RunFolder::sync_metrics() const {
   std::error_code error;
   if (fs::exists(path_ / "metrics.jsonl", error)) {
     io::PosixFile(path_ / "metrics.jsonl", O_WRONLY).sync();
+    io::sync_folder(path_);
   }
 }
 
@@ -258,7 +291,13 @@ std::string RunFolder::try_append() {
 }
 
 void RunFolder::cut_metrics(std::int64_t step, bool goes_on) const {
-  std::ifstream file(path_ / "metrics.jsonl");
+  std::error_code error;
+  std::string text;
+  if (fs::exists(path_ / "metrics.jsonl", error)) {
+    const io::Bytes bytes = io::read_file(path_ / "metrics.jsonl");
+    text.assign(reinterpret_cast<const char*>(bytes.data.get()), bytes.size);
+  }
+  std::istringstream file(text);
   std::string kept;
   for (std::string line; std::getline(file, line);) {
     const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
@@ -275,6 +314,7 @@ void RunFolder::cut_metrics(std::int64_t step, bool goes_on) const {
 
 void RunFolder::append_error(const std::string& line) const noexcept {
   try {
+    check_lock();
     std::error_code error;
     if (fs::exists(log(), error)) {
       std::ofstream(log(), std::ios::app) << line << '\n';

@@ -26,7 +26,8 @@ class RunFolder {
   [[nodiscard]] std::filesystem::path log() const { return path_ / "log.txt"; }
   /// The checkpoint behind so many steps: checkpoints/step-000000150.h5.
   [[nodiscard]] std::filesystem::path checkpoint(std::int64_t step) const;
-  /// The steps of the checkpoints that are there, ascending.
+  /// The steps of the checkpoints that are there, ascending. Throws IoError if the folder is there
+  /// but cannot be listed.
   [[nodiscard]] std::vector<std::int64_t> checkpoints() const;
 
   /// Whether it holds results of a run, or a run is under way there.
@@ -41,20 +42,21 @@ class RunFolder {
   void make_ready(Earlier earlier) const;
   /// Removes what killed writers left; for one who knows that nobody writes there.
   void remove_temporary_files() const;
-  /// Removes the checkpoints of later steps than `step`: the run went back behind them.
+  /// Removes the checkpoints of later steps than `step`, the newest first, before the run goes back
+  /// behind them. Throws IoError.
   void remove_checkpoints_behind(std::int64_t step) const;
 
   /// From here on what writes here does so as the run that holds the lock under this id.
   void write_as(std::string id) { id_ = std::move(id); }
-  /// Throws IoError naming the owner unless that run still holds it. Called before every write.
+  /// Throws LostLockError naming the owner unless that run still holds it. Called before every
+  /// write.
   void check_lock() const;
 
   /// run.json: which run this is, for those that go on with it.
   void write_run(const nlohmann::json& run) const;
   /// What run.json says; null if there is none or it cannot be read.
   [[nodiscard]] nlohmann::json read_run() const;
-  /// Whether a run came to its end here: summary.json is there, and the model if there was to be
-  /// one.
+  /// Whether a run came to its end here: status.json says so, and summary.json is there.
   [[nodiscard]] bool is_finished() const;
 
   /// job.yaml: the resolved job; environment.json: versions, host, contract.
@@ -79,7 +81,7 @@ class RunFolder {
   /// Leaves the lines of metrics.jsonl up to step `step`; where `goes_on`, without those that are
   /// there only because a stage ended with that step. Throws IoError.
   void cut_metrics(std::int64_t step, bool goes_on) const;
-  /// Adds an error of any rank to log.txt, if that is there.
+  /// Adds an error of any rank to log.txt, if that is there and the lock is still held.
   void append_error(const std::string& line) const noexcept;
 
  private:

@@ -183,7 +183,7 @@ void RunLock::require(const std::filesystem::path& folder, const std::string& id
   }
   const nlohmann::json now = read_owner(path);
   if (text_of(now, "run") != id) {
-    throw IoError(fmt::format(
+    throw LostLockError(fmt::format(
         "the lock of {} is lost ({}): this run writes nothing more there", folder.string(),
         now.empty() ? "lock.json is gone" : fmt::format("it is {}'s now", text_of(now, "where"))));
   }

@@ -12,7 +12,15 @@
 #include <string>
 #include <thread>
 
+#include "kernels/error.h"
+
 namespace gentrain::trainers {
+
+/// The lock is no longer this run's: it must end and write nothing more.
+class LostLockError : public IoError {
+ public:
+  using IoError::IoError;
+};
 
 class RunLock {
  public:
@@ -29,8 +37,8 @@ class RunLock {
 
   /// The run's id: 32 digits of hex, another one for every start.
   [[nodiscard]] const std::string& id() const { return id_; }
-  /// Throws IoError, naming the owner, if the folder's lock is not that of the run `id`, gone, or
-  /// cannot be read.
+  /// Throws LostLockError, naming the owner, if the folder's lock is not that of the run `id` or is
+  /// gone; IoError if it cannot be read.
   /// To be called before anything is renamed.
   static void require(const std::filesystem::path& folder, const std::string& id);
 

@@ -39,4 +39,8 @@ void log_to_file(const std::filesystem::path& path, bool append) {
   }
 }
 
+void leave_log_file() {
+  spdlog::default_logger()->sinks().resize(1);
+}
+
 }  // namespace gentrain::trainers

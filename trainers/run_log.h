@@ -13,5 +13,7 @@ void start_log(const std::string& level, int rank);
 /// From here on what is printed goes to this file too, behind what stands there if `append`. Throws
 /// IoError.
 void log_to_file(const std::filesystem::path& path, bool append);
+/// From here on it goes to the terminal alone.
+void leave_log_file();
 
 }  // namespace gentrain::trainers

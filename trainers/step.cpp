@@ -2,30 +2,12 @@
 #include "trainers/step.h"
 
 #include <atomic>
-#include <chrono>
-#include <thread>
+
+#include "comm/backoff.h"
 
 namespace gentrain::trainers {
 
 namespace {
-
-/// Pauses of the thread that polls: short at first, so that a small step is not delayed, then long
-/// enough to leave the core to the workers.
-class Backoff {
- public:
-  void pause() {
-    if (++count_ < kYields) {
-      std::this_thread::yield();
-    } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(count_ < kShort ? 20 : 100));
-    }
-  }
-
- private:
-  static constexpr int kYields = 50;
-  static constexpr int kShort = 500;
-  int count_ = 0;
-};
 
 constexpr std::uint64_t kShardKey =
     0x53485244;  // distinguishes these keys from those of other uses
@@ -106,7 +88,7 @@ void StepRunner::run(Pass& pass, const StepPosition& position, std::int64_t inde
 }
 
 void StepRunner::drive(Pass& pass) {
-  Backoff backoff;
+  comm::Backoff backoff;
   while (!pool_.failed()) {
     activity_.look();
     bool all = true;

@@ -14,6 +14,7 @@
 
 #include "core/io/sha256.h"
 #include "kernels/error.h"
+#include "kernels/progress.h"
 #include "trainers/checkpoint.h"
 #include "trainers/contract.h"
 #include "trainers/observers.h"
@@ -101,9 +102,11 @@ void print_summary(const nlohmann::json& summary, const RunFolder& folder) {
     row("loss", fmt::format("{:.4f}", summary["metrics"]["loss"].get<double>()));
   }
   row("steps", with_commas(summary["steps"].get<std::int64_t>()));
-  row("images/s", with_commas(static_cast<std::int64_t>(summary["images_per_s"].get<double>())));
-  row("ms per step", fmt::format("{:.2f}", summary["step_ms"].get<double>()));
-  row("to first step", fmt::format("{:.2f} s", summary["startup_s"].get<double>()));
+  if (summary.contains("step_ms")) {
+    row("images/s", with_commas(static_cast<std::int64_t>(summary["images_per_s"].get<double>())));
+    row("ms per step", fmt::format("{:.2f}", summary["step_ms"].get<double>()));
+    row("to first step", fmt::format("{:.2f} s", summary["startup_s"].get<double>()));
+  }
   row("peak memory", fmt::format("{:.0f} MiB a rank", summary["peak_rss_mib"].get<double>()));
   row("weights", summary["weights_sha256"].get<std::string>().substr(0, 16));
   row("output", folder.path().string());
@@ -155,13 +158,15 @@ nlohmann::json summarize(ClassifierRun& run, const RunSetting& setting, const Wa
       {"data_sha256", data_sha256},
       {"metrics", metrics_of(watch.evaluation, keeps_best)},
       {"train", {{"loss_mean_500", watch.times.mean_loss(500)}}},
-      {"images_per_s", watch.times.images_per_second()},
-      {"step_ms", watch.times.median_seconds() * 1e3},
-      {"startup_s", watch.times.startup_seconds()},
       {"peak_rss_mib", memory.largest},
       {"peak_rss_mib_all_ranks", memory.all},
       {"tensor_peak_mib", memory.tensors},
       {"restarts", restarts()}};
+  if (watch.times.took_steps()) {
+    summary["images_per_s"] = watch.times.images_per_second();
+    summary["step_ms"] = watch.times.median_seconds() * 1e3;
+    summary["startup_s"] = watch.times.startup_seconds();
+  }
   if (keeps_best && watch.evaluation.best()) {
     summary["best_step"] = watch.evaluation.best_step();
   }
@@ -190,33 +195,44 @@ struct RunParts {
 
 /// Bytes of a checkpoint, but for its header.
 std::int64_t checkpoint_bytes(const ClassifierRun& run) {
-  const auto copies =
-      static_cast<std::int64_t>(1 + run.updates().front()->optimizer().state_names().size() +
-                                (run.options().best.metric != Metric::kNone ? 1 : 0));
-  return copies * run.arena_bytes();
+  std::size_t states = 0;
+  for (const auto& update : run.updates()) {
+    states = std::max(states, update->optimizer().state_names().size());
+  }
+  const std::size_t best = run.options().best.metric != Metric::kNone ? 1 : 0;
+  return static_cast<std::int64_t>(1 + states + best) * run.arena_bytes();
 }
 
 void preflight(ClassifierRun& run, const RunFolder& folder, const std::string& id) {
   comm::Communicator& communicator = run.communicator();
   check_output_is_shared(communicator, folder.path(), id);
   compare_clocks(communicator);
-  check_memory(communicator, 2 * run.arena_bytes());  // gradients and their sum
-  if (communicator.rank() == 0 &&
-      run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever) {
-    check_space(folder.path(), checkpoint_bytes(run));
+  const bool writes = communicator.rank() == 0 &&
+                      run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever;
+  const std::int64_t snapshot = writes ? checkpoint_bytes(run) : 0;
+  check_memory(communicator, 2 * run.arena_bytes() + snapshot);  // gradients and their sum
+  if (writes) {
+    check_space(folder.path(), snapshot);
   }
 }
 
 /// The files that say what the run is.
 void write_records(ClassifierRun& run, const RunParts& parts) {
   announce_run(run, parts.setting);
-  const bool path = parts.setting.resume.mode == ResumeOptions::Mode::kPath;
-  parts.folder.write_status("running", parts.times.steps(), 0);  // first: it is not finished now
+  // A finished run that goes on ceases to be finished first; otherwise run.json comes first:
+  // without it nobody could tell whose run is under way.
+  const bool recorded = !parts.folder.read_run().is_null();
+  if (recorded) {
+    parts.folder.write_status("running", parts.times.steps(), 0);
+  }
   parts.folder.write_run({{"job", parts.setting.job},
                           {"run", parts.id},
-                          {"from", path ? parts.setting.resume.path.string() : ""},
+                          {"from", parts.beginning.from},
                           {"same_job", parts.setting.same_job},
                           {"identity", parts.setting.identity}});
+  if (!recorded) {
+    parts.folder.write_status("running", parts.times.steps(), 0);
+  }
   parts.folder.write_job(parts.setting.resolved);
   parts.folder.write_environment(environment(run, parts.setting));
 }
@@ -253,14 +269,19 @@ void stop(ClassifierRun& run, const RunParts& parts) {
   run.communicator().barrier();
 }
 
-/// Those behind the one that a run was told to go back to go at once; those that are no use when a
-/// new one is safe.
-void drop_checkpoints(const RunParts& parts, std::int64_t step, CheckpointWriter& writer) {
-  if (parts.setting.resume.mode == ResumeOptions::Mode::kPath &&
+/// Brings the folder to where the run begins. Rank 0.
+void begin_in_folder(ClassifierRun& run, const RunParts& parts, const std::vector<Stage>& stages,
+                     const LoopPosition& start) {
+  const bool goes_on = parts.beginning.kind == Beginning::Kind::kGoesOn;
+  const bool own = parts.beginning.earlier == RunFolder::Earlier::kStays;
+  if (goes_on && own && parts.setting.resume.mode == ResumeOptions::Mode::kPath &&
       parts.beginning.passed_over.empty()) {
-    parts.folder.remove_checkpoints_behind(step);
+    parts.folder.remove_checkpoints_behind(start.step);  // first: else they would be gone on from
   }
-  writer.discard(parts.beginning.passed_over);
+  write_records(run, parts);
+  if (goes_on) {
+    parts.folder.cut_metrics(start.step, goes_on_in(stages, run.loop_options(), start));
+  }
 }
 
 /// Trains `run`.
@@ -274,6 +295,7 @@ RunResult train_into(ClassifierRun& run, const RunParts& parts) {
   // Goes on beside the training; an error ends it too.
   std::packaged_task<std::string(const std::stop_token&)> hash_data(
       [data = run.data()](const std::stop_token& stop) {
+        const progress::Background background;
         const std::string both = data.train->sha256(stop) + data.test->sha256(stop);
         return io::sha256(std::as_bytes(std::span(both)));
       });
@@ -281,7 +303,7 @@ RunResult train_into(ClassifierRun& run, const RunParts& parts) {
   std::jthread hashing;
   std::optional<CheckpointWriter> writer;
   if (first_rank) {
-    writer.emplace(folder, options.checkpoint.keep, [&folder] { folder.check_lock(); });
+    writer.emplace(folder, run.parameters(), options.checkpoint.keep);
   }
   FiniteCheck finite(run.runner(), run.parameters());
   StepLog log(folder, options.log, parts.setting.terminal);
@@ -306,20 +328,14 @@ RunResult train_into(ClassifierRun& run, const RunParts& parts) {
   }
   parts.take_folder();
   if (first_rank) {
-    write_records(run, parts);
+    begin_in_folder(run, parts, stages, start);
+    writer->discard(parts.beginning.passed_over);
     hashing = std::jthread([&hash_data](const std::stop_token& stop) { hash_data(stop); });
-  }
-  if (first_rank && goes_on) {
-    folder.cut_metrics(start.step, goes_on_in(stages, run.loop_options(), start));
   }
   if (goes_on) {
     say_going_on(parts.beginning, run);
-    const bool own = parts.beginning.earlier == RunFolder::Earlier::kStays;
-    if (own) {
+    if (parts.beginning.earlier == RunFolder::Earlier::kStays) {
       checkpointer.resume_at(start.step);
-    }
-    if (first_rank && own) {
-      drop_checkpoints(parts, start.step, *writer);
     }
     parts.beginning.checkpoint = {};
   }
@@ -389,7 +405,7 @@ RunResult train_classifier(const TrainOptions& options, const RunSetting& settin
     lock.emplace(folder.path());
   };
   // A finished run is left as it is, down to the times of its files.
-  if (first_rank && !folder.is_finished()) {
+  if (first_rank && !is_done(setting, options, folder)) {
     take_lock();
   }
   Beginning beginning = choose_beginning(setting, options, folder, communicator);
@@ -438,7 +454,9 @@ RunResult train_classifier(const TrainOptions& options, const RunSetting& settin
     ClassifierRun run(used, communicator, setting.identity);
     return train_into(run, {folder, times, setting, beginning, id, take_folder});
   } catch (const std::exception& error) {
-    if (taken) {
+    if (first_rank && dynamic_cast<const LostLockError*>(&error) != nullptr) {
+      leave_log_file();  // it is another run's folder now
+    } else if (taken) {
       record_failure(folder, fmt::format("rank {} ({})", communicator.rank(), communicator.where()),
                      times.steps(), error, setting.exit_code_of(error));
     }

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <thread>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "comm/backoff.h"
 #include "core/optim/schedule.h"
 #include "kernels/error.h"
 
@@ -36,25 +36,19 @@ std::vector<comm::Range> trained_ranges(const ParameterSet& parameters,
   return ranges;
 }
 
-/// Arena-shaped states from what the ranks sent.
-std::vector<std::vector<float>> assemble_state(const std::vector<std::string>& parts,
-                                               std::size_t states, std::int64_t elements) {
-  std::vector<std::vector<float>> whole(states,
-                                        std::vector<float>(static_cast<std::size_t>(elements)));
-  for (const std::string& part : parts) {
-    std::size_t at = 0;
-    while (at < part.size()) {
-      std::int64_t range[2];
-      std::memcpy(range, part.data() + at, sizeof range);
-      at += sizeof range;
-      const std::size_t bytes = static_cast<std::size_t>(range[1] - range[0]) * sizeof(float);
-      for (std::vector<float>& state : whole) {
-        std::memcpy(state.data() + range[0], part.data() + at, bytes);
-        at += bytes;
-      }
+/// Puts the elements of what a rank sent where they belong.
+void place_state(const std::string& part, std::vector<std::vector<float>>& whole) {
+  std::size_t at = 0;
+  while (at < part.size()) {
+    std::int64_t range[2];
+    std::memcpy(range, part.data() + at, sizeof range);
+    at += sizeof range;
+    const std::size_t bytes = static_cast<std::size_t>(range[1] - range[0]) * sizeof(float);
+    for (std::vector<float>& state : whole) {
+      std::memcpy(state.data() + range[0], part.data() + at, bytes);
+      at += bytes;
     }
   }
-  return whole;
 }
 
 }  // namespace
@@ -177,20 +171,47 @@ void Update::apply(Queue& queue, const comm::Range& elements, const Tensor& grad
   }
 }
 
-std::vector<std::vector<float>> Update::gather_state(Queue& queue, int root) const {
-  // Of each rank: its segments, each as [first, last) and the elements of every state.
-  std::string mine;
-  const auto append = [&mine](const void* data, std::size_t size) {
-    mine.append(static_cast<const char*>(data), size);
-  };
+std::string Update::own_state(Queue& queue) const {
+  // The segments, each as [first, last) and the elements of every state.
+  std::size_t bytes = 0;
   for (const auto& segment : optimizer_->segments()) {
-    const std::int64_t range[2] = {segment.first, segment.last};
-    append(range, sizeof range);
+    bytes += 2 * sizeof(std::int64_t);
     for (const Tensor& state : segment.state) {
-      append(copy_to_host<float>(device_, queue, state).data(), state.bytes());
+      bytes += state.bytes();
     }
   }
+  std::string text(bytes, '\0');
+  std::size_t at = 0;
+  for (const auto& segment : optimizer_->segments()) {
+    const std::int64_t range[2] = {segment.first, segment.last};
+    std::memcpy(text.data() + at, range, sizeof range);
+    at += sizeof range;
+    for (const Tensor& state : segment.state) {
+      device_.to_host(queue, state.data(), text.data() + at, state.bytes());
+      at += state.bytes();
+    }
+  }
+  return text;
+}
+
+std::vector<std::vector<float>> Update::gather_state(Queue& queue, int root) const {
   const int rank = communicator_.rank();
+  const auto takes = [root](int r) { return root == kEveryRank || root == r; };
+  std::vector<std::vector<float>> whole;
+  if (takes(rank)) {
+    whole.assign(optimizer_->state_names().size(),
+                 std::vector<float>(static_cast<std::size_t>(parameters_.arena_elements())));
+    for (const auto& segment : optimizer_->segments()) {
+      for (std::size_t i = 0; i < segment.state.size(); ++i) {
+        device_.to_host(queue, segment.state[i].data(), whole[i].data() + segment.first,
+                        segment.state[i].bytes());
+      }
+    }
+  }
+  if (communicator_.size() == 1) {
+    return whole;
+  }
+  const std::string mine = rank == root ? "" : own_state(queue);
   const auto ranks = static_cast<std::size_t>(communicator_.size());
   std::vector<std::string> parts(ranks);
   std::vector<std::vector<comm::ConstBytes>> send(ranks);
@@ -198,20 +219,22 @@ std::vector<std::vector<float>> Update::gather_state(Queue& queue, int root) con
   const std::vector<std::string> sizes = communicator_.all_gather_text(std::to_string(mine.size()));
   for (std::size_t r = 0; r < ranks; ++r) {
     const bool other = static_cast<int>(r) != rank;
-    if (other && (root == kEveryRank || root == static_cast<int>(r))) {
+    if (other && takes(static_cast<int>(r))) {
       send[r].push_back({mine.data(), mine.size()});
     }
-    if (other && (root == kEveryRank || root == rank)) {
+    if (other && takes(rank)) {
       parts[r].resize(std::stoull(sizes[r]));
       receive[r].push_back({parts[r].data(), parts[r].size()});
     }
   }
   const auto transfer = communicator_.all_to_all(send, receive, gather_tag_);
-  while (!transfer->poll()) {
-    std::this_thread::yield();
+  for (comm::Backoff backoff; !transfer->poll();) {
+    backoff.pause();
   }
-  parts[static_cast<std::size_t>(rank)] = std::move(mine);
-  return assemble_state(parts, optimizer_->state_names().size(), parameters_.arena_elements());
+  for (const std::string& part : parts) {
+    place_state(part, whole);
+  }
+  return whole;
 }
 
 void Update::set_state(Queue& queue, const std::vector<std::vector<float>>& state) {

@@ -55,8 +55,8 @@ class Update {
   [[nodiscard]] const std::vector<bool>& trainable() const { return trainable_; }
   [[nodiscard]] const optim::Optimizer& optimizer() const { return *optimizer_; }
 
-  /// The optimizer's state over all ranks, arena-shaped, one vector per state name; on the ranks
-  /// other than `root`, if that is one, it stays zero. Collective.
+  /// The optimizer's state over all ranks, arena-shaped, one vector per state name; nothing on the
+  /// ranks other than `root`, if that is one. Collective.
   [[nodiscard]] std::vector<std::vector<float>> gather_state(Queue& queue,
                                                              int root = kEveryRank) const;
   /// Puts the state back, of this rank's segments, from vectors as gather_state() gives them.
@@ -64,6 +64,7 @@ class Update {
   static constexpr int kEveryRank = -1;
 
  private:
+  [[nodiscard]] std::string own_state(Queue& queue) const;
   void apply(Queue& queue, const comm::Range& elements, const Tensor& gradient, double norm);
 
   comm::Communicator& communicator_;

@@ -40,7 +40,7 @@ class MpiCommunicator : public Communicator {
       throw CommError("MPI was initialised before: a process has one MPI communicator at most");
     }
     die_with_launcher();
-    const StopGuard guard("MPI_Init", kStoppedSeconds);
+    guard_.emplace("MPI_Init or behind it", kStoppedSeconds);
     const TimeLimit limit("MPI_Init", kStartSeconds, kRankTroubleCode);
     int provided = MPI_THREAD_SINGLE;
     check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided),
@@ -63,6 +63,7 @@ class MpiCommunicator : public Communicator {
   /// Ends MPI together with all ranks. When an exception passes it does not, as the others would
   /// not come: the launcher then sees a process that ends without, and ends the job.
   ~MpiCommunicator() override {
+    guard_.reset();
     if (std::uncaught_exceptions() == 0 && all_came()) {
       const StopGuard guard("MPI_Finalize", kStoppedSeconds);
       const TimeLimit limit("MPI_Finalize", kEndSeconds, kRankTroubleCode);
@@ -199,6 +200,7 @@ class MpiCommunicator : public Communicator {
   }
 
   std::unique_ptr<SignRing> sign_ring(std::size_t bytes) override {
+    guard_.reset();  // from here on the others notice
     watched_ = size_ > 1;
     return watched_ ? make_mpi_signs(control_, comm_, bytes) : nullptr;
   }
@@ -285,6 +287,7 @@ class MpiCommunicator : public Communicator {
   int rank_ = 0;
   int size_ = 1;
   int ranks_on_host_ = 1;
+  std::optional<StopGuard> guard_;  // until a watchdog is there
   bool watched_ = false;
   std::vector<SumTags> sum_tags_;
 };

@@ -108,6 +108,7 @@ class MpiSigns : public SignRing {
     return lock && (from == Neighbour::kPrevious ? previous_ : next_)->receive(signs);
   }
 
+  [[nodiscard]] bool hears() const override { return hears_; }
   [[nodiscard]] std::uint64_t polls() const override { return control_.polls.load(); }
   [[nodiscard]] std::uint64_t collectives() const override { return control_.collectives.load(); }
 
@@ -126,16 +127,18 @@ class MpiSigns : public SignRing {
  private:
   /// The lock, or none if the communicator's thread hangs with it.
   std::unique_lock<std::mutex> lock_soon() {
-    constexpr int kTries = 100;
+    constexpr int kTries = 25;
     std::unique_lock lock(control_.mutex, std::try_to_lock);
     for (int i = 0; !lock && i < kTries; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
       lock.try_lock();
     }
+    hears_ = lock.owns_lock();
     return lock;
   }
 
   MpiControl& control_;
+  bool hears_ = true;
   std::optional<Channel> previous_;
   std::optional<Channel> next_;
 };

@@ -2,6 +2,7 @@
 // for the old content or the new one.
 #include "core/io/atomic_file.h"
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -23,30 +24,30 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
 // A name in the same folder (rename works within one file system) that no other writer uses.
 std::filesystem::path temporary_name(const std::filesystem::path& path) {
   static std::atomic<int> counter{0};
-  return folder_of(path) /
-         fmt::format(".{}.{}-{}.tmp", path.filename().string(), ::getpid(), counter.fetch_add(1));
+  std::array<char, 64> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  return folder_of(path) / fmt::format(".{}.{}-{}-{}.tmp", path.filename().string(), host.data(),
+                                       ::getpid(), counter.fetch_add(1));
 }
 
-void rename_and_sync(const std::filesystem::path& temporary, const std::filesystem::path& path) {
+enum class Sync : std::uint8_t { kYes, kNo };
+
+void rename_file(const std::filesystem::path& temporary, const std::filesystem::path& path,
+                 Sync sync) {
   if (::rename(temporary.c_str(), path.c_str()) != 0) {
     const int reason = errno;
     throw IoError(fmt::format("{}: rename to {} failed: {}", temporary.string(), path.string(),
                               std::strerror(reason)));
   }
-  PosixFile(folder_of(path), O_RDONLY | O_DIRECTORY).sync();
+  if (sync == Sync::kYes) {
+    sync_folder(folder_of(path));
+  }
 }
 
-}  // namespace
-
-void write_file_atomically(const std::filesystem::path& path, std::string_view content,
-                           const std::function<void()>& before_rename) {
-  write_file_atomically(path, std::span(&content, 1), before_rename);
-}
-
-void write_file_atomically(const std::filesystem::path& path,
-                           std::span<const std::string_view> pieces,
-                           const std::function<void()>& before_rename) {
+void write_and_rename(const std::filesystem::path& path, std::span<const std::string_view> pieces,
+                      const std::function<void()>& before_rename, Sync sync) {
   const std::filesystem::path temporary = temporary_name(path);
+  bool created = false;
   const auto as_error_of_path = [&](const auto& step) {
     try {
       step();
@@ -57,19 +58,42 @@ void write_file_atomically(const std::filesystem::path& path,
   try {
     as_error_of_path([&] {
       PosixFile file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
+      created = true;
       for (const std::string_view piece : pieces) {
         file.write(piece.data(), piece.size());
       }
-      file.sync();
+      if (sync == Sync::kYes) {
+        file.sync();
+      }
     });
     if (before_rename) {
       before_rename();
     }
-    as_error_of_path([&] { rename_and_sync(temporary, path); });
+    as_error_of_path([&] { rename_file(temporary, path, sync); });
   } catch (...) {
-    ::unlink(temporary.c_str());
+    if (created) {  // else it is another writer's
+      ::unlink(temporary.c_str());
+    }
     throw;
   }
+}
+
+}  // namespace
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view content,
+                           const std::function<void()>& before_rename) {
+  write_and_rename(path, std::span(&content, 1), before_rename, Sync::kYes);
+}
+
+void write_file_atomically(const std::filesystem::path& path,
+                           std::span<const std::string_view> pieces,
+                           const std::function<void()>& before_rename) {
+  write_and_rename(path, pieces, before_rename, Sync::kYes);
+}
+
+void replace_file(const std::filesystem::path& path, std::string_view content,
+                  const std::function<void()>& before_rename) {
+  write_and_rename(path, std::span(&content, 1), before_rename, Sync::kNo);
 }
 
 void remove_temporary_files(const std::filesystem::path& folder) {

@@ -17,7 +17,11 @@ namespace gentrain::io {
 ///                 rename. What it throws comes out as it is; then nothing is renamed.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content,
                            const std::function<void()>& before_rename = {});
-/// The same for content in pieces that lie apart.
+/// The same without fsync: for what is of no use after a crash of the machine, which may leave the
+/// name with an empty file. After one of the process the content is there.
+void replace_file(const std::filesystem::path& path, std::string_view content,
+                  const std::function<void()>& before_rename = {});
+/// As the first, for content in pieces that lie apart.
 void write_file_atomically(const std::filesystem::path& path,
                            std::span<const std::string_view> pieces,
                            const std::function<void()>& before_rename = {});

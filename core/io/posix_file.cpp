@@ -127,7 +127,12 @@ void PosixFile::sync() {
 
 void PosixFile::fail(const char* step) const {
   const int reason = errno;
-  throw IoError(fmt::format("{}: {} failed: {}", path_.string(), step, std::strerror(reason)));
+  const std::string text =
+      fmt::format("{}: {} failed: {}", path_.string(), step, std::strerror(reason));
+  if (reason == EIO) {
+    throw MediumError(text);
+  }
+  throw IoError(text);
 }
 
 Bytes make_bytes(std::size_t size) {
@@ -148,6 +153,10 @@ Bytes read_file(const std::filesystem::path& path) {
   Bytes bytes = make_bytes(file.size());
   bytes.size = file.read(bytes.data.get(), bytes.size);
   return bytes;
+}
+
+void sync_folder(const std::filesystem::path& folder) {
+  PosixFile(folder, O_RDONLY | O_DIRECTORY).sync();
 }
 
 }  // namespace gentrain::io

@@ -7,7 +7,15 @@
 #include <memory>
 #include <string>
 
+#include "kernels/error.h"
+
 namespace gentrain::io {
+
+/// The medium itself failed (EIO): what lies there is lost, what lies elsewhere is not.
+class MediumError : public IoError {
+ public:
+  using IoError::IoError;
+};
 
 /// A file descriptor that closes itself.
 class PosixFile {
@@ -23,6 +31,7 @@ class PosixFile {
   /// A path under which this process can open it once more, whatever its name is.
   [[nodiscard]] std::string open_path() const;
   /// Bytes in the file now. Like all that follow, throws IoError naming path, step and reason.
+  /// The medium's failure to read is a MediumError.
   [[nodiscard]] std::size_t size() const;
   /// Throws IoError unless it is a regular file: a pipe has no size.
   void require_regular() const;
@@ -54,7 +63,11 @@ struct Bytes {
 /// `size` bytes; 0 is fine. Throws std::bad_alloc.
 Bytes make_bytes(std::size_t size);
 
-/// A whole regular file. Throws IoError.
+/// A whole regular file. Throws IoError, MediumError.
 Bytes read_file(const std::filesystem::path& path);
+
+/// Makes the names of a folder's files safe: after files were created or removed there. Throws
+/// IoError.
+void sync_folder(const std::filesystem::path& folder);
 
 }  // namespace gentrain::io

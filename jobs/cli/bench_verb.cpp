@@ -79,8 +79,8 @@ int bench_verb(Session& session, const Arguments& arguments) {
   }
   comm::Communicator& communicator = session.communicator;
   trainers::start_log("info", communicator.rank());
+  const comm::Watchdog watchdog(communicator);  // before the first file is read
   const Job job = options.job();
-  const comm::Watchdog watchdog(communicator);
   // Ranks that differ in one of these would wait for each other.
   const std::string identity =
       fmt::format("{}bench: stage '{}', steps {}, warmup {}, forward {}\n", job_identity(job),

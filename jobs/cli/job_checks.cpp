@@ -119,6 +119,10 @@ class Checks {
     } else if (named && layered) {
       fail("model.layers", "model.name and model.layers exclude each other");
     }
+    if (state_.issues.clean("init_from")) {
+      const bool chosen = job_.init_from.parameters != trainers::InitFromOptions().parameters;
+      only_with("init_from.parameters", chosen, !job_.init_from.file.empty(), "init_from.name");
+    }
     if (!state_.issues.clean("init")) {
       return;
     }

@@ -286,7 +286,8 @@ void Reader::interval(std::string_view name, trainers::CheckpointOptions::Interv
       std::ranges::find_if(kUnits, [&](const auto& one) { return one.first == unit; });
   if (found == kUnits.end() || !is_integer(count.text)) {
     report_needs(name, *node, kNeeded);
-  } else if (read_integer(name, count, between(1, kMostSteps), value.count, kNeeded)) {
+  } else if (read_integer(name, count, between(1, unit == "s" ? kMostSeconds : kMostSteps),
+                          value.count, kNeeded)) {
     value.unit = found->second;
   }
 }

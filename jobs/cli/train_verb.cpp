@@ -52,8 +52,8 @@ int train_verb(Session& session, const Arguments& arguments) {
     return kSuccess;
   }
   trainers::start_log(options.log_level(), session.communicator.rank());
+  const comm::Watchdog watchdog(session.communicator);  // before the first file is read
   const Job job = options.job();
-  const comm::Watchdog watchdog(session.communicator);
   const trainers::RunSetting setting{
       .job = job.name,
       .identity = job_identity(job),

@@ -25,6 +25,7 @@ using Clock = std::chrono::steady_clock;
 constexpr int kTickMilliseconds = 250;
 constexpr std::chrono::seconds kWatchEvery{1};
 constexpr std::chrono::seconds kStoppedFor{8};  // then a stopped process is taken for stuck
+constexpr std::chrono::seconds kAloneFor{10};   // then an mpirun without ranks hangs
 constexpr std::chrono::seconds kTermFor{2};     // from SIGTERM to SIGKILL
 constexpr std::chrono::seconds kDrainFor{1};    // what was printed last may still be on its way
 
@@ -55,6 +56,25 @@ class StoppedProcesses {
 
  private:
   std::map<pid_t, Clock::time_point> since_;
+};
+
+/// Notices an mpirun whose processes have all ended, but which does not.
+class Forsaken {
+ public:
+  /// Whether there have been no children for too long, after there were some.
+  bool look(bool any) {
+    had_some_ = had_some_ || any;
+    if (any || !had_some_) {
+      alone_since_.reset();
+      return false;
+    }
+    alone_since_ = alone_since_.value_or(Clock::now());
+    return Clock::now() - *alone_since_ >= kAloneFor;
+  }
+
+ private:
+  bool had_some_ = false;
+  std::optional<Clock::time_point> alone_since_;
 };
 
 /// The state of one attempt while it goes on.
@@ -107,7 +127,10 @@ class Supervision {
     return child_.exit_code() == 0 ? "the ranks ended without finishing" : "the ranks ended";
   }
 
-  [[nodiscard]] bool began() const { return read_run_state(options_.output).mark != mark_before_; }
+  [[nodiscard]] bool began() const {
+    const std::string mark = read_run_state(options_.output).mark;
+    return !mark.empty() && mark != mark_before_;
+  }
 
   void wait() {
     std::array<pollfd, 3> all = {{{output_open_ ? child_.output() : -1, POLLIN, 0},
@@ -207,6 +230,8 @@ class Supervision {
       end(*stopped == child_.pid()
               ? "mpirun is stopped"
               : fmt::format("process {} was stopped before training began", *stopped));
+    } else if (forsaken_.look(has_children(child_.pid()))) {
+      end("mpirun hangs, its ranks have ended");
     }
   }
 
@@ -223,6 +248,7 @@ class Supervision {
   bool errors_open_ = true;
   bool begun_ = false;
   StoppedProcesses stopped_;
+  Forsaken forsaken_;
   Clock::time_point next_watch_ = Clock::now() + kWatchEvery;
   std::optional<Clock::time_point> grace_end_;
   std::optional<Clock::time_point> kill_at_;

@@ -1,6 +1,7 @@
 // fork, exec, wait; /proc.
 #include "jobs/launch/process.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -36,6 +37,20 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   }
   all.push_back(nullptr);
   return all;
+}
+
+std::vector<pid_t> all_processes() {
+  std::vector<pid_t> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const std::string name = entry.path().filename();
+    pid_t pid = 0;
+    const auto [end, wrong] = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (wrong == std::errc() && end == name.data() + name.size()) {
+      found.push_back(pid);
+    }
+  }
+  return found;
 }
 
 std::vector<std::string> environment_with(const std::map<std::string, std::string>& variables) {
@@ -193,23 +208,24 @@ bool LineReader::read(int descriptor, std::vector<std::string>& lines) {
 std::vector<pid_t> processes_with(const std::string& variable) {
   std::vector<pid_t> found;
   const std::string wanted = variable + '\0';
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
-    const std::string name = entry.path().filename();
-    pid_t pid = 0;
-    const auto [end, wrong] = std::from_chars(name.data(), name.data() + name.size(), pid);
-    if (wrong != std::errc() || end != name.data() + name.size() || pid == getpid()) {
-      continue;
-    }
-    std::ifstream file(entry.path() / "environ", std::ios::binary);
+  for (const pid_t pid : all_processes()) {
+    std::ifstream file(fmt::format("/proc/{}/environ", pid), std::ios::binary);
     const std::string text((std::istreambuf_iterator<char>(file)),
                            std::istreambuf_iterator<char>());
     const std::size_t at = text.find(wanted);
-    if (at != std::string::npos && (at == 0 || text[at - 1] == '\0')) {
+    if (pid != getpid() && at != std::string::npos && (at == 0 || text[at - 1] == '\0')) {
       found.push_back(pid);
     }
   }
   return found;
+}
+
+bool has_children(pid_t pid) {
+  const std::vector<pid_t> all = all_processes();
+  return std::any_of(all.begin(), all.end(), [pid](pid_t one) {
+    const auto stat = comm::read_process_stat(fmt::format("{}", one));
+    return stat && stat->parent == pid && stat->state != 'Z';
+  });
 }
 
 std::optional<char> process_state(pid_t pid) {

@@ -81,6 +81,9 @@ std::vector<pid_t> processes_with(const std::string& variable);
 /// The state letter of proc(5), 'T' for a stopped process; nothing for one that has ended.
 std::optional<char> process_state(pid_t pid);
 
+/// Whether a process has children that have not ended.
+bool has_children(pid_t pid);
+
 /// Kills all processes with "NAME=VALUE" in their environment, waits up to two seconds for their
 /// end, and returns how many there were.
 int kill_processes_with(const std::string& variable);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
+#include "kernels/error.h"
 #include "trainers/run_folder.h"
 
 namespace gentrain::jobs {
@@ -38,10 +39,13 @@ void read_status(const fs::path& path, RunState& state) {
 RunState read_run_state(const fs::path& output) {
   RunState state;
   read_status(output / "status.json", state);
-  const trainers::RunFolder folder(output);
-  if (const std::vector<std::int64_t> steps = folder.checkpoints(); !steps.empty()) {
-    state.checkpoint = folder.checkpoint(steps.back());
-    state.step = std::max(state.step, steps.back());
+  try {
+    const trainers::RunFolder folder(output);
+    if (const std::vector<std::int64_t> steps = folder.checkpoints(); !steps.empty()) {
+      state.checkpoint = folder.checkpoint(steps.back());
+      state.step = std::max(state.step, steps.back());
+    }
+  } catch (const IoError&) {  // the ranks will say what is wrong with it
   }
   return state;
 }

@@ -73,6 +73,21 @@ TEST_F(SignRound, SilenceIsOfEachNeighbour) {
   EXPECT_EQ(tables_[2].silence(Neighbour::kNext), 3);
 }
 
+TEST_F(SignRound, SilenceIsNotCountedWhereNothingCanBeHeard) {
+  pass(3);
+  tables_[1].pass(4, false);
+  EXPECT_EQ(tables_[1].silence(Neighbour::kPrevious), 3);
+  EXPECT_EQ(tables_[1].idle(0), 7);
+}
+
+TEST_F(SignRound, OneRankAtTheDiskIsKnownToAll) {
+  EXPECT_FALSE(tables_[2].any_at_disk());
+  tables_[0].set_own({.at_disk = 1});
+  send(0);
+  send(1);
+  EXPECT_TRUE(tables_[2].any_at_disk());
+}
+
 TEST(Silence, OfAStoppedRankIsCalledBeforeThatOfOneThatRuns) {
   EXPECT_EQ(silent_after(Neighbour::kPrevious, false), 8);
   EXPECT_LT(silent_after(Neighbour::kNext, false), silent_after(Neighbour::kPrevious, true))

@@ -14,6 +14,7 @@
 
 #include "comm/mpi/mpi_process.h"
 #include "comm/process_sampler.h"
+#include "comm/signs.h"
 #include "kernels/progress.h"
 
 namespace gentrain::comm {
@@ -36,6 +37,77 @@ TEST(Watchdog, EndsWithItsScopeAndWithAnException) {
       },
       std::runtime_error);
   EXPECT_EQ(single->activity().phase(), Phase::kAfterStep) << "nobody waits for other ranks";
+}
+
+/// A rank in which another thread hangs in MPI: signs go nowhere.
+class DeafRing final : public SignRing {
+ public:
+  void send(std::span<const std::byte> /*signs*/) override {}
+  bool receive(Neighbour /*from*/, std::span<std::byte> /*signs*/) override { return false; }
+  [[nodiscard]] bool hears() const override { return false; }
+  [[nodiscard]] std::uint64_t polls() const override { return 0; }
+  [[nodiscard]] std::uint64_t collectives() const override { return 0; }
+  std::vector<int> missing() override { return {}; }
+};
+
+/// Rank 1 of two; rank 0 is another process of this host.
+class DeafCommunicator final : public Communicator {
+ public:
+  explicit DeafCommunicator(pid_t other) : other_(other) {}
+  [[nodiscard]] int rank() const override { return 1; }
+  [[nodiscard]] int size() const override { return 2; }
+  [[nodiscard]] std::string where() const override { return host_and_process(); }
+  [[nodiscard]] int ranks_on_host() const override { return 2; }
+  std::vector<std::string> all_gather_text(const std::string& text) override {
+    return {text.substr(0, text.rfind(':') + 1) + std::to_string(other_), text};
+  }
+  std::unique_ptr<SignRing> sign_ring(std::size_t /*bytes*/) override {
+    return std::make_unique<DeafRing>();
+  }
+  std::unique_ptr<Transfer> all_to_all(std::span<const std::vector<ConstBytes>> /*send*/,
+                                       std::span<const std::vector<Bytes>> /*receive*/,
+                                       int /*tag*/) override {
+    return nullptr;
+  }
+  std::unique_ptr<Transfer> all_gather(std::span<const Bytes> /*parts*/, int /*tag*/) override {
+    return nullptr;
+  }
+  std::unique_ptr<Transfer> reduce_scatter(std::span<const std::span<float>> /*parts*/,
+                                           int /*tag*/) override {
+    return nullptr;
+  }
+  void broadcast(Bytes /*data*/, int /*root*/) override {}
+  void barrier() override {}
+  [[noreturn]] void abort(int /*exit_code*/) noexcept override { ::_exit(1); }
+
+ private:
+  pid_t other_;
+};
+
+/// Watches for ten seconds beside a process that gets `number` at once.
+void watch_deaf_beside(int number) {
+  const pid_t other = fork();
+  if (other == 0) {
+    raise(number);
+    pause();
+  }
+  DeafCommunicator communicator(other);
+  const Watchdog watchdog(communicator);
+  for (int i = 0; i < 100; ++i) {
+    std::this_thread::sleep_for(milliseconds(100));
+    progress::tick();
+  }
+  std::fprintf(stderr, "nobody was blamed");
+  kill(other, SIGKILL);
+  ::_exit(0);
+}
+
+TEST(WatchdogDeathTest, ARankThatHangsInMpiBlamesTheOneThatWasStopped) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(watch_deaf_beside(SIGSTOP), testing::ExitedWithCode(kRankTroubleCode),
+              "gentrain: rank 0 .* is silent: it was stopped in the middle of a message; rank 1 .* "
+              "has hung in MPI for 5\\.[5-9] s");
+  EXPECT_EXIT(watch_deaf_beside(SIGCONT), testing::ExitedWithCode(0), "nobody was blamed");
 }
 
 /// A sample of what `work` does meanwhile.
@@ -86,6 +158,19 @@ TEST(ProcessSampler, SeesAFlushAndItsEnd) {
   }
   EXPECT_FALSE(sampler.take(0, 0).flushing);
   EXPECT_EQ(progress::finished(), before + 1);
+}
+
+TEST(Progress, OfTheBackgroundIsCountedByItself) {
+  const std::uint64_t before = progress::finished();
+  const std::uint64_t behind = progress::finished_in_background();
+  std::jthread([] {
+    const progress::Background background;
+    progress::tick();
+  }).join();
+  EXPECT_EQ(progress::finished(), before);
+  EXPECT_EQ(progress::finished_in_background(), behind + 1);
+  progress::tick();
+  EXPECT_EQ(progress::finished(), before + 1) << "the other thread's mark is its own";
 }
 
 TEST(ProcessSampler, SeesThatNobodyReadsTheOutput) {

@@ -166,9 +166,19 @@ TEST(JobErrors, Intervals) {
         << wrong;
   }
   EXPECT_EQ(added("checkpoint: {every: 0 s}"),
+            "j.yaml:3:21: checkpoint.every is 0 but must be at least 1 and at most 1000000000");
+  EXPECT_EQ(added("checkpoint: {every: 10000000000 s}"),
+            "j.yaml:3:21: checkpoint.every is 10000000000 but must be at least 1 and at most "
+            "1000000000");
+  EXPECT_EQ(added("checkpoint: {every: 0}"),
             "j.yaml:3:21: checkpoint.every is 0 but must be at least 1 and at most 1000000000000");
   EXPECT_EQ(added("checkpoint: {keep: 0}"),
             "j.yaml:3:20: checkpoint.keep is 0 but must be at least 1 and at most 1000");
+}
+
+TEST(JobErrors, InitFromNeedsAFile) {
+  EXPECT_EQ(added("init_from: {parameters: ['conv*']}"),
+            "j.yaml:3:13: init_from.parameters has no effect without init_from.name");
 }
 
 TEST(JobErrors, DuplicateKey) {

@@ -6,7 +6,7 @@ they are done:
   status       content of OUTPUT/status.json ($FAKE_OUTPUT)
   touch        files to make, relative to the output
   stdout, stderr   texts to print
-  child        starts a process that sleeps, and prints its number
+  child        starts a process that sleeps, 60 seconds or child_for, and prints its number
   stop         stops the child ("child") or itself ("self")
   usr1         exit code once SIGUSR1 has come (until then it waits); "ignore": SIGUSR1 changes nothing
   sleep        seconds
@@ -53,7 +53,7 @@ def main():
     print(act.get("stdout", ""), end="", flush=True)
     print(act.get("stderr", ""), end="", file=sys.stderr, flush=True)
     if "child" in act:
-        child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        child = subprocess.Popen(["sleep", str(act.get("child_for", 60))], start_new_session=True)
         print(f"child {child.pid}", flush=True)
     if act.get("stop") == "child":
         os.kill(child.pid, signal.SIGSTOP)

@@ -230,6 +230,11 @@ class Restarts(LaunchTest):
                                     {"status": FINISHED}])
                 self.assert_ends(launch, 0, f"launch: {what}: ending all ranks", f"{what} .*: restart 1")
 
+    def test_an_mpirun_that_hangs_behind_its_ranks(self):
+        launch = self.play([{"child": 1, "child_for": 2, "status": RUNNING, "sleep": 60}, {"status": FINISHED}])
+        self.assert_ends(launch, 0, "launch: mpirun hangs, its ranks have ended: ending all ranks",
+                         "mpirun hangs, its ranks have ended .*: restart 1")
+
     def test_what_a_killed_launcher_left_goes_at_the_next_start(self):
         launch = self.play([{"status": RUNNING, "child": 1, "usr1": "ignore"}])
         child = int(launch.wait_for(r"child (\d+)")[1])

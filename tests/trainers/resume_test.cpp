@@ -2,19 +2,12 @@
 // what is refused.
 #include "trainers/resume.h"
 
-#include <fstream>
-
-#include <fmt/format.h>
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "kernels/error.h"
 #include "tests/support/compare.h"
-#include "tests/trainers/small_runs.h"
-#include "trainers/checkpoint.h"
-#include "trainers/observers.h"
+#include "tests/trainers/resume_runs.h"
+#include "trainers/run_lock.h"
 
 namespace gentrain::trainers {
 namespace {
@@ -27,104 +20,6 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using Unit = CheckpointOptions::Unit;
 using Kind = RunResult::Kind;
-
-class ResumeTest : public ::testing::Test {
- protected:
-  ResumeTest() {
-    options_ = small_job();
-    options_.evaluate.every = 1;
-    options_.log.every = 1;
-    options_.best.metric = Metric::kLoss;
-    options_.checkpoint = {{Unit::kSteps, 1}, 100};
-  }
-  ~ResumeTest() override { fs::remove_all(base_); }
-  ResumeTest(const ResumeTest&) = delete;
-  ResumeTest& operator=(const ResumeTest&) = delete;
-
-  RunSetting setting(const std::string& folder) const {
-    RunSetting made;
-    made.job = "small";
-    made.same_job = "optimizer.lr: 0.1\nseed: 7\n";
-    made.identity = fmt::format("{}stop: {}\n", made.same_job, *options_.stages.back().stop.steps);
-    made.resolved = "seed: 7\n";
-    made.output = base_ / folder;
-    return made;
-  }
-
-  RunResult train(const RunSetting& setting, int ranks = 1) const {
-    RunResult result;
-    run_ranks(ranks, [&](comm::Communicator& communicator) {
-      RunResult mine = train_classifier(options_, setting, communicator);
-      if (communicator.rank() == 0) {
-        result = std::move(mine);
-      }
-    });
-    return result;
-  }
-  /// On this thread, so that errors come out.
-  RunResult train_alone(const RunSetting& setting) const {
-    const auto single = comm::make_single();
-    return train_classifier(options_, setting, *single);
-  }
-
-  /// Writes the checkpoint of every step of a run, which a run itself skips while it still writes
-  /// the one before.
-  void write_every_checkpoint(const std::string& name) const {
-    const auto single = comm::make_single();
-    RunFolder folder(base_ / name);
-    ClassifierRun run(options_, *single);
-    std::vector<Stage> stages = run.make_stages("");
-    StepTimes times(std::chrono::system_clock::now());
-    EvaluationObserver evaluation({*single, run.runner(), run.network(), run.parameters(),
-                                   *run.data().test, run.data().test_normalization,
-                                   run.evaluation_chunk(), options_.evaluate, options_.early_stop,
-                                   options_.best, nullptr});
-    CheckpointWriter writer(folder, 100, {});
-    Checkpointer checkpointer(run, checkpoint_header(setting(name), run, stages),
-                              {&times, &evaluation}, &writer,
-                              [&evaluation] { return evaluation.best_step(); });
-    class Settle final : public Observer {
-     public:
-      explicit Settle(CheckpointWriter& writer) : writer_(writer) {}
-      void after_step(const StepReport& /*report*/) override { writer_.finish(); }
-
-     private:
-      CheckpointWriter& writer_;
-    } settle(writer);
-    run_stages(stages, run.loop_options(), run.runner(), &run.loader(),
-               {&times, &evaluation, &checkpointer, &settle});
-  }
-
-  /// metrics.jsonl without what a clock says.
-  std::vector<std::string> metrics(const std::string& folder) const {
-    std::ifstream file(base_ / folder / "metrics.jsonl");
-    std::vector<std::string> lines;
-    for (std::string line; std::getline(file, line);) {
-      nlohmann::json json = nlohmann::json::parse(line);
-      json.erase("images_per_s");
-      lines.push_back(json.dump());
-    }
-    return lines;
-  }
-
-  std::string text_of(const std::string& file) const {
-    std::ifstream in(base_ / file);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
-
-  static void flip_a_bit(const fs::path& path) {
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekg(0, std::ios::end);
-    const auto middle = file.tellg() / 2;
-    file.seekg(middle);
-    const auto byte = static_cast<char>(file.get() ^ 4);
-    file.seekp(middle);
-    file.put(byte);
-  }
-
-  fs::path base_ = fs::temp_directory_path() / ("gentrain_resume_" + std::to_string(getpid()));
-  TrainOptions options_;
-};
 
 TEST_F(ResumeTest, FromEveryStepOnOtherRanksAndThreadsTheSameBytesAndMetrics) {
   const RunResult straight = train(setting("straight"));
@@ -341,7 +236,8 @@ TEST_F(ResumeTest, ANamedCheckpointMustBeWholeAndBelongHere) {
   RunSetting from = setting("other");
   from.resume = {ResumeOptions::Mode::kPath, base_ / "nowhere"};
   EXPECT_THAT(message_of<IoError>([&] { train_alone(from); }),
-              StartsWith((base_ / "nowhere").string() + ": open failed"));
+              "--resume " + (base_ / "nowhere").string() +
+                  ": there is no such checkpoint or folder (known words: auto, never)");
   flip_a_bit(folder.checkpoint(4));
   from.resume.path = folder.checkpoint(4);
   EXPECT_THAT(message_of<IoError>([&] { train_alone(from); }), HasSubstr("is damaged"));
@@ -392,21 +288,39 @@ TEST_F(ResumeTest, KeepsTheNewestAndTheBest) {
 TEST_F(ResumeTest, ACheckpointThatCannotBeWrittenSaysWhichIsTheNewest) {
   RunFolder folder(base_);
   fs::create_directories(base_ / "checkpoints");
-  io::ArrayFile file;
-  file.kind = io::FileKind::kCheckpoint;
-  bool lost = false;
-  CheckpointWriter writer(folder, 2, [&lost] {
-    if (lost) {
-      throw IoError("the disk is full");
-    }
-  });
-  writer.start({5, 0, file});
+  const ParameterSet none;
+  CheckpointWriter writer(folder, none, 2);
+  Snapshot snapshot;
+  snapshot.step = 5;
+  writer.start(snapshot);
   writer.finish();
-  lost = true;
-  writer.start({6, 0, file});
+  fs::create_directories(base_ / "metrics.jsonl");  // cannot be synced before it
+  snapshot.step = 6;
+  writer.start(snapshot);
   EXPECT_EQ(message_of<IoError>([&] { writer.finish(); }),
-            "the checkpoint of step 6 is not written: the disk is full; the newest is " +
-                folder.checkpoint(5).string());
+            "the checkpoint of step 6 is not written: " + (base_ / "metrics.jsonl").string() +
+                ": open failed: Is a directory; the newest is " + folder.checkpoint(5).string());
+  EXPECT_THAT(folder.checkpoints(), ElementsAre(5));
+}
+
+TEST_F(ResumeTest, AWriterThatLostTheLockWritesNothingAndSaysSo) {
+  RunFolder folder(base_);
+  fs::create_directories(base_ / "checkpoints");
+  const ParameterSet none;
+  CheckpointWriter writer(folder, none, 2);
+  std::optional<RunLock> lock(base_);
+  folder.write_as(lock->id());
+  Snapshot snapshot;
+  snapshot.step = 5;
+  writer.start(snapshot);
+  writer.finish();
+  lock.reset();
+  snapshot.step = 6;
+  EXPECT_THAT(message_of<LostLockError>([&] {
+                writer.start(snapshot);
+                writer.finish();
+              }),
+              HasSubstr("this run writes nothing more there"));
   EXPECT_THAT(folder.checkpoints(), ElementsAre(5));
 }
 

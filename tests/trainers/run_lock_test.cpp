@@ -158,5 +158,39 @@ TEST_F(RunLockTest, MemoryThatIsNotThere) {
                             "1099511627776 MiB each"));
 }
 
+/// A tree with what the kernel says of memory: the host's, and that of two control groups.
+class MemoryOfGroups : public RunLockTest {
+ protected:
+  MemoryOfGroups() {
+    write("proc/meminfo", "MemTotal: 9000 kB\nMemAvailable:    8000 kB\n");
+    write("proc/self/cgroup", "0::/outer/inner\n");
+  }
+  void write(const std::string& file, const std::string& text) const {
+    fs::create_directories((folder_ / file).parent_path());
+    std::ofstream(folder_ / file) << text;
+  }
+  void group(const std::string& name, std::int64_t most, std::int64_t used,
+             std::int64_t cached) const {
+    const std::string at = "sys/fs/cgroup/" + name;
+    write(at + "/memory.max", std::to_string(most));
+    write(at + "/memory.current", std::to_string(used));
+    write(at + "/memory.stat", "anon 7\nfile 99\nactive_file " + std::to_string(cached / 2) +
+                                   "\ninactive_file " + std::to_string(cached - cached / 2) + "\n");
+  }
+};
+
+TEST_F(MemoryOfGroups, WithoutLimitsItIsTheHosts) {
+  EXPECT_EQ(available_memory(folder_), 8000 * 1024);
+  write("sys/fs/cgroup/outer/memory.max", "max\n");
+  EXPECT_EQ(available_memory(folder_), 8000 * 1024);
+}
+
+TEST_F(MemoryOfGroups, EveryGroupAboveLimitsAndItsPageCacheIsFree) {
+  group("outer/inner", 5000, 3000, 1000);
+  EXPECT_EQ(available_memory(folder_), 3000);
+  group("outer", 4000, 3900, 500);
+  EXPECT_EQ(available_memory(folder_), 600);
+}
+
 }  // namespace
 }  // namespace gentrain::trainers
