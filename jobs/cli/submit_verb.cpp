@@ -43,7 +43,7 @@ OptionSet submit_options() {
       "env", po::value<std::vector<std::string>>()->composing(),
       "NAME=VALUE: environment of the ranks")(
       "sbatch-option", po::value<std::vector<std::string>>()->composing(),
-      "--sbatch-option=NAME=VALUE: any other option of sbatch, without its dashes")(
+      "--sbatch-option=NAME[=VALUE]: any other option of sbatch, without its dashes")(
       "overwrite", "start anew over the run that the output folder holds")(
       "resume", po::value<std::string>(), "passed on to the first start: auto, never or a file")(
       "print", "print the script instead of submitting it");
@@ -62,17 +62,17 @@ int positive(const OptionSet& options, const std::string& name, int least) {
   return value;
 }
 
-std::pair<std::string, std::string> name_and_value(const std::string& text,
-                                                   const std::string& option) {
+SbatchOption sbatch_option(const std::string& text) {
   const std::size_t sign = text.find('=');
-  if (sign == 0 || sign == std::string::npos) {
-    throw JobError(fmt::format("--{} {}: needed: NAME=VALUE", option, text));
+  if (text.empty() || sign == 0) {
+    throw JobError(fmt::format("--sbatch-option {}: needed: NAME or NAME=VALUE", text));
   }
-  return {text.substr(0, sign), text.substr(sign + 1)};
+  return {text.substr(0, sign), sign == std::string::npos
+                                    ? std::nullopt
+                                    : std::optional<std::string>(text.substr(sign + 1))};
 }
 
-std::vector<std::pair<std::string, std::string>> sbatch_options(const OptionSet& options,
-                                                                const Job& job) {
+std::vector<SbatchOption> sbatch_options(const OptionSet& options, const Job& job) {
   const auto number = [](int value) { return fmt::format("{}", value); };
   const int nodes = positive(options, "nodes", 1);
   const int ranks = positive(options, "ranks-per-node", 1);
@@ -82,7 +82,7 @@ std::vector<std::pair<std::string, std::string>> sbatch_options(const OptionSet&
                     "computed by one rank",
                     nodes, ranks, job.batch.shards));
   }
-  std::vector<std::pair<std::string, std::string>> all = {
+  std::vector<SbatchOption> all = {
       {"job-name", job.name},
       {"nodes", number(nodes)},
       {"ntasks-per-node", number(ranks)},
@@ -97,7 +97,7 @@ std::vector<std::pair<std::string, std::string>> sbatch_options(const OptionSet&
   }
   if (options.has("sbatch-option")) {
     for (const auto& text : options.get<std::vector<std::string>>("sbatch-option")) {
-      all.push_back(name_and_value(text, "sbatch-option"));
+      all.push_back(sbatch_option(text));
     }
   }
   return all;
@@ -122,7 +122,9 @@ std::string script_of(const OptionSet& options, const Job& job) {
       fmt::format("GENTRAIN_MAX_RESTARTS={}", positive(options, "max-restarts", 0)));
   if (options.has("env")) {
     for (const auto& text : options.get<std::vector<std::string>>("env")) {
-      name_and_value(text, "env");
+      if (const std::size_t sign = text.find('='); sign == 0 || sign == std::string::npos) {
+        throw JobError(fmt::format("--env {}: needed: NAME=VALUE", text));
+      }
       batch.variables.push_back(text);
     }
   }

@@ -4,7 +4,6 @@
 #include <array>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <map>
 #include <optional>
 
@@ -15,7 +14,6 @@
 #include "jobs/launch/mpirun_text.h"
 #include "jobs/launch/process.h"
 #include "jobs/launch/run_state.h"
-#include "trainers/run_folder.h"
 
 namespace gentrain::jobs {
 namespace {
@@ -98,11 +96,7 @@ class Supervision {
       watch();
       keep_deadlines();
     }
-    const auto drained = Clock::now() + kDrainFor;
-    while ((output_open_ || errors_open_) && Clock::now() < drained) {
-      wait();
-      pass_output_on();
-    }
+    drain();
     end_.exit_code = child_.exit_code();
     end_.began = began();
     end_.lost_host = text_.lost_host().value_or("");
@@ -133,18 +127,21 @@ class Supervision {
   }
 
   void wait() {
-    std::array<pollfd, 3> all = {{{output_open_ ? child_.output() : -1, POLLIN, 0},
-                                  {errors_open_ ? child_.errors() : -1, POLLIN, 0},
-                                  {signals_.descriptor(), POLLIN, 0}}};
-    poll(all.data(), child_.ended() ? 2 : 3, kTickMilliseconds);
+    std::array<pollfd, 5> all = {
+        {{output_open_ && output_.empty() ? child_.output() : -1, POLLIN, 0},
+         {errors_open_ && errors_.empty() ? child_.errors() : -1, POLLIN, 0},
+         {output_.empty() ? -1 : output_.descriptor(), POLLOUT, 0},
+         {errors_.empty() ? -1 : errors_.descriptor(), POLLOUT, 0},
+         {signals_.descriptor(), POLLIN, 0}}};
+    poll(all.data(), all.size(), kTickMilliseconds);
   }
 
   void pass_output_on() {
     std::vector<std::string> lines;
-    output_open_ = output_open_ && output_lines_.read(child_.output(), lines);
-    print(lines, stdout);
+    output_open_ = output_open_ && read(output_lines_, child_.output(), output_, lines);
+    print(lines, output_);
     lines.clear();
-    errors_open_ = errors_open_ && error_lines_.read(child_.errors(), lines);
+    errors_open_ = errors_open_ && read(error_lines_, child_.errors(), errors_, lines);
     std::vector<std::string> shown;
     for (std::string& line : lines) {
       if (line.starts_with("gentrain: ")) {
@@ -154,27 +151,62 @@ class Supervision {
         shown.push_back(std::move(line));
       }
     }
-    print(shown, stderr);
+    print(shown, errors_);
   }
 
-  static void print(const std::vector<std::string>& lines, FILE* file) {
+  /// Appends what has come, once all before has been written; false from the end of the file on.
+  static bool read(LineReader& reader, int from, const LineWriter& to,
+                   std::vector<std::string>& lines) {
+    return !to.empty() || reader.read(from, lines);
+  }
+
+  void print(const std::vector<std::string>& lines, LineWriter& to) const {
     for (const std::string& line : lines) {
-      std::fwrite(line.data(), 1, line.size(), file);
-      std::fputc('\n', file);
+      to.add(line);
     }
-    std::fflush(file);
+    to.flush();
+    if (end_.forced != 0) {
+      to.drop();
+    }
+  }
+
+  /// What was printed last may still be on its way, and who reads it slow. A signal ends this and
+  /// is left for who looks for one next.
+  void drain() {
+    auto deadline = Clock::now() + kDrainFor;
+    for (bool more = true; more;) {
+      pass_output_on();
+      const bool unread = !output_.empty() || !errors_.empty();
+      if (unread) {
+        deadline = Clock::now() + kDrainFor;
+      }
+      more = unread || ((output_open_ || errors_open_) && Clock::now() < deadline);
+      if (more) {
+        wait();
+      }
+      if (const int number = signals_.next(); number != 0) {
+        kill(getpid(), number);
+        more = false;
+      }
+    }
   }
 
   void take_signal(int number) {
     const char* const name = signal_name(number);
     if (end_.requested) {
-      if (number == SIGINT || number == SIGTERM) {
+      if (number != SIGINT && number != SIGTERM) {
+        return;
+      }
+      if (end_.forced != 0) {
+        child_.kill_group();
+      } else {
         force(number, fmt::format("a second signal ({})", name));
       }
       return;
     }
     end_.requested = true;
     if (!began()) {
+      end_.cut_short = true;
       end(fmt::format("{} came before training began", name));
       return;
     }
@@ -211,7 +243,7 @@ class Supervision {
       child_.kill_group();
     }
     child_.signal(SIGTERM);
-    kill_at_ = Clock::now() + kTermFor;
+    kill_at_ = kill_at_.value_or(Clock::now() + kTermFor);
   }
 
   /// Looks for what stands still: mpirun at any time, its ranks until the run has begun and they
@@ -244,6 +276,8 @@ class Supervision {
   MpirunText text_;
   LineReader output_lines_;
   LineReader error_lines_;
+  LineWriter output_{STDOUT_FILENO};
+  LineWriter errors_{STDERR_FILENO};
   bool output_open_ = true;
   bool errors_open_ = true;
   bool begun_ = false;
@@ -283,13 +317,17 @@ AttemptEnd run_attempt(const LaunchOptions& options, Attempt attempt, int restar
     end = Supervision(options, child, workspace, signals).run();
   }
   workspace.clean();
-  trainers::RunFolder(options.output).remove_temporary_files();
   return end;
 }
 
 void say(const std::string& text) {
-  const std::string line = fmt::format("launch: {}\n", text);
-  std::fwrite(line.data(), 1, line.size(), stderr);
+  constexpr int kPatience = 1000;
+  static int patience = kPatience;  // milliseconds; whoever did not read is not waited for again
+  LineWriter writer(STDERR_FILENO);
+  writer.add(fmt::format("launch: {}", text));
+  pollfd ready{STDERR_FILENO, POLLOUT, 0};
+  patience = poll(&ready, 1, patience) > 0 ? kPatience : 0;
+  writer.flush();
 }
 
 }  // namespace gentrain::jobs

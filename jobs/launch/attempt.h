@@ -17,6 +17,7 @@ struct AttemptEnd {
   std::string last_error;  // the last error line of a rank, may be empty
   bool began = false;      // the run's folder was taken: status.json was written or removed
   bool requested = false;  // the launcher was asked to end
+  bool cut_short = false;  // so it ended the ranks, as training had not begun when it was asked
   int forced = 0;  // the signal by which the launcher ended the ranks at once, 0: it did not
   double seconds = 0;
 };
@@ -24,14 +25,14 @@ struct AttemptEnd {
 /// Starts mpirun and watches over it: lines of the ranks are printed as they come; a first signal
 /// that asks to end is passed on to the ranks as SIGUSR1, a second one ends them at once, as do
 /// `LaunchOptions::grace_seconds` without an end; what stands still where the ranks' own watchdog
-/// cannot see it is ended. Afterwards no process, shared memory or session file of the attempt is
-/// left on this host, and no temporary file in the run's folder.
+/// cannot see it is ended. Who does not read those lines keeps the ranks waiting, but no signal.
+/// Afterwards no process, shared memory or session file of the attempt is left on this host.
 /// `restarts` is what the ranks are told in GENTRAIN_RESTARTS.
 /// Throws DeviceError if mpirun cannot be started.
 AttemptEnd run_attempt(const LaunchOptions& options, Attempt attempt, int restarts,
                        const Workspace& workspace, const Signals& signals);
 
-/// Prints "launch: TEXT" to standard error.
+/// Prints "launch: TEXT" to standard error; says nothing if nobody reads there for a second.
 void say(const std::string& text);
 
 }  // namespace gentrain::jobs

@@ -10,8 +10,9 @@ namespace {
 
 constexpr std::string_view kDirective = "#SBATCH --";
 
-std::string directive(const std::pair<std::string, std::string>& option) {
-  return fmt::format("{}{}={}\n", kDirective, option.first, shell_quoted(option.second));
+std::string directive(const SbatchOption& option) {
+  const std::string value = option.second ? "=" + shell_quoted(*option.second) : "";
+  return fmt::format("{}{}{}\n", kDirective, option.first, value);
 }
 
 /// The name of a line's option: "nodes" of "#SBATCH --nodes=1"; empty for another line.

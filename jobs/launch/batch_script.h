@@ -1,6 +1,7 @@
 // The batch script that `gentrain submit` hands to Slurm: deploy/slurm/gentrain.sbatch, filled in.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -8,11 +9,13 @@
 
 namespace gentrain::jobs {
 
+using SbatchOption = std::pair<std::string, std::optional<std::string>>;
+
 /// What goes into the script.
 struct BatchOptions {
-  /// Options of sbatch, name and value: {"nodes", "2"} is --nodes=2. They take the place of the
-  /// script's own of the same name.
-  std::vector<std::pair<std::string, std::string>> sbatch;
+  /// Options of sbatch, name and value: {"nodes", "2"} is --nodes=2, {"hold", {}} is --hold. They
+  /// take the place of the script's own of the same name.
+  std::vector<SbatchOption> sbatch;
   /// Environment of the ranks, "NAME=VALUE".
   std::vector<std::string> variables;
   std::string program;                 // gentrain, as the nodes see it

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "jobs/launch/batch_script.h"
 #include "jobs/launch/process.h"
 #include "kernels/error.h"
 
@@ -17,12 +18,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Removes session files and the shared memory that they tell of, as Workspace does on this host.
+/// Removes session files and, as comm/leftovers.h does on this host, the shared memory of ranks
+/// whose process is gone: /dev/shm/gentrain.USER.PIDNAMESPACE.PID.START.
 std::string clean_command(const std::string& folder) {
   return fmt::format(
-      "for f in `find {0} -name smlockseg-\\* 2>/dev/null`; do rm -f "
-      "/dev/shm/vader_segment.*.`printf %x ${{f##*-}}`.*; done; rm -rf {0}",
-      folder);
+      "u=/dev/shm/gentrain.`id -u`.`stat -Lc %i /proc/self/ns/pid`; for d in $u.*.*; do "
+      "p=${{d#$u.}}; [ ! -d $d ] || [ -d /proc/${{p%.*}} ] || rm -rf $d; done; rm -rf {}",
+      shell_quoted(folder));
 }
 
 std::unique_ptr<Child> ask(const std::string& remote_shell, const std::string& host,

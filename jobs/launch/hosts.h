@@ -14,10 +14,10 @@ class HostPool {
   /// `ranks` are what is asked for when all hosts are there.
   HostPool(std::vector<HostSlots> hosts, int ranks, std::string remote_shell);
 
-  /// Has every other host at once remove what an attempt left in `folder` and in shared memory, and
-  /// waits at most `seconds` for them. One that answers is present; this one always is.
-  /// Returns what changed, one text each: "host node7 does not answer and is left out".
-  /// Throws DeviceError if the remote shell is not there.
+  /// Has every other host at once remove `folder` and the shared memory of this user's dead ranks,
+  /// and waits at most `seconds` for them. One that answers is present; this one always is. Returns
+  /// what changed, one text each: "host node7 does not answer and is left out". Throws DeviceError
+  /// if the remote shell is not there.
   std::vector<std::string> clean_and_probe(const std::string& folder, double seconds);
 
   /// Tells of an attempt: the host that mpirun lost (empty: none), and whether the run began. If

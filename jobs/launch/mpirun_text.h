@@ -11,7 +11,8 @@ namespace gentrain::jobs {
 class MpirunText {
  public:
   /// True if the line is one of mpirun's about the end of a job; other texts of mpirun, such as why
-  /// it cannot start, are not.
+  /// it cannot start, are not. Lines that ranks might print as well are mpirun's where they follow
+  /// a rule or another line of such a text.
   bool take(std::string_view line);
 
   /// "rank 2 on node7 was killed by signal 9 (Killed)", if mpirun said so.
@@ -22,6 +23,7 @@ class MpirunText {
  private:
   std::optional<std::string> death_;
   std::optional<std::string> lost_host_;
+  bool in_text_ = false;      // the last line was one of mpirun's
   bool unreachable_ = false;  // the next "Local host:" is one that cannot reach another
 };
 

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <climits>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -18,6 +19,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -80,6 +82,16 @@ Pipe make_pipe() {
   return {ends[0], ends[1]};
 }
 
+/// Children of a process that ignores SIGCHLD, as it may have inherited, leave no exit code.
+void heed_children() {
+  struct sigaction action {};
+  sigaction(SIGCHLD, nullptr, &action);
+  if (action.sa_handler == SIG_IGN) {
+    action.sa_handler = SIG_DFL;
+    sigaction(SIGCHLD, &action, nullptr);
+  }
+}
+
 /// The child's way from fork to exec: calls alone that are safe there. Ends with errno if it fails.
 [[noreturn]] void become(const char* program, char* const* words, char* const* variables,
                          pid_t parent, const std::array<int, 2>& outputs) {
@@ -125,6 +137,7 @@ std::string find_program(const std::string& name) {
 }
 
 Child::Child(const Command& command) {
+  heed_children();
   std::vector<std::string> words = command.words;
   std::vector<std::string> variables = environment_with(command.variables);
   const std::vector<char*> argv = pointers(words);
@@ -168,9 +181,12 @@ Child::~Child() {
 
 bool Child::ended() {
   int status = 0;
-  if (!exit_code_ && waitpid(pid_, &status, WNOHANG) == pid_) {
+  const pid_t answer = exit_code_ ? 0 : waitpid(pid_, &status, WNOHANG);
+  if (answer == pid_) {
     killed_by_ = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     exit_code_ = killed_by_ != 0 ? 128 + killed_by_ : WEXITSTATUS(status);
+  } else if (answer < 0 && errno == ECHILD) {  // somebody else has reaped it
+    exit_code_ = 1;
   }
   return exit_code_.has_value();
 }
@@ -183,6 +199,25 @@ void Child::signal(int number) const {
 
 void Child::kill_group() const {
   kill(-pid_, SIGKILL);
+}
+
+void LineWriter::add(std::string_view line) {
+  rest_.append(line).push_back('\n');
+}
+
+void LineWriter::flush() {
+  std::size_t done = 0;
+  pollfd ready{descriptor_, POLLOUT, 0};
+  while (done < rest_.size() && poll(&ready, 1, 0) > 0) {
+    // So much a pipe takes at once when it takes anything.
+    const std::size_t size = std::min<std::size_t>(rest_.size() - done, PIPE_BUF);
+    const ssize_t count = write(descriptor_, rest_.data() + done, size);
+    if (count < 0 && (errno == EAGAIN || errno == EINTR)) {
+      break;
+    }
+    done = count < 0 ? rest_.size() : done + static_cast<std::size_t>(count);
+  }
+  rest_.erase(0, done);
 }
 
 bool LineReader::read(int descriptor, std::vector<std::string>& lines) {

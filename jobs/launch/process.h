@@ -35,7 +35,8 @@ struct Command {
 /// process dies. Its destructor kills and reaps what still runs of it.
 class Child {
  public:
-  /// Starts it. Throws DeviceError naming program and reason if it cannot be started.
+  /// Starts it. An ignored SIGCHLD gets its default action, as the kernel tells no exit code else.
+  /// Throws DeviceError naming program and reason if it cannot be started.
   explicit Child(const Command& command);
   ~Child();
   Child(const Child&) = delete;
@@ -47,7 +48,7 @@ class Child {
   [[nodiscard]] int errors() const { return errors_; }
   /// Whether it has ended; then exit_code() is there. Does not wait.
   bool ended();
-  /// Its exit code, 128 + n if signal n killed it.
+  /// Its exit code, 128 + n if signal n killed it, 1 if it is not known.
   [[nodiscard]] int exit_code() const { return *exit_code_; }
   /// The signal that killed it, 0 if none did.
   [[nodiscard]] int killed_by() const { return killed_by_; }
@@ -72,6 +73,26 @@ class LineReader {
   bool read(int descriptor, std::vector<std::string>& lines);
 
  private:
+  std::string rest_;
+};
+
+/// Gives lines to a descriptor without ever waiting for who reads there.
+class LineWriter {
+ public:
+  explicit LineWriter(int descriptor) : descriptor_(descriptor) {}
+
+  [[nodiscard]] int descriptor() const { return descriptor_; }
+  /// A line to be written, without its end.
+  void add(std::string_view line);
+  /// Writes what the reader takes now. What cannot be written for another reason is lost.
+  void flush();
+  /// Forgets what has not been written.
+  void drop() { rest_.clear(); }
+  /// Whether all has been written.
+  [[nodiscard]] bool empty() const { return rest_.empty(); }
+
+ private:
+  int descriptor_;
   std::string rest_;
 };
 

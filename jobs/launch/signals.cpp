@@ -44,6 +44,8 @@ Signals::Signals() {
 }
 
 Signals::~Signals() {
+  while (next() != 0) {  // what nobody asked for any more must not end this process now
+  }
   close(descriptor_);
   const sigset_t set = wanted_signals();
   sigprocmask(SIG_UNBLOCK, &set, nullptr);

@@ -5,7 +5,7 @@ namespace gentrain::jobs {
 
 /// Blocks SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGCHLD for this process as long as it lives; those
 /// of the terminal (SIGINT, SIGHUP) not if they are ignored, as nohup and shells without job
-/// control have it.
+/// control have it. Those that nobody has received by its end are forgotten.
 class Signals {
  public:
   /// Throws DeviceError if the system refuses.

@@ -146,7 +146,7 @@ Verdict judge(const AttemptEnd& end, bool finished) {
     return Verdict::kDone;
   }
   if (end.exit_code == kRequested ||
-      (end.requested && (!end.began || end.exit_code == kKilledByRequest))) {
+      (end.requested && (end.cut_short || !end.began || end.exit_code == kKilledByRequest))) {
     return Verdict::kRequested;
   }
   const bool unmendable =

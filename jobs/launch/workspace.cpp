@@ -2,8 +2,6 @@
 #include "jobs/launch/workspace.h"
 
 #include <cerrno>
-#include <charconv>
-#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 
@@ -36,35 +34,9 @@ int take_lock(const fs::path& folder, int flags) {
   return file;
 }
 
-/// OpenMPI names a job's shared memory by a number that its session files bear too:
-/// smlockseg-NUMBER there, /dev/shm/vader_segment.HOST.UID.NUMBER.RANK here (in hexadecimal).
-void remove_shared_memory(const fs::path& session) {
-  constexpr std::string_view kLock = "smlockseg-";
-  std::error_code error;
-  for (const auto& entry : fs::recursive_directory_iterator(session, error)) {
-    const std::string name = entry.path().filename();
-    std::uint32_t number = 0;
-    if (!name.starts_with(kLock) ||
-        std::from_chars(name.data() + kLock.size(), name.data() + name.size(), number).ec !=
-            std::errc()) {
-      continue;
-    }
-    const std::string wanted = fmt::format(".{}.{:x}.", getuid(), number);
-    std::error_code ignored;
-    for (const auto& segment : fs::directory_iterator("/dev/shm", ignored)) {
-      const std::string segment_name = segment.path().filename();
-      if (segment_name.starts_with("vader_segment.") &&
-          segment_name.find(wanted) != std::string::npos) {
-        fs::remove(segment.path(), ignored);
-      }
-    }
-  }
-}
-
 int end_attempt(const fs::path& folder) {
   const int killed =
       kill_processes_with(fmt::format("{}={}", Workspace::kVariable, folder.string()));
-  remove_shared_memory(folder / "s");
   comm::remove_leftovers();
   std::error_code error;
   fs::remove_all(folder / "s", error);

@@ -1,15 +1,22 @@
 // The launcher's parts that need no processes: hosts, mpirun's command line and texts, what an end
 // calls for, when to give up, what a run's folder says.
 #include <algorithm>
+#include <array>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "comm/process_stat.h"
 #include "jobs/cli/exit_codes.h"
 #include "jobs/launch/hosts.h"
 #include "jobs/launch/mpirun_text.h"
@@ -89,6 +96,34 @@ TEST(LaunchHosts, AHostThatHangsIsNotWaitedFor) {
   EXPECT_THAT(pool.clean_and_probe("/nowhere", 0.2),
               ElementsAre("host n1 does not answer and is left out"));
   EXPECT_EQ(pool.ranks(), 0);
+  fs::remove(shell);
+}
+
+TEST(LaunchHosts, OthersRemoveWhatTheDeadLeft) {
+  // A remote shell that runs its command here.
+  const fs::path folder =
+      fs::temp_directory_path() / ("launch_test clean " + std::to_string(getpid()));
+  fs::create_directories(folder / "session");
+  const fs::path shell = fs::temp_directory_path() / ("launch_test_run" + std::to_string(getpid()));
+  std::ofstream(shell) << "#!/bin/sh\nshift\nexec sh -c \"$*\"\n";
+  fs::permissions(shell, fs::perms::owner_all);
+  struct stat space {};
+  ASSERT_EQ(stat("/proc/self/ns/pid", &space), 0);
+  const auto memory = [&](pid_t process) {
+    return fs::path(fmt::format("/dev/shm/gentrain.{}.{}.{}.{}", getuid(), space.st_ino, process,
+                                comm::read_process_stat("self")->start));
+  };
+  constexpr pid_t kNobody = (1 << 22) + 1;  // beyond the largest number of a process
+  fs::create_directories(memory(kNobody) / "inner");
+  fs::create_directories(memory(getpid()));
+  HostPool pool({{"n1", 1}}, 1, shell);
+  EXPECT_THAT(pool.clean_and_probe(folder, 20), ElementsAre());
+  EXPECT_FALSE(fs::exists(memory(kNobody)));
+  EXPECT_TRUE(fs::exists(memory(getpid())));
+  EXPECT_FALSE(fs::exists(folder));
+  fs::remove_all(memory(kNobody));
+  fs::remove(memory(getpid()));
+  fs::remove_all(folder);
   fs::remove(shell);
 }
 
@@ -175,8 +210,35 @@ TEST(LaunchTexts, OfRanksAreNotMpiruns) {
   EXPECT_FALSE(text.take("gentrain: rank 1 (n1:77): a message to rank 2 was lost"));
   EXPECT_FALSE(text.take("-----"));
   EXPECT_FALSE(text.take("There are not enough slots available in the system"));
+  EXPECT_FALSE(text.take(""));
+  EXPECT_FALSE(text.take("with errorcode 3"));
+  EXPECT_FALSE(text.take("my job: MPI_ABORT was invoked on rank 3"));
+  EXPECT_FALSE(text.take("  Exit code:    3"));
   EXPECT_EQ(text.death(), std::nullopt);
   EXPECT_EQ(text.lost_host(), std::nullopt);
+}
+
+TEST(LaunchTexts, EndWithTheFirstLineOfSomebodyElse) {
+  MpirunText text;
+  EXPECT_TRUE(text.take(
+      "mpirun detected that one or more processes exited with non-zero status, thus causing"));
+  for (const char* line : {"the job to be terminated. The first process to do so was:", "",
+                           "  Process name: [[52143,1],1]", "  Exit code:    5"}) {
+    EXPECT_TRUE(text.take(line)) << line;
+  }
+  EXPECT_TRUE(text.take(std::string(74, '-')));
+  EXPECT_FALSE(text.take("a rank's line"));
+  EXPECT_FALSE(text.take(""));
+  EXPECT_FALSE(text.take("  Exit code:    5"));
+}
+
+TEST(LaunchTexts, LinesOfAnyLengthAreTaken) {
+  MpirunText text;
+  const std::string end = "n7 exited on signal 9 (Killed).";
+  EXPECT_FALSE(text.take("  Remote daemon" + std::string(3'000'000, ' ')));
+  EXPECT_TRUE(text.take("mpirun noticed that process rank 2 with PID 0 on node " + end +
+                        std::string(3'000'000, 'x')));
+  EXPECT_EQ(text.death(), "rank 2 on n7 was killed by signal 9 (Killed)");
 }
 
 AttemptEnd ended(int code, bool requested = false, bool began = true) {
@@ -204,6 +266,9 @@ TEST(LaunchVerdict, AfterARequestNothingIsRestarted) {
   EXPECT_EQ(judge(ended(138, true), false), Verdict::kRequested);
   EXPECT_EQ(judge(ended(1, true, false), false), Verdict::kRequested);
   EXPECT_EQ(judge(ended(0, true), true), Verdict::kDone);
+  AttemptEnd cut_short = ended(143, true, true);  // it began in that moment
+  cut_short.cut_short = true;
+  EXPECT_EQ(judge(cut_short, false), Verdict::kRequested);
   AttemptEnd forced = ended(kRequested, true);
   forced.forced = 2;
   EXPECT_EQ(judge(forced, false), Verdict::kFinal);
@@ -298,6 +363,58 @@ TEST(LaunchProcesses, ProgramsAreFound) {
 
 TEST(LaunchProcesses, WordsAreParted) {
   EXPECT_THAT(split_words(" ssh  -q\t"), ElementsAre("ssh", "-q"));
+}
+
+Child run_shell(const std::string& command) {
+  return Child({.program = find_program("sh"),
+                .words = {"sh", "-c", command},
+                .variables = {},
+                .output = Command::Output::kLost});
+}
+
+/// The exit code, -1 if it does not end.
+int exit_code_of(Child& child) {
+  for (int i = 0; i < 20'000 && !child.ended(); ++i) {
+    usleep(1000);
+  }
+  return child.ended() ? child.exit_code() : -1;
+}
+
+TEST(LaunchProcesses, HaveAnExitCodeWhoeverStartedThis) {
+  ASSERT_NE(signal(SIGCHLD, SIG_IGN), SIG_ERR);
+  Child child = run_shell("exit 7");
+  EXPECT_EQ(exit_code_of(child), 7);
+}
+
+TEST(LaunchProcesses, HaveEndedIfSomebodyElseReapedThem) {
+  Child child = run_shell("exit 7");
+  EXPECT_EQ(waitpid(child.pid(), nullptr, 0), child.pid());
+  EXPECT_EQ(exit_code_of(child), 1);
+}
+
+TEST(LaunchLines, StayUntilTheirReaderTakesThem) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  LineWriter writer(ends[1]);
+  const std::string line(300'000, 'x');  // a pipe holds 65536
+  writer.add(line);
+  writer.add("last");
+  writer.flush();
+  EXPECT_FALSE(writer.empty());
+  ASSERT_EQ(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+  LineReader reader;
+  std::vector<std::string> lines;
+  for (int i = 0; i < 100 && !writer.empty(); ++i) {
+    reader.read(ends[0], lines);
+    writer.flush();
+  }
+  reader.read(ends[0], lines);
+  EXPECT_THAT(lines, ElementsAre(line, "last"));
+  writer.add("x");
+  writer.drop();
+  EXPECT_TRUE(writer.empty());
+  close(ends[0]);
+  close(ends[1]);
 }
 
 TEST(LaunchProcesses, AreFoundByTheirEnvironmentAndKilled) {

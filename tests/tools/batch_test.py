@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -21,6 +22,7 @@ SCRIPT = TOOLS.parents[1] / "deploy" / "slurm" / "gentrain.sbatch"
 JOB = "batch: {global: 32, shards: 8}\ndata: {source: digits, train_count: 64, test_count: 16}\nmodel: lenet\nstop: {steps: 9}\noutput: run\n"
 SRUN = f"""#!/bin/sh
 [ "$1" != --mpi=list ] || {{ echo "MPI plugin types are..."; echo "	$PLUGIN"; exit; }}
+echo "${{SRUN_CPUS_PER_TASK-none}}" >"$0.cpus"
 exec {TOOLS / "fake_mpirun.py"} "$@"
 """
 SCONTROL = """#!/bin/sh
@@ -118,6 +120,37 @@ class Script(BatchTest):
         # Another job begins to count anew.
         self.assertEqual(self.run_script(act, GENTRAIN_MAX_RESTARTS="2", SLURM_JOB_ID="8")[0], REQUEUED)
 
+    def test_0_without_a_finished_run_does_not_end_with_0(self):
+        act = {"status": RUNNING, "exit": 0}
+        code, output = self.run_script(act, REFUSED="1")
+        self.assertEqual(code, 1, output)
+        self.assertIn("exit code 0 at step 0: requeued", output)
+        code, output = self.run_script(act, GENTRAIN_MAX_RESTARTS="0")
+        self.assertEqual(code, 1, output)
+        self.assertIn("gave up at step 0", output)
+
+    def test_srun_is_told_the_cores_of_a_rank(self):
+        for cores, told in (({}, "none"), ({"SLURM_CPUS_PER_TASK": "4"}, "4")):
+            self.run_script({"status": {"state": "finished"}}, **cores)
+            self.assertEqual((self.folder / "bin" / "srun.cpus").read_text(encoding="utf-8"), told + "\n")
+
+    def test_signals_before_the_ranks_start(self):
+        slow = self.folder / "bin" / "slow"
+        slow.write_text(f'#!/bin/sh\ntouch "$0.up"; sleep 0.5; exec "{PROGRAM}" "$@"\n', encoding="utf-8")
+        slow.chmod(0o755)
+        for number, code, text in ((signal.SIGUSR1, REQUEUED, "exit code 75 at step 0: requeued"),
+                                   (signal.SIGTERM, 75, "exit code 75 after Slurm's SIGTERM")):
+            with self.subTest(signal=number):
+                Path(f"{slow}.up").unlink(missing_ok=True)
+                process = self.start({"status": RUNNING}, GENTRAIN=str(slow))
+                while not Path(f"{slow}.up").exists():
+                    time.sleep(0.01)
+                process.send_signal(number)
+                output, _ = process.communicate(timeout=30)
+                self.assertEqual(process.returncode, code, output)
+                self.assertIn(text, output)
+                self.assertFalse(Path(f"{self.acts}.log").exists(), "ranks were started")
+
     def test_options_of_the_first_start(self):
         options = ["--overwrite", "--resume", "never", "--set", "seed=3", "--quiet"]
         self.run_script({"exit": 137}, *options)
@@ -177,13 +210,13 @@ class Submit(BatchTest):
         code, text = self.submit(
             "job.yaml", "--nodes", "2", "--ranks-per-node", "3", "--time", "1:00:00", "--partition", "p q",
             "--account", "a", "--signal-before", "90", "--max-restarts", "5", "--env", "X=it's",
-            "--sbatch-option=nice=5", "--cpus-per-rank", "4", "--set", "seed=2", "--overwrite", "--print")
+            "--sbatch-option=nice=5", "--sbatch-option=exclusive", "--cpus-per-rank", "4", "--set", "seed=2", "--overwrite", "--print")
         self.assertEqual(code, 0, text)
         options = re.findall(r"^#SBATCH --(.*)$", text, re.MULTILINE)
         self.assertEqual(sorted(options), sorted([
             "requeue", "open-mode=append", "output=%x-%j.log", "job-name=job", "nodes=2",
             "ntasks-per-node=3", "signal=B:USR1@90", "cpus-per-task=4", "time=1:00:00", "partition='p q'",
-            "account=a", "nice=5"]))
+            "account=a", "nice=5", "exclusive"]))
         self.assertIn("export GENTRAIN_MAX_RESTARTS=5\nexport X='it'\\''s'\n", text)
         self.assertIn("\nset -- job.yaml --set seed=2 --overwrite\n", text)
         (self.folder / "script").write_text(text, encoding="utf-8")
@@ -216,7 +249,7 @@ class Submit(BatchTest):
                 ("--signal-before -1: at least 0", ["job.yaml", *size, "--signal-before=-1"]),
                 ("--max-restarts -1: at least 0", ["job.yaml", *size, "--max-restarts=-1"]),
                 ("--env X: needed: NAME=VALUE", ["job.yaml", *size, "--env", "X"]),
-                ("--sbatch-option =x: needed: NAME=VALUE", ["job.yaml", *size, "--sbatch-option==x"]),
+                ("--sbatch-option =x: needed: NAME or NAME=VALUE", ["job.yaml", *size, "--sbatch-option==x"]),
                 ("the job is missing", size),
                 ("unknown key 'bach'", ["job.yaml", *size, "--set", "bach=1"])):
             with self.subTest(arguments=arguments):

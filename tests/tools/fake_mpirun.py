@@ -9,6 +9,7 @@ they are done:
   child        starts a process that sleeps, 60 seconds or child_for, and prints its number
   stop         stops the child ("child") or itself ("self")
   usr1         exit code once SIGUSR1 has come (until then it waits); "ignore": SIGUSR1 changes nothing
+  term         "ignore": SIGTERM changes nothing
   sleep        seconds
   signal, exit     how it ends; exit code 0 if neither is there
 """
@@ -49,6 +50,8 @@ def main():
     wanted = []
     if "usr1" in act:
         signal.signal(signal.SIGUSR1, lambda *_: wanted.append(1))
+    if act.get("term") == "ignore":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     write_files(act)
     print(act.get("stdout", ""), end="", flush=True)
     print(act.get("stderr", ""), end="", file=sys.stderr, flush=True)

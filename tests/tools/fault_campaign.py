@@ -38,6 +38,7 @@ STEPS = 300
 NAMESPACE = "GENTRAIN_CAMPAIGN_MOUNTS"
 DISK = "4m"  # of a run whose disk gets full
 GONE = 5.0   # seconds after which nothing may be left
+GOES_ON = 10.0  # seconds from a fault to the next step under launch, at most; on a quiet machine 4
 LOCKED = "is being written to by another run"
 
 
@@ -152,8 +153,12 @@ class Attempt:
                 before = max(before, step)
             elif step > before:
                 self.seconds = time.monotonic() - struck
+                if self.seconds > GOES_ON:
+                    self.problems.append(f"{self.seconds:.1f} s to the next step")
                 return
             time.sleep(0.01)
+        if not start.over():
+            self.problems.append("no next step within 60 s")
 
     def finished(self, start):
         return start.process.returncode == 0
@@ -163,6 +168,8 @@ class Attempt:
         self.story.append(f"exit {code}")
         if self.struck and not self.kind.expected(start.how, code):
             self.problems.append(f"exit code {code}")
+        if not self.struck and code != 0:
+            self.problems.append(f"exit code {code} before the fault struck")
         if self.struck and self.kind.message and self.kind.message not in start.text():
             self.problems.append(f"'{self.kind.message}' was not printed")
         if start.how == LAUNCH and code != 137:  # it was not the launcher that was killed
@@ -226,7 +233,7 @@ def table(tallies):
              "|---|---|---|---|---|"]
     totals = [0, 0, 0]
     for name, attempts in tallies.items():
-        struck = [attempt for attempt in attempts if attempt.struck]
+        struck = [attempt for attempt in attempts if attempt.struck or attempt.problems]
         survived = sum(not attempt.problems for attempt in struck)
         seconds = [attempt.seconds for attempt in struck if attempt.seconds is not None]
         slowest = f"{max(seconds):.1f} s" if seconds else ""

@@ -181,7 +181,7 @@ def make_read_only(start, _random, _step):
     while not start.over():
         try:
             mount("-o", "remount,bind,ro", folder)
-            return True
+            return not start.output.finished()  # nothing is written behind that
         except subprocess.CalledProcessError:  # just then a file was open there
             time.sleep(0.003)
     return False

@@ -65,6 +65,13 @@ class Output:
     def temporary_files(self):
         return [str(path.relative_to(self.folder)) for path in self.folder.rglob(".*.tmp")]
 
+    def finished(self):
+        """Whether all has been written."""
+        try:
+            return json.loads((self.folder / "status.json").read_text(encoding="utf-8"))["state"] == "finished"
+        except (OSError, ValueError):
+            return False
+
     def summary(self):
         return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
 

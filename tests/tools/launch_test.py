@@ -48,7 +48,7 @@ def is_alive(pid):
 class Launch:
     """A launcher under way; its lines can be waited for."""
 
-    def __init__(self, arguments, folder, environment):
+    def __init__(self, arguments, folder, environment, read):
         self.mark = os.urandom(8).hex()
         self.folder = folder
         self.lines = []
@@ -61,7 +61,8 @@ class Launch:
             stderr=subprocess.STDOUT, text=True, errors="replace",
             env={**os.environ, **MPI_ENVIRONMENT, "TMPDIR": str(temporary), MARK: self.mark, **environment})
         self.reader = threading.Thread(target=self.read)
-        self.reader.start()
+        if read:
+            self.reader.start()
 
     def read(self):
         for line in self.process.stdout:
@@ -97,7 +98,8 @@ class Launch:
             except ProcessLookupError:
                 pass
         self.process.wait()
-        self.reader.join()
+        if self.reader.ident:
+            self.reader.join()
         self.process.stdout.close()
 
 
@@ -110,18 +112,18 @@ class LaunchTest(unittest.TestCase):
         self.output = self.folder / "run"
         (self.folder / "job.yaml").write_text(JOB, encoding="utf-8")
 
-    def start(self, *arguments, **environment):
-        launch = Launch(arguments, self.folder, environment)
+    def start(self, *arguments, read=True, **environment):
+        launch = Launch(arguments, self.folder, environment, read)
         self.addCleanup(launch.kill_all)
         return launch
 
-    def play(self, acts, *options, ranks=2):
+    def play(self, acts, *options, ranks=2, read=True):
         """Starts the launcher with the fake mpirun."""
         acts_file = self.folder / "acts.json"
         acts_file.write_text(json.dumps(acts), encoding="utf-8")
         self.log = Path(f"{acts_file}.log")
         self.log.unlink(missing_ok=True)
-        return self.start("-np", str(ranks), "job.yaml", "--mpirun", FAKE, *options,
+        return self.start("-np", str(ranks), "job.yaml", "--mpirun", FAKE, *options, read=read,
                           FAKE_ACTS=str(acts_file), FAKE_OUTPUT=str(self.output))
 
     def started(self):
@@ -189,7 +191,6 @@ class Restarts(LaunchTest):
                          r"last error: gentrain: rank 1 \(n1:7\): no", "launch: attempt 3: ")
         starts = self.started()
         self.assertEqual(len(starts), 3)
-        self.assertLess(starts[1]["time"] - starts[0]["time"], 0.9)     # at once
         self.assertGreater(starts[2]["time"] - starts[1]["time"], 0.9)  # after a pause
 
     def test_progress_is_a_new_step(self):
@@ -209,12 +210,6 @@ class Restarts(LaunchTest):
                          "not begun")
         words = [start["argv"][start["argv"].index("job.yaml") + 1:] for start in self.started()]
         self.assertEqual(words, [["--overwrite", "--resume", "never"]] * 2 + [["--resume", "auto"]])
-
-    def test_temporary_files_of_dead_writers_go(self):
-        names = ["checkpoints/.step-000000002.h5.7-1.tmp", ".model.h5.7-0.tmp", "checkpoints/other"]
-        launch = self.play([{"status": RUNNING, "touch": names, "exit": 5}, {"status": FINISHED}])
-        self.assert_ends(launch, 0)
-        self.assertEqual([(self.output / name).exists() for name in names], [False, False, True])
 
     def test_processes_that_outlive_mpirun_go(self):
         launch = self.play([{"status": RUNNING, "child": 1, "signal": 9}, {"status": FINISHED}])
@@ -274,6 +269,38 @@ class Requests(LaunchTest):
         launch.wait_for("SIGINT: the ranks")
         launch.process.send_signal(signal.SIGINT)
         self.assert_ends(launch, 130, r"a second signal \(SIGINT\): ending all ranks")
+
+    def test_further_signals_do_not_put_the_end_off(self):
+        launch = self.play([{"status": RUNNING, "stdout": "up\n", "usr1": "ignore", "term": "ignore"}])
+        launch.wait_for("up")
+        for _ in range(40):
+            if launch.process.poll() is not None:
+                break
+            launch.process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        else:
+            self.fail("it did not end while signals came")
+        self.assert_ends(launch, 130)
+
+    def test_nobody_reads_what_is_printed(self):
+        launch = self.play([{"status": RUNNING, "stdout": "up\n" + "a line\n" * 100000, "usr1": "ignore"}],
+                           read=False)
+        while not (self.output / "status.json").exists():
+            time.sleep(0.01)
+        time.sleep(0.5)  # by now the pipe is full, or it will be
+        launch.process.terminate()
+        time.sleep(0.5)
+        launch.process.send_signal(signal.SIGINT)
+        self.assertIn(launch.process.wait(20), (130, 143))
+
+    def test_a_slow_reader_gets_everything(self):
+        launch = self.play([{"status": FINISHED, "stdout": "a line\n" * 50000}], read=False)
+        while not (self.output / "status.json").exists():
+            time.sleep(0.01)
+        time.sleep(2)
+        launch.reader.start()
+        self.assert_ends(launch, 0)
+        self.assertEqual(launch.lines, ["a line"] * 50000)
 
     def test_ranks_that_do_not_end(self):
         launch = self.play([{"status": RUNNING, "stdout": "up\n", "usr1": "ignore"}], "--grace", "0.5")
@@ -362,38 +389,54 @@ class RealRanks(LaunchTest):
                     found[int(variable.split(b"=")[1])] = pid
         return found
 
-    def segments(self):
-        """Shared memory of OpenMPI that no process has open any more would stay here."""
-        return {path.name for path in Path("/dev/shm").glob("vader_segment.*")}
+    def segments(self, pids):
+        """Folders of shared memory of these processes."""
+        return [path.name for path in Path("/dev/shm").glob(f"gentrain.{os.getuid()}.*")
+                if int(path.name.split(".")[3]) in pids]
 
     def test_a_killed_rank(self):
-        before = self.segments()
         launch = self.train()
         self.wait_for_step(30)
-        os.kill(self.ranks(launch)[3], signal.SIGKILL)
+        ranks = self.ranks(launch)
+        self.assertEqual(len(self.segments(ranks.values())), 4)
+        os.kill(ranks[3], signal.SIGKILL)
         killed = time.monotonic()
         launch.wait_for(r"rank 3 on \S+ was killed by signal 9 .*: restart 1")
         reported = time.monotonic() - killed
         last = self.wait_for_step(30)
         self.wait_for_step(last + 1)
-        print(f"killed, reported after {reported:.2f} s, new steps after {time.monotonic() - killed:.2f} s")
+        seconds = time.monotonic() - killed
+        print(f"killed, reported after {reported:.2f} s, new steps after {seconds:.2f} s")
+        self.assertLess(seconds, 10, "4 s are the goal on a quiet machine")
+        self.assertEqual(self.segments(ranks.values()), [])
         self.assert_ends(launch, 0)
         summary = self.summary("run")
         self.assertEqual(summary["restarts"], 1)
         self.assertEqual(self.train("--set", "output=straight").end(), 0)
         self.assertEqual(summary["state_sha256"], self.summary("straight")["state_sha256"])
-        self.assertEqual(self.segments() - before, set())
 
     def test_a_killed_mpirun(self):
-        before = self.segments()
         launch = self.train()
         self.wait_for_step(30)
-        rank = self.ranks(launch)[0]
-        parent = int(Path(f"/proc/{rank}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+        ranks = self.ranks(launch)
+        parent = int(Path(f"/proc/{ranks[0]}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
         os.kill(parent, signal.SIGKILL)
         launch.wait_for("mpirun was killed by signal 9 .*: restart 1")
         self.assert_ends(launch, 0)
-        self.assertEqual(self.segments() - before, set())
+        self.assertEqual(self.segments(ranks.values()), [])
+
+    def test_a_refused_one_leaves_the_run_alone(self):
+        endless = ("--set", "stop.steps=1000000")
+        launch = self.train(*endless)
+        self.wait_for_step(30)
+        # As if it were being written just now.
+        temporary = self.output / "checkpoints" / ".step-000000002.h5.7-1.tmp"
+        temporary.touch()
+        second = self.train(*endless)
+        self.assertEqual(second.end(), 3, second.output)
+        self.assertTrue(temporary.exists())
+        launch.process.terminate()
+        self.assert_ends(launch, 75)
 
     def test_a_request(self):
         launch = self.train()

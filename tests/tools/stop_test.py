@@ -6,6 +6,7 @@ these tests takes a second or two: $STOP_JOB."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -97,9 +98,20 @@ class StopTest(unittest.TestCase):
         self.expect_stopped(process)
         self.finish_and_compare(ranks=3)
 
+    def wait_for_handler(self, process, number):
+        """Until the process provides for a signal."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+            caught = int(re.search(r"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)[1], 16)
+            if caught >> (number - 1) & 1:
+                return
+            time.sleep(0.002)
+        self.fail(f"signal {number} was not provided for")
+
     def test_a_request_before_the_first_step(self):
         process = self.start()
-        time.sleep(0.1)  # the program is loaded, its data are not
+        self.wait_for_handler(process, signal.SIGINT)  # soon after the start
         process.send_signal(signal.SIGINT)
         self.expect_stopped(process)
         self.assertGreaterEqual(self.status()["step"], 1)
