@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include "kernels/error.h"
-#include "trainers/evaluate.h"
 #include "trainers/observers.h"
 
 namespace gentrain::trainers {
@@ -63,7 +62,7 @@ void check(const BenchOptions& options) {
 }
 
 /// A stage whose only pass computes the network's results and keeps nothing.
-Stage forward_stage(ClassifierRun& run, const std::string& name) {
+Stage forward_stage(TrainingRun& run, const std::string& name) {
   Pass pass;
   pass.shard = [&run](ShardRun& shard) {
     if (shard.samples.size() == 0) {
@@ -75,13 +74,13 @@ Stage forward_stage(ClassifierRun& run, const std::string& name) {
     const Tensor x =
         normalized_images(context, shard.worker.batch.pixels, shard.samples.size(),
                           run.data().train->sample_shape(), run.data().train_normalization);
-    run.network().forward(context, x);
+    run.objective().forward(context, x);
   };
-  return {name, {}, {std::move(pass)}};
+  return {name, {}, {std::move(pass)}, {}};
 }
 
 /// Fills in what differs between ranks: the slowest and the largest count.
-void combine_ranks(ClassifierRun& run, BenchResult& result) {
+void combine_ranks(TrainingRun& run, BenchResult& result) {
   const nlohmann::json mine = {result.step_ms,      result.step_ms_min,     result.startup_s,
                                result.peak_rss_mib, result.tensor_peak_mib, result.exchanged_bytes,
                                result.threads};
@@ -103,8 +102,8 @@ void combine_ranks(ClassifierRun& run, BenchResult& result) {
 
 }  // namespace
 
-BenchResult bench_classifier(ClassifierRun& run, const BenchOptions& options,
-                             std::chrono::system_clock::time_point process_start) {
+BenchResult bench(TrainingRun& run, const BenchOptions& options,
+                  std::chrono::system_clock::time_point process_start) {
   check(options);
   BenchResult result;
   result.stage = options.stage.empty() ? run.options().stages.back().name : options.stage;
@@ -135,19 +134,21 @@ BenchResult bench_classifier(ClassifierRun& run, const BenchOptions& options,
   result.startup_s = stopwatch.startup();
   result.peak_rss_mib = peak_rss_mib();
   result.tensor_peak_mib = static_cast<double>(run.device().memory().stats().peak_bytes) / kMib;
-  const double flops = options.forward ? forward_flops_per_image(run.network())
-                                       : training_flops_per_image(run.network(), run.parameters(),
-                                                                  update.trainable());
+  const std::vector<LayerInfo>& layers = run.objective().layers();
+  const double flops = options.forward
+                           ? forward_flops_per_image(layers)
+                           : training_flops_per_image(layers, run.parameters(), update.trainable());
   result.gflop_per_step = flops * static_cast<double>(result.batch) * 1e-9;
   combine_ranks(run, result);
   return result;
 }
 
-double training_flops_per_image(const Network& network, const ParameterSet& parameters,
+double training_flops_per_image(const std::vector<LayerInfo>& layers,
+                                const ParameterSet& parameters,
                                 const std::vector<bool>& trainable) {
   double flops = 0;
   bool gradient_needed = false;  // of the layer's input
-  for (const LayerInfo& layer : network.layers()) {
+  for (const LayerInfo& layer : layers) {
     if (layer.products == 0) {
       continue;
     }

@@ -41,13 +41,13 @@ struct BenchResult {
 
 /// Takes steps of one stage, data loading included, and writes nothing. `process_start` is when the
 /// process began. Collective. Throws JobError for an unknown stage or impossible counts.
-BenchResult bench_classifier(ClassifierRun& run, const BenchOptions& options,
-                             std::chrono::system_clock::time_point process_start);
+BenchResult bench(TrainingRun& run, const BenchOptions& options,
+                  std::chrono::system_clock::time_point process_start);
 
 /// Floating-point operations of one image's training step, counting a multiply-add as two:
 /// forward, gradients of trained weights, and gradients of the inputs of layers behind one that is
 /// trained.
-double training_flops_per_image(const Network& network, const ParameterSet& parameters,
-                                const std::vector<bool>& trainable);
+double training_flops_per_image(const std::vector<LayerInfo>& layers,
+                                const ParameterSet& parameters, const std::vector<bool>& trainable);
 
 }  // namespace gentrain::trainers

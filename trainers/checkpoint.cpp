@@ -19,7 +19,7 @@ namespace {
 
 using Unit = CheckpointOptions::Unit;
 
-Update& update_of(ClassifierRun& run, std::int64_t stage) {
+Update& update_of(TrainingRun& run, std::int64_t stage) {
   return *run.updates().at(static_cast<std::size_t>(stage));
 }
 
@@ -135,7 +135,7 @@ void CheckpointWriter::remove_old(const Snapshot& snapshot) {
   }
 }
 
-Checkpointer::Checkpointer(ClassifierRun& run, nlohmann::json header,
+Checkpointer::Checkpointer(TrainingRun& run, nlohmann::json header,
                            std::vector<Observer*> observers, CheckpointWriter* writer,
                            std::function<std::int64_t()> best_step)
     : run_(run),
@@ -251,7 +251,7 @@ LoopPosition position_in(const nlohmann::json& header) {
 
 }  // namespace
 
-LoopPosition restore(const io::ArrayFile& checkpoint, const std::string& source, ClassifierRun& run,
+LoopPosition restore(const io::ArrayFile& checkpoint, const std::string& source, TrainingRun& run,
                      const std::vector<Observer*>& observers) {
   Queue& queue = run.runner().queue();
   ParameterSet& parameters = run.parameters();

@@ -21,7 +21,7 @@
 
 namespace gentrain::trainers {
 
-class ClassifierRun;
+class TrainingRun;
 
 /// A checkpoint on its way to disk.
 struct Snapshot {
@@ -81,7 +81,7 @@ class Checkpointer final : public Observer {
   /// `header`: of every checkpoint, beside its position. `observers`: whose state belongs to it.
   /// `writer`: of rank 0. `best_step`: steps taken before the best evaluation so far, which gets a
   /// checkpoint of its own.
-  Checkpointer(ClassifierRun& run, nlohmann::json header, std::vector<Observer*> observers,
+  Checkpointer(TrainingRun& run, nlohmann::json header, std::vector<Observer*> observers,
                CheckpointWriter* writer, std::function<std::int64_t()> best_step);
 
   [[nodiscard]] Wishes wishes(const StepReport& to_come) override;
@@ -95,7 +95,7 @@ class Checkpointer final : public Observer {
   void skip(std::int64_t step, std::int64_t writing);
   void take(const LoopPosition& position, bool even_if_writing);
 
-  ClassifierRun& run_;
+  TrainingRun& run_;
   nlohmann::json header_;
   std::vector<Observer*> observers_;
   CheckpointWriter* writer_;
@@ -109,7 +109,7 @@ class Checkpointer final : public Observer {
 
 /// Puts weights, optimizer and observers to where a checkpoint has them, and gives its position.
 /// Throws IoError naming `source` and the array or key that is missing or does not fit.
-LoopPosition restore(const io::ArrayFile& checkpoint, const std::string& source, ClassifierRun& run,
+LoopPosition restore(const io::ArrayFile& checkpoint, const std::string& source, TrainingRun& run,
                      const std::vector<Observer*>& observers);
 
 }  // namespace gentrain::trainers

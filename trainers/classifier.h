@@ -1,20 +1,24 @@
-// The classifier trainer: one pass with one update a step, softmax cross entropy.
+// The classifier's objective: softmax cross entropy, and how many images are right.
 #pragma once
 
 #include <memory>
 
-#include "core/data/dataset.h"
-#include "core/data/loader.h"
-#include "trainers/loop.h"
-#include "trainers/models/network.h"
+#include "trainers/objective.h"
 
 namespace gentrain::trainers {
 
-/// Statistics of a step, summed over its shards.
-enum ClassifierStatistic : std::size_t { kLossMean = 0, kCorrect = 1, kClassifierStatistics = 2 };
+class Classifier final : public Objective {
+ public:
+  explicit Classifier(std::unique_ptr<Network> network) : network_(std::move(network)) {}
+  [[nodiscard]] std::span<const std::string_view> names() const override;
+  ObjectiveTerms compute(Context& context, const Tensor& x, const Tensor& labels,
+                         double scale) const override;
+  void forward(Context& context, const Tensor& x) const override;
+  [[nodiscard]] const std::vector<LayerInfo>& layers() const override { return network_->layers(); }
+  [[nodiscard]] const Network* classifier() const override { return network_.get(); }
 
-/// Makes the pass of a classifier stage; everything given must outlive it.
-Pass make_classifier_pass(Update& update, const Network& network, data::Loader& loader,
-                          const data::Dataset& dataset, const data::Normalization& normalization);
+ private:
+  std::unique_ptr<Network> network_;
+};
 
 }  // namespace gentrain::trainers

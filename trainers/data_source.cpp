@@ -163,4 +163,15 @@ void check_normalization(const data::Normalization& normalization, const std::st
   }
 }
 
+void check_pixels_are_probabilities(const data::DataPair& pair) {
+  for (const data::Normalization& n : {pair.train_normalization, pair.test_normalization}) {
+    if (n.mean != 0 || n.stddev < 1) {
+      throw JobError(
+          fmt::format("model vae takes pixels in 0..1, but they become (x - {}) / {}: set "
+                      "data.normalize.train: {{mean: 0, std: 1}}",
+                      n.mean, n.stddev));
+    }
+  }
+}
+
 }  // namespace gentrain::trainers

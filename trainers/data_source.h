@@ -41,6 +41,10 @@ std::string data_identity(const data::DataPair& pair);
 /// The same of one set.
 std::string data_identity(const data::Dataset& dataset);
 
+/// Throws JobError unless the constants keep pixels in 0..1, which the targets of a sigmoid must
+/// be.
+void check_pixels_are_probabilities(const data::DataPair& pair);
+
 /// Throws JobError unless the constants give finite values for every pixel; `name` says which they
 /// are.
 void check_normalization(const data::Normalization& normalization, const std::string& name);

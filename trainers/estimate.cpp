@@ -7,7 +7,6 @@
 
 #include "comm/communicator.h"
 #include "kernels/error.h"
-#include "trainers/classifier.h"
 #include "trainers/contract.h"
 #include "trainers/evaluate.h"
 #include "trainers/training.h"
@@ -30,10 +29,10 @@ std::unique_ptr<comm::Communicator> pretend(int ranks, int rank) {
 
 /// The run itself, or one on stand-in images if the job's own are not there; null if nothing is
 /// known of them.
-std::unique_ptr<ClassifierRun> make_run(TrainOptions options, comm::Communicator& communicator,
-                                        Estimate& estimate) {
+std::unique_ptr<TrainingRun> make_run(TrainOptions options, comm::Communicator& communicator,
+                                      Estimate& estimate) {
   try {
-    return std::make_unique<ClassifierRun>(options, communicator, "");
+    return std::make_unique<TrainingRun>(options, communicator, "");
   } catch (const IoError& error) {
     estimate.missing = error.what();
   }
@@ -45,15 +44,15 @@ std::unique_ptr<ClassifierRun> make_run(TrainOptions options, comm::Communicator
   options.data.test_count = std::min(options.batch.global, kMnistTest);
   options.data.validation = 0;
   estimate.resident_mib += static_cast<double>(kMnistBytes) / kMib;
-  return std::make_unique<ClassifierRun>(options, communicator, "");
+  return std::make_unique<TrainingRun>(options, communicator, "");
 }
 
-std::int64_t live_bytes(ClassifierRun& run) {
+std::int64_t live_bytes(TrainingRun& run) {
   return static_cast<std::int64_t>(run.device().memory().stats().live_bytes);
 }
 
 /// What came and went since the last reset of the peak, begins a new measurement.
-std::int64_t passing_bytes(ClassifierRun& run) {
+std::int64_t passing_bytes(TrainingRun& run) {
   CachingAllocator& memory = run.device().memory();
   const MemoryStats stats = memory.stats();
   memory.reset_peak();
@@ -63,7 +62,7 @@ std::int64_t passing_bytes(ClassifierRun& run) {
 /// Measures one worker's steps and adds what `workers` of them hold.
 class MemoryTrial final : public Observer {
  public:
-  MemoryTrial(ClassifierRun& run, int workers, TensorMemory& memory)
+  MemoryTrial(TrainingRun& run, int workers, TensorMemory& memory)
       : run_(run), workers_(workers), memory_(memory) {}
 
   void begin_stage(const Stage& /*stage*/, std::int64_t /*steps_planned*/,
@@ -90,24 +89,24 @@ class MemoryTrial final : public Observer {
   }
 
  private:
-  ClassifierRun& run_;
+  TrainingRun& run_;
   int workers_;
   TensorMemory& memory_;
   std::int64_t before_ = 0;
 };
 
 /// Evaluates one chunk.
-void try_evaluation(ClassifierRun& run, StepRunner& runner) {
+void try_evaluation(TrainingRun& run, StepRunner& runner) {
   const auto& test = run.data().test;
   std::vector<std::int64_t> first(
       static_cast<std::size_t>(std::min(run.evaluation_chunk(), test->size())));
   std::iota(first.begin(), first.end(), std::int64_t{0});
-  evaluate(run.communicator(), runner, run.network(), *data::subset(test, std::move(first)),
+  evaluate(run.communicator(), runner, run.objective(), *data::subset(test, std::move(first)),
            run.data().test_normalization, run.evaluation_chunk());
 }
 
 /// What a worker keeps between its shards: the scratch of its queue, seen by adding a worker.
-std::int64_t lasting_bytes(ClassifierRun& run, std::vector<Stage>& stages) {
+std::int64_t lasting_bytes(TrainingRun& run, std::vector<Stage>& stages) {
   StepRunner added(run.communicator(), run.device(), 1, run.options().batch.shards);
   const std::int64_t before = live_bytes(run);
   const comm::Range samples{0, std::min(run.options().batch.global, run.data().train->size())};
@@ -121,7 +120,7 @@ std::int64_t lasting_bytes(ClassifierRun& run, std::vector<Stage>& stages) {
   return live_bytes(run) - before;
 }
 
-std::int64_t try_stages(ClassifierRun& run, int workers, TensorMemory& memory) {
+std::int64_t try_stages(TrainingRun& run, int workers, TensorMemory& memory) {
   memory.weights = live_bytes(run);
   std::vector<Stage> stages = run.make_stages("");
   memory.optimizer = live_bytes(run) - memory.weights;
@@ -146,14 +145,14 @@ std::int64_t try_stages(ClassifierRun& run, int workers, TensorMemory& memory) {
   return planned;
 }
 
-std::int64_t most_bytes_sent(ClassifierRun& run, int ranks) {
+std::int64_t most_bytes_sent(TrainingRun& run, int ranks) {
   std::int64_t most = 0;
   for (const StageOptions& stage : run.options().stages) {
     for (int rank = 0; rank < ranks; ++rank) {
       comm::ExchangeOptions options;
       options.mode = run.options().exchange;
       options.shards = run.options().batch.shards;
-      options.statistics = kClassifierStatistics + kWishStatistics;
+      options.statistics = std::ssize(run.objective().names()) + std::int64_t{kWishStatistics};
       options.needs_norm = stage.clip_norm > 0;
       const auto communicator = pretend(ranks, rank);
       const comm::Exchange exchange(*communicator, run.device(), run.parameters(), options);
@@ -165,7 +164,7 @@ std::int64_t most_bytes_sent(ClassifierRun& run, int ranks) {
 
 }  // namespace
 
-Estimate estimate_classifier(const TrainOptions& options, int ranks) {
+Estimate estimate(const TrainOptions& options, int ranks) {
   check_supported(options, ranks);
   const auto communicator = pretend(ranks, ranks - 1);  // no rank has more shards than the last
   Estimate estimate;
@@ -178,7 +177,7 @@ Estimate estimate_classifier(const TrainOptions& options, int ranks) {
     return estimate;
   }
   estimate.contract = run->contract();
-  estimate.layers = run->network().layers();
+  estimate.layers = run->objective().layers();
   estimate.parameters = run->parameters().count();
   estimate.data = run->data().train->description();
   estimate.data_note = run->data_note();

@@ -42,6 +42,6 @@ struct Estimate {
 /// Throws what a run would throw before its first step, but for missing data: where images of
 /// MNIST's shape are needed, drawn digits stand in for them, and `missing` says so; of HDF5 files
 /// nothing is known then.
-Estimate estimate_classifier(const TrainOptions& options, int ranks);
+Estimate estimate(const TrainOptions& options, int ranks);
 
 }  // namespace gentrain::trainers

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "core/ops/ops.h"
 #include "kernels/error.h"
@@ -14,11 +15,7 @@ namespace gentrain::trainers {
 
 namespace {
 
-/// Sums of one chunk: what travels between ranks.
-struct ChunkSums {
-  double loss = 0;
-  double correct = 0;
-};
+constexpr std::uint64_t kEvaluationKey = 0x4556414C;
 
 /// Samples [first, first + count) of a data set in stored order.
 void read(const data::Dataset& dataset, std::int64_t first, std::int64_t count,
@@ -32,44 +29,96 @@ void read(const data::Dataset& dataset, std::int64_t first, std::int64_t count,
   }
 }
 
-Shape batch_shape(std::int64_t samples, const Shape& sample) {
-  std::vector<std::int64_t> extents{samples};
-  extents.insert(extents.end(), sample.extents().begin(), sample.extents().end());
-  return Shape(extents);
-}
-
-ChunkSums run_chunk(Device& device, Worker& worker, const Network& network,
-                    const data::Dataset& dataset, const data::Normalization& normalization,
-                    const comm::Range& samples) {
-  Context context{device, *worker.queue, nullptr, false, {}};
+std::vector<double> run_chunk(Device& device, Worker& worker, const Objective& objective,
+                              const data::Dataset& dataset,
+                              const data::Normalization& normalization,
+                              const comm::Range& samples) {
+  Context context{device, *worker.queue, nullptr, false,
+                  RngKey(kEvaluationKey).fold(static_cast<std::uint64_t>(samples.first))};
   read(dataset, samples.first, samples.size(), worker.batch);
   const Tensor x = normalized_images(context, worker.batch.pixels, samples.size(),
                                      dataset.sample_shape(), normalization);
   const Tensor labels = Tensor::empty(device, {samples.size()}, DType::kI32);
   copy_from_host<std::int32_t>(device, *worker.queue, worker.batch.labels, labels);
-  const auto result = ops::softmax_cross_entropy(context, network.forward(context, x), labels, 1.0);
-  const std::vector<float> sums = copy_to_host<float>(device, *worker.queue, result.sums);
-  return {static_cast<double>(sums[0]), static_cast<double>(sums[1])};
+  return objective.compute(context, x, labels, 1.0).sums;
+}
+
+/// The sums of all chunks, from those of this rank's.
+std::vector<double> total_of(comm::Communicator& communicator,
+                             const std::vector<std::vector<double>>& chunks, std::size_t count) {
+  std::string text;
+  for (const std::vector<double>& sums : chunks) {
+    text.append(reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(double));
+  }
+  std::vector<double> total(count);
+  for (const std::string& part : communicator.all_gather_text(text)) {
+    for (std::size_t i = 0; i < part.size() / sizeof(double); ++i) {
+      double one = 0;
+      std::memcpy(&one, part.data() + i * sizeof one, sizeof one);
+      total[i % count] += one;
+    }
+  }
+  return total;
 }
 
 }  // namespace
 
-Tensor normalized_images(Context& context, std::span<const std::uint8_t> pixels,
-                         std::int64_t samples, const Shape& sample_shape,
-                         const data::Normalization& normalization) {
-  const Tensor bytes =
-      Tensor::empty(context.device, batch_shape(samples, sample_shape), DType::kU8);
-  copy_from_host<std::uint8_t>(context.device, context.queue, pixels, bytes);
-  return ops::from_bytes(context, bytes, normalization.factor(), normalization.shift());
+nlohmann::json to_json(const Evaluation& evaluation) {
+  nlohmann::json json = {{"loss", evaluation.loss}, {"samples", evaluation.samples}};
+  if (evaluation.is_of_classifier()) {
+    json["top1"] = evaluation.top1();
+    json["correct"] = evaluation.correct;
+  }
+  for (const auto& [name, mean] : evaluation.terms) {
+    json[name] = mean;
+  }
+  return json;
 }
 
-Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner, const Network& network,
-                    const data::Dataset& dataset, const data::Normalization& normalization,
-                    std::int64_t chunk) {
+Evaluation evaluation_from_json(const nlohmann::json& json) {
+  Evaluation evaluation;
+  evaluation.loss = json.at("loss").get<double>();
+  evaluation.samples = json.at("samples").get<std::int64_t>();
+  if (json.contains("correct")) {
+    evaluation.correct = json["correct"].get<std::int64_t>();
+    return evaluation;
+  }
+  for (const auto& [name, mean] : json.items()) {
+    if (name != "loss" && name != "samples") {
+      evaluation.terms.emplace_back(name, mean.get<double>());
+    }
+  }
+  return evaluation;
+}
+
+std::string with_commas(std::int64_t number) {
+  std::string digits = std::to_string(number);
+  const std::size_t sign = number < 0 ? 1 : 0;
+  for (std::size_t at = digits.size(); at > sign + 3; at -= 3) {
+    digits.insert(at - 3, 1, ',');
+  }
+  return digits;
+}
+
+std::string describe(const Evaluation& evaluation) {
+  if (evaluation.is_of_classifier()) {
+    return fmt::format("{} of {} right ({:.4f}), loss {:.4f}", with_commas(evaluation.correct),
+                       with_commas(evaluation.samples), evaluation.top1(), evaluation.loss);
+  }
+  std::string text = fmt::format("loss {:.4f}", evaluation.loss);
+  for (const auto& [name, mean] : evaluation.terms) {
+    text += fmt::format(", {} {:.4f}", name, mean);
+  }
+  return text;
+}
+
+Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner,
+                    const Objective& objective, const data::Dataset& dataset,
+                    const data::Normalization& normalization, std::int64_t chunk) {
   const comm::PhaseScope phase(communicator.activity(), comm::Phase::kEvaluating);
   const std::int64_t chunks = (dataset.size() + chunk - 1) / chunk;
   const comm::Range mine = comm::part_of(chunks, communicator.size(), communicator.rank());
-  std::vector<ChunkSums> sums(static_cast<std::size_t>(mine.size()));
+  std::vector<std::vector<double>> sums(static_cast<std::size_t>(mine.size()));
   std::atomic<std::int64_t> next{mine.first};
   runner.pool().run([&](int index) {
     while (!runner.pool().failed()) {
@@ -79,26 +128,21 @@ Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner, const 
       }
       const comm::Range samples{i * chunk, std::min((i + 1) * chunk, dataset.size())};
       sums[static_cast<std::size_t>(i - mine.first)] = run_chunk(
-          runner.device(), runner.worker(index), network, dataset, normalization, samples);
+          runner.device(), runner.worker(index), objective, dataset, normalization, samples);
     }
   });
-  std::string text(sums.size() * sizeof(ChunkSums), '\0');
-  if (!sums.empty()) {
-    std::memcpy(text.data(), sums.data(), text.size());
-  }
-  ChunkSums total;
-  for (const std::string& part : communicator.all_gather_text(text)) {
-    for (std::size_t at = 0; at < part.size(); at += sizeof(ChunkSums)) {
-      ChunkSums one;
-      std::memcpy(&one, part.data() + at, sizeof one);
-      total.loss += one.loss;
-      total.correct += one.correct;
-    }
-  }
+  const auto names = objective.names();
+  const std::vector<double> total = total_of(communicator, sums, names.size());
   Evaluation result;
   result.samples = dataset.size();
-  result.correct = static_cast<std::int64_t>(total.correct);
-  result.loss = total.loss / static_cast<double>(dataset.size());
+  result.loss = total[0] / static_cast<double>(dataset.size());
+  if (objective.classifier() != nullptr) {
+    result.correct = static_cast<std::int64_t>(total[1]);
+    return result;
+  }
+  for (std::size_t i = 1; i < names.size(); ++i) {
+    result.terms.emplace_back(names[i], total[i] / static_cast<double>(dataset.size()));
+  }
   return result;
 }
 

@@ -3,38 +3,51 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <utility>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 #include "comm/communicator.h"
 #include "core/data/dataset.h"
-#include "trainers/models/network.h"
+#include "trainers/objective.h"
 #include "trainers/step.h"
 
 namespace gentrain::trainers {
 
 struct Evaluation {
-  std::int64_t correct = 0;
+  std::int64_t correct = 0;  // of a classifier
   std::int64_t samples = 0;
-  double loss = 0;  // mean cross entropy, nats
+  double loss = 0;  // mean, nats
+  /// Of other objectives: means of what else they tell, by name.
+  std::vector<std::pair<std::string, double>> terms;
+  [[nodiscard]] bool is_of_classifier() const { return terms.empty(); }
   [[nodiscard]] double top1() const {
     return samples == 0 ? 0.0 : static_cast<double>(correct) / static_cast<double>(samples);
   }
 };
 
-/// Runs the network over the data set in chunks of `chunk` images dealt out over ranks and workers;
-/// sums go over the chunks in order, so they are the same for any number of either. Collective.
-Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner, const Network& network,
-                    const data::Dataset& dataset, const data::Normalization& normalization,
-                    std::int64_t chunk);
+/// {"top1", "correct", "samples", "loss"} of a classifier, else {"loss", "samples"} and the terms.
+nlohmann::json to_json(const Evaluation& evaluation);
+/// Of what to_json() wrote. Throws nlohmann::json::exception.
+Evaluation evaluation_from_json(const nlohmann::json& json);
+
+/// The words of its line in the log: "9,832 of 10,000 right (0.9832), loss 0.0521".
+std::string describe(const Evaluation& evaluation);
+/// 9832 as "9,832".
+std::string with_commas(std::int64_t number);
+
+/// Runs the objective over the data set in chunks of `chunk` images dealt out over ranks and
+/// workers; sums go over the chunks in order, so they are the same for any number of either. What
+/// is random is a function of the chunk. Collective.
+Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner,
+                    const Objective& objective, const data::Dataset& dataset,
+                    const data::Normalization& normalization, std::int64_t chunk);
 
 /// Probabilities [count, classes] of samples [first, first + count). On this rank alone.
 std::vector<float> predict(StepRunner& runner, const Network& network, const data::Dataset& dataset,
                            const data::Normalization& normalization, std::int64_t first,
                            std::int64_t count);
-
-/// Pixels as the network wants them: x [samples, h, w, c] on the device.
-Tensor normalized_images(Context& context, std::span<const std::uint8_t> pixels,
-                         std::int64_t samples, const Shape& sample_shape,
-                         const data::Normalization& normalization);
 
 }  // namespace gentrain::trainers

@@ -118,7 +118,8 @@ void Inference::check_shape(const data::Dataset& samples) const {
 
 Evaluation Inference::evaluate(const data::Dataset& samples) {
   check_shape(samples);
-  for (std::int64_t i = 0; i < samples.size(); ++i) {
+  const bool labelled = model_.objective->classifier() != nullptr;
+  for (std::int64_t i = 0; labelled && i < samples.size(); ++i) {
     const std::int32_t label = samples.label(i);
     if (label < 0) {
       throw JobError(fmt::format("{}: there are no labels to compare with", samples.description()));
@@ -133,8 +134,8 @@ Evaluation Inference::evaluate(const data::Dataset& samples) {
             {"model", weights_sha256(*device_, runner_->queue(), *model_.parameters)},
             {"data set", data_identity(samples)}};
   });
-  const Evaluation result = trainers::evaluate(communicator_, *runner_, *model_.network, samples,
-                                               description().test_normalization, kChunk);
+  Evaluation result = trainers::evaluate(communicator_, *runner_, *model_.objective, samples,
+                                         description().test_normalization, kChunk);
   if (!std::isfinite(result.loss)) {
     throw NumericError(fmt::format("{}: the loss over {} is {}", file_, samples.description(),
                                    std::fabs(result.loss)));
@@ -144,8 +145,12 @@ Evaluation Inference::evaluate(const data::Dataset& samples) {
 
 std::vector<float> Inference::predict(const data::Dataset& samples, std::int64_t count) {
   check_shape(samples);
-  return trainers::predict(*runner_, *model_.network, samples, description().test_normalization, 0,
-                           count);
+  const Network* const network = model_.objective->classifier();
+  if (network == nullptr) {
+    throw JobError(
+        fmt::format("{} holds a {}, which predicts no classes", file_, description().model.name));
+  }
+  return trainers::predict(*runner_, *network, samples, description().test_normalization, 0, count);
 }
 
 }  // namespace gentrain::trainers

@@ -50,7 +50,8 @@ class Inference {
   Evaluation evaluate(const data::Dataset& samples);
 
   /// Probabilities [count, classes] of the first `count` samples. On this rank alone.
-  /// Throws JobError if the samples are not what the model takes or there are fewer.
+  /// Throws JobError if the samples are not what the model takes or there are fewer, or if the
+  /// model is no classifier.
   std::vector<float> predict(const data::Dataset& samples, std::int64_t count);
 
  private:

@@ -18,6 +18,9 @@ struct Stage {
   std::string name;
   StopOptions stop;
   std::vector<Pass> passes;
+  /// Of the statistics of the first update: the first is the loss, a mean, the others are sums over
+  /// the images of a step.
+  std::vector<std::string> statistics;
 };
 
 /// Where a run stands between two steps. Beside the values of parameters, optimizer and observers

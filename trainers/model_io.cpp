@@ -1,4 +1,4 @@
-// Model files of classifiers.
+// Model files.
 #include "trainers/model_io.h"
 
 #include <algorithm>
@@ -38,15 +38,15 @@ ModelDescription describe(const std::filesystem::path& path, const nlohmann::jso
     throw IoError(fmt::format("{}: {}", path.string(), error.what()));
   } catch (const nlohmann::json::exception& error) {
     throw IoError(
-        fmt::format("{}: the header is not that of a classifier: {}", path.string(), error.what()));
+        fmt::format("{}: the header is not that of a model: {}", path.string(), error.what()));
   }
   return d;
 }
 
-std::unique_ptr<Network> build(const std::filesystem::path& path, const ModelDescription& d,
-                               ParameterSet& parameters) {
+std::unique_ptr<Objective> build(const std::filesystem::path& path, const ModelDescription& d,
+                                 ParameterSet& parameters) {
   try {
-    return build_network(d.model, {}, d.image, d.classes, parameters);
+    return make_objective(d.model, {}, d.image, d.classes, parameters);
   } catch (const JobError& error) {
     throw IoError(fmt::format("{}: {}", path.string(), error.what()));
   } catch (const ShapeError& error) {
@@ -90,7 +90,7 @@ LoadedModel load_model(const std::filesystem::path& path, Device& device, Queue&
   loaded.description = describe(path, file.header);
   const ModelDescription& d = loaded.description;
   loaded.parameters = std::make_unique<ParameterSet>();
-  loaded.network = build(path, d, *loaded.parameters);
+  loaded.objective = build(path, d, *loaded.parameters);
   if (static_cast<int>(file.arrays.size()) != loaded.parameters->size()) {
     throw IoError(fmt::format("{}: holds {} arrays but the network has {}", path.string(),
                               file.arrays.size(), loaded.parameters->size()));

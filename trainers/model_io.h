@@ -1,4 +1,4 @@
-// A trained classifier as one file, and back: everything that eval and predict need.
+// A trained model as one file, and back: everything that eval and predict need.
 #pragma once
 
 #include <filesystem>
@@ -13,7 +13,7 @@
 #include "core/data/dataset.h"
 #include "core/io/array_file.h"
 #include "core/parameters.h"
-#include "trainers/models/network.h"
+#include "trainers/objective.h"
 
 namespace gentrain::trainers {
 
@@ -35,7 +35,7 @@ void save_model(const std::filesystem::path& path, const ModelDescription& descr
 struct LoadedModel {
   ModelDescription description;
   std::unique_ptr<ParameterSet> parameters;
-  std::unique_ptr<Network> network;
+  std::unique_ptr<Objective> objective;
 };
 /// Throws IoError (see io::read_array_file; or arrays that are not this network's, named),
 /// JobError.

@@ -1,4 +1,4 @@
-// Observers of a classifier's run.
+// Observers of a run.
 #include "trainers/observers.h"
 
 #include <algorithm>
@@ -14,8 +14,8 @@
 
 #include "core/ops/ops.h"
 #include "kernels/error.h"
-#include "trainers/classifier.h"
 #include "trainers/model_io.h"
+#include "trainers/objective.h"
 
 namespace gentrain::trainers {
 
@@ -30,21 +30,12 @@ std::size_t terminal_columns() {
   return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 }
 
-nlohmann::json to_json(const std::optional<Evaluation>& evaluation) {
-  if (!evaluation) {
-    return nullptr;
-  }
-  return {{"correct", evaluation->correct},
-          {"samples", evaluation->samples},
-          {"loss", evaluation->loss}};
+nlohmann::json optional_to_json(const std::optional<Evaluation>& evaluation) {
+  return evaluation ? to_json(*evaluation) : nlohmann::json(nullptr);
 }
 
-std::optional<Evaluation> evaluation_from(const nlohmann::json& json) {
-  if (json.is_null()) {
-    return std::nullopt;
-  }
-  return Evaluation{json.at("correct").get<std::int64_t>(), json.at("samples").get<std::int64_t>(),
-                    json.at("loss").get<double>()};
+std::optional<Evaluation> optional_from_json(const nlohmann::json& json) {
+  return json.is_null() ? std::nullopt : std::optional(evaluation_from_json(json));
 }
 
 /// Whether `value` is better than `reference` by more than `delta`.
@@ -55,15 +46,6 @@ bool better(double value, double reference, Metric metric, MetricMode mode, doub
 }
 
 }  // namespace
-
-std::string with_commas(std::int64_t number) {
-  std::string digits = std::to_string(number);
-  const std::size_t sign = number < 0 ? 1 : 0;
-  for (std::size_t at = digits.size(); at > sign + 3; at -= 3) {
-    digits.insert(at - 3, 1, ',');
-  }
-  return digits;
-}
 
 void check_finite(double loss, const char* what, const StepReport& report, StepRunner& runner,
                   const ParameterSet& parameters) {
@@ -214,14 +196,13 @@ void StepLog::after_step(const StepReport& report) {
     window_images_ = 0;
   }
   if (due) {
-    nlohmann::json json = {{"step", report.step + 1},
-                           {"stage", report.stage->name},
-                           {"epoch", report.epoch + 1},
-                           {"loss", report.statistics[kLossMean]},
-                           {"top1", static_cast<double>(report.statistics[kCorrect]) /
-                                        static_cast<double>(report.images)},
-                           {"lr", report.learning_rate},
-                           {"images_per_s", images_per_second_}};
+    nlohmann::json json = {{"step", report.step + 1},    {"stage", report.stage->name},
+                           {"epoch", report.epoch + 1},  {"loss", report.statistics[kLossMean]},
+                           {"lr", report.learning_rate}, {"images_per_s", images_per_second_}};
+    for (std::size_t i = 1; i < report.stage->statistics.size(); ++i) {
+      json[report.stage->statistics[i]] =
+          static_cast<double>(report.statistics[i]) / static_cast<double>(report.images);
+    }
     if (report.gradient_norm > 0) {
       json["gradient_norm"] = report.gradient_norm;
     }
@@ -258,7 +239,7 @@ void EvaluationObserver::after_step(const StepReport& report) {
   if (!due && !report.ends_stage) {
     return;
   }
-  const Evaluation evaluation = evaluate(setting_.communicator, setting_.runner, setting_.network,
+  const Evaluation evaluation = evaluate(setting_.communicator, setting_.runner, setting_.objective,
                                          setting_.dataset, setting_.normalization, setting_.chunk);
   check_finite(evaluation.loss, "loss of the evaluation", report, setting_.runner,
                setting_.parameters);
@@ -307,17 +288,11 @@ void EvaluationObserver::record(const StepReport& report, const Evaluation& eval
   if (setting_.folder == nullptr) {
     return;
   }
-  spdlog::info("epoch {:>3}  evaluation: {} of {} right ({:.4f}), loss {:.4f}", report.epoch + 1,
-               with_commas(evaluation.correct), with_commas(evaluation.samples), evaluation.top1(),
-               evaluation.loss);
+  spdlog::info("epoch {:>3}  evaluation: {}", report.epoch + 1, describe(evaluation));
   nlohmann::json json = {{"step", report.step + 1},
                          {"stage", report.stage->name},
                          {"epoch", report.epoch + 1},
-                         {"evaluation",
-                          {{"top1", evaluation.top1()},
-                           {"correct", evaluation.correct},
-                           {"samples", evaluation.samples},
-                           {"loss", evaluation.loss}}}};
+                         {"evaluation", to_json(evaluation)}};
   if (!due) {
     json["ends_stage"] = true;
   }
@@ -325,8 +300,8 @@ void EvaluationObserver::record(const StepReport& report, const Evaluation& eval
 }
 
 void EvaluationObserver::save(ObserverState& state) const {
-  state.values["last"] = to_json(last_);
-  state.values["best"] = to_json(best_);
+  state.values["last"] = optional_to_json(last_);
+  state.values["best"] = optional_to_json(best_);
   state.values["best_step"] = best_step_;
   state.values["early_stop"] = {{"stopped", stop_}, {"without_progress", without_progress_}};
   if (stop_reference_) {
@@ -341,8 +316,8 @@ void EvaluationObserver::save(ObserverState& state) const {
 }
 
 void EvaluationObserver::restore(const ObserverState& state) {
-  last_ = evaluation_from(state.values.at("last"));
-  best_ = evaluation_from(state.values.at("best"));
+  last_ = optional_from_json(state.values.at("last"));
+  best_ = optional_from_json(state.values.at("best"));
   best_step_ = state.values.at("best_step").get<std::int64_t>();
   const nlohmann::json& early = state.values.at("early_stop");
   stop_ = early.at("stopped").get<bool>();

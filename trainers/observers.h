@@ -119,7 +119,7 @@ class EvaluationObserver final : public Observer {
   struct Setting {
     comm::Communicator& communicator;
     StepRunner& runner;
-    const Network& network;
+    const Objective& objective;
     ParameterSet& parameters;
     const data::Dataset& dataset;
     data::Normalization normalization;
@@ -160,8 +160,5 @@ class EvaluationObserver final : public Observer {
   std::int64_t without_progress_ = 0;
   bool stop_ = false;
 };
-
-/// 9832 as "9,832".
-std::string with_commas(std::int64_t number);
 
 }  // namespace gentrain::trainers

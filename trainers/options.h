@@ -86,14 +86,25 @@ struct DataOptions {
 };
 
 /// Names of the built-in models.
-inline constexpr std::array<std::string_view, 1> kModelNames = {"lenet"};
+inline constexpr std::array<std::string_view, 2> kModelNames = {"lenet", "vae"};
 
-/// Exactly one is set.
+/// Extents of a variational autoencoder.
+struct VaeOptions {
+  std::int64_t latent = 100;  // numbers that stand for an image
+  std::int64_t hidden = 128;  // of the dense layer on either side
+  friend bool operator==(const VaeOptions&, const VaeOptions&) = default;
+};
+
+/// Either `name` or `layers` is set.
 struct ModelOptions {
   std::string name;               // one of kModelNames
   std::vector<LayerSpec> layers;  // a sequential network
+  VaeOptions vae;                 // of the model "vae"
   friend bool operator==(const ModelOptions&, const ModelOptions&) = default;
 };
+inline bool is_vae(const ModelOptions& model) {
+  return model.name == "vae";
+}
 
 struct EvaluateOptions {
   std::int64_t every = 1;  // epochs; the last step of a stage is always followed by an evaluation

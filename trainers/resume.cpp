@@ -358,7 +358,7 @@ void check_stops(const std::string& source, const nlohmann::json& header,
 
 }  // namespace
 
-LoopPosition go_on(const Beginning& beginning, ClassifierRun& run, const std::vector<Stage>& stages,
+LoopPosition go_on(const Beginning& beginning, TrainingRun& run, const std::vector<Stage>& stages,
                    const std::vector<Observer*>& observers) {
   const nlohmann::json& header = beginning.checkpoint.header;
   if (text_in(header, "data_identity") != run.data_identity()) {
@@ -371,7 +371,7 @@ LoopPosition go_on(const Beginning& beginning, ClassifierRun& run, const std::ve
   return position;
 }
 
-void say_going_on(const Beginning& beginning, const ClassifierRun& run) {
+void say_going_on(const Beginning& beginning, const TrainingRun& run) {
   spdlog::info("going on from {}", beginning.source);
   const std::string there = text_in(beginning.checkpoint.header, "contract");
   const std::string here = run.contract();
@@ -383,7 +383,7 @@ void say_going_on(const Beginning& beginning, const ClassifierRun& run) {
   }
 }
 
-nlohmann::json checkpoint_header(const RunSetting& setting, ClassifierRun& run,
+nlohmann::json checkpoint_header(const RunSetting& setting, TrainingRun& run,
                                  const std::vector<Stage>& stages) {
   nlohmann::json planned = nlohmann::json::array();
   for (const Stage& stage : stages) {

@@ -43,14 +43,14 @@ Beginning choose_beginning(const RunSetting& setting, const TrainOptions& option
 /// Puts a run that goes on to where its checkpoint stands. Throws
 /// JobError if the data set is another one or `stop` lies before the checkpoint, IoError if the
 /// checkpoint does not fit.
-LoopPosition go_on(const Beginning& beginning, ClassifierRun& run, const std::vector<Stage>& stages,
+LoopPosition go_on(const Beginning& beginning, TrainingRun& run, const std::vector<Stage>& stages,
                    const std::vector<Observer*>& observers);
 
 /// Logs from where a run goes on, and a warning if its contract was another one.
-void say_going_on(const Beginning& beginning, const ClassifierRun& run);
+void say_going_on(const Beginning& beginning, const TrainingRun& run);
 
 /// What every checkpoint of a run says beside its position.
-nlohmann::json checkpoint_header(const RunSetting& setting, ClassifierRun& run,
+nlohmann::json checkpoint_header(const RunSetting& setting, TrainingRun& run,
                                  const std::vector<Stage>& stages);
 
 }  // namespace gentrain::trainers

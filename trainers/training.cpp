@@ -33,7 +33,7 @@ double peak_rss_mib() {
 
 namespace {
 
-nlohmann::json environment(ClassifierRun& run, const RunSetting& setting) {
+nlohmann::json environment(TrainingRun& run, const RunSetting& setting) {
   const DeviceIdentity& device = run.device().identity();
   return {{"contract", run.contract()},
           {"version", setting.version},
@@ -46,7 +46,7 @@ nlohmann::json environment(ClassifierRun& run, const RunSetting& setting) {
           {"rank0", run.communicator().where()}};
 }
 
-void announce_run(ClassifierRun& run, const RunSetting& setting) {
+void announce_run(TrainingRun& run, const RunSetting& setting) {
   spdlog::info("job {}: {} rank{} x {} thread{}, {}", setting.job, run.communicator().size(),
                run.communicator().size() == 1 ? "" : "s", run.workers(),
                run.workers() == 1 ? "" : "s", run.device().identity().name);
@@ -75,7 +75,7 @@ struct PeakMemory {
   double tensors = 0;  // largest tensor memory of a rank
 };
 
-PeakMemory memory_of_ranks(ClassifierRun& run) {
+PeakMemory memory_of_ranks(TrainingRun& run) {
   constexpr double kMib = 1024.0 * 1024.0;
   const double tensors = static_cast<double>(run.device().memory().stats().peak_bytes) / kMib;
   const nlohmann::json mine = {peak_rss_mib(), tensors};
@@ -99,7 +99,11 @@ void print_summary(const nlohmann::json& summary, const RunFolder& folder) {
     row("top-1", fmt::format("{:.4f}  ({} of {})", summary["metrics"]["top1"].get<double>(),
                              with_commas(summary["metrics"]["correct"].get<std::int64_t>()),
                              with_commas(summary["metrics"]["samples"].get<std::int64_t>())));
-    row("loss", fmt::format("{:.4f}", summary["metrics"]["loss"].get<double>()));
+  }
+  for (const auto& [name, value] : summary["metrics"].items()) {
+    if (value.is_number_float() && name != "top1") {
+      row(name.c_str(), fmt::format("{:.4f}", value.get<double>()));
+    }
   }
   row("steps", with_commas(summary["steps"].get<std::int64_t>()));
   if (summary.contains("step_ms")) {
@@ -114,13 +118,7 @@ void print_summary(const nlohmann::json& summary, const RunFolder& folder) {
 
 nlohmann::json metrics_of(const EvaluationObserver& evaluation, bool restored) {
   const auto& result = restored ? evaluation.best() : evaluation.last();
-  if (!result) {
-    return nlohmann::json::object();
-  }
-  return {{"top1", result->top1()},
-          {"loss", result->loss},
-          {"correct", result->correct},
-          {"samples", result->samples}};
+  return result ? to_json(*result) : nlohmann::json::object();
 }
 
 /// What a run gathers while it goes.
@@ -130,11 +128,11 @@ struct Watch {
 };
 
 /// The update whose optimizer was the last to take a step.
-const Update& last_update(ClassifierRun& run, const StepTimes& times) {
+const Update& last_update(TrainingRun& run, const StepTimes& times) {
   return *run.updates().at(static_cast<std::size_t>(times.last_stage()));
 }
 
-nlohmann::json summarize(ClassifierRun& run, const RunSetting& setting, const Watch& watch,
+nlohmann::json summarize(TrainingRun& run, const RunSetting& setting, const Watch& watch,
                          const std::string& data_sha256) {
   Queue& queue = run.runner().queue();
   const auto state = last_update(run, watch.times).gather_state(queue, 0);
@@ -183,7 +181,7 @@ nlohmann::json model_record(const nlohmann::json& summary) {
   return record;
 }
 
-/// What a begun run consists of beside its ClassifierRun.
+/// What a begun run consists of beside its TrainingRun.
 struct RunParts {
   RunFolder& folder;
   StepTimes& times;
@@ -194,7 +192,7 @@ struct RunParts {
 };
 
 /// Bytes of a checkpoint, but for its header.
-std::int64_t checkpoint_bytes(const ClassifierRun& run) {
+std::int64_t checkpoint_bytes(const TrainingRun& run) {
   std::size_t states = 0;
   for (const auto& update : run.updates()) {
     states = std::max(states, update->optimizer().state_names().size());
@@ -203,7 +201,7 @@ std::int64_t checkpoint_bytes(const ClassifierRun& run) {
   return static_cast<std::int64_t>(1 + states + best) * run.arena_bytes();
 }
 
-void preflight(ClassifierRun& run, const RunFolder& folder, const std::string& id) {
+void preflight(TrainingRun& run, const RunFolder& folder, const std::string& id) {
   comm::Communicator& communicator = run.communicator();
   check_output_is_shared(communicator, folder.path(), id);
   compare_clocks(communicator);
@@ -217,7 +215,7 @@ void preflight(ClassifierRun& run, const RunFolder& folder, const std::string& i
 }
 
 /// The files that say what the run is.
-void write_records(ClassifierRun& run, const RunParts& parts) {
+void write_records(TrainingRun& run, const RunParts& parts) {
   announce_run(run, parts.setting);
   // A finished run that goes on ceases to be finished first; otherwise run.json comes first:
   // without it nobody could tell whose run is under way.
@@ -237,7 +235,7 @@ void write_records(ClassifierRun& run, const RunParts& parts) {
   parts.folder.write_environment(environment(run, parts.setting));
 }
 
-nlohmann::json finish(ClassifierRun& run, const RunParts& parts, EvaluationObserver& evaluation,
+nlohmann::json finish(TrainingRun& run, const RunParts& parts, EvaluationObserver& evaluation,
                       const std::string& data_sha256) {
   run.communicator().activity().enter(comm::Phase::kEnding);
   evaluation.restore_best();
@@ -257,7 +255,7 @@ nlohmann::json finish(ClassifierRun& run, const RunParts& parts, EvaluationObser
   return summary;
 }
 
-void stop(ClassifierRun& run, const RunParts& parts) {
+void stop(TrainingRun& run, const RunParts& parts) {
   if (run.communicator().rank() == 0) {
     parts.folder.flush_metrics();
     parts.folder.write_status("stopped", parts.times.steps(), parts.setting.stopped_code);
@@ -270,7 +268,7 @@ void stop(ClassifierRun& run, const RunParts& parts) {
 }
 
 /// Brings the folder to where the run begins. Rank 0.
-void begin_in_folder(ClassifierRun& run, const RunParts& parts, const std::vector<Stage>& stages,
+void begin_in_folder(TrainingRun& run, const RunParts& parts, const std::vector<Stage>& stages,
                      const LoopPosition& start) {
   const bool goes_on = parts.beginning.kind == Beginning::Kind::kGoesOn;
   const bool own = parts.beginning.earlier == RunFolder::Earlier::kStays;
@@ -285,7 +283,7 @@ void begin_in_folder(ClassifierRun& run, const RunParts& parts, const std::vecto
 }
 
 /// Trains `run`.
-RunResult train_into(ClassifierRun& run, const RunParts& parts) {
+RunResult train_into(TrainingRun& run, const RunParts& parts) {
   const TrainOptions& options = run.options();
   comm::Communicator& communicator = run.communicator();
   RunFolder& folder = parts.folder;
@@ -307,7 +305,7 @@ RunResult train_into(ClassifierRun& run, const RunParts& parts) {
   }
   FiniteCheck finite(run.runner(), run.parameters());
   StepLog log(folder, options.log, parts.setting.terminal);
-  EvaluationObserver evaluation({communicator, run.runner(), run.network(), run.parameters(),
+  EvaluationObserver evaluation({communicator, run.runner(), run.objective(), run.parameters(),
                                  *run.data().test, run.data().test_normalization,
                                  run.evaluation_chunk(), options.evaluate, options.early_stop,
                                  options.best, first_rank ? &folder : nullptr});
@@ -395,8 +393,8 @@ class AlarmLog {
 
 }  // namespace
 
-RunResult train_classifier(const TrainOptions& options, const RunSetting& setting,
-                           comm::Communicator& communicator) {
+RunResult train(const TrainOptions& options, const RunSetting& setting,
+                comm::Communicator& communicator) {
   RunFolder folder(setting.output);
   const bool first_rank = communicator.rank() == 0;
   std::optional<RunLock> lock;
@@ -451,7 +449,7 @@ RunResult train_classifier(const TrainOptions& options, const RunSetting& settin
     used.init_from = {};  // the checkpoint has all weights
   }
   try {
-    ClassifierRun run(used, communicator, setting.identity);
+    TrainingRun run(used, communicator, setting.identity);
     return train_into(run, {folder, times, setting, beginning, id, take_folder});
   } catch (const std::exception& error) {
     if (first_rank && dynamic_cast<const LostLockError*>(&error) != nullptr) {

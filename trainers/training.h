@@ -1,5 +1,4 @@
-// Training a classifier: one run from options to a trained model, the same life cycle on every
-// rank.
+// Training: one run from options to a trained model, the same life cycle on every rank.
 #pragma once
 
 #include <chrono>
@@ -16,6 +15,7 @@
 #include "trainers/data_source.h"
 #include "trainers/loop.h"
 #include "trainers/model_io.h"
+#include "trainers/objective.h"
 #include "trainers/options.h"
 #include "trainers/run_folder.h"
 
@@ -46,14 +46,14 @@ struct RunSetting {
   std::string version;    // of the program and its libraries, for environment.json
 };
 
-/// Everything of a classifier on one rank, ready to take steps: what train, check and bench share.
-class ClassifierRun {
+/// Everything of a run on one rank, ready to take steps: what train, check and bench share.
+class TrainingRun {
  public:
-  /// Loads the data, makes device, network and initial weights, and checks that all ranks have the
+  /// Loads the data, makes device, model and initial weights, and checks that all ranks have the
   /// same contract, program, job (`identity`, a text that is equal for equal jobs) and data.
   /// Collective. Throws JobError, IoError, DeviceError, CommError.
-  ClassifierRun(const TrainOptions& options, comm::Communicator& communicator,
-                const std::string& identity = "");
+  TrainingRun(const TrainOptions& options, comm::Communicator& communicator,
+              const std::string& identity = "");
 
   /// The stages with their passes; each stage's optimizer begins anew. `only` names one stage, or
   /// is empty for all.
@@ -63,7 +63,7 @@ class ClassifierRun {
   [[nodiscard]] comm::Communicator& communicator() { return communicator_; }
   [[nodiscard]] Device& device() { return *device_; }
   [[nodiscard]] StepRunner& runner() { return *runner_; }
-  [[nodiscard]] const Network& network() const { return *network_; }
+  [[nodiscard]] const Objective& objective() const { return *objective_; }
   [[nodiscard]] ParameterSet& parameters() { return parameters_; }
   [[nodiscard]] const data::DataPair& data() const { return data_.pair; }
   /// See data_identity() of data_source.h; made when first asked for.
@@ -91,7 +91,7 @@ class ClassifierRun {
   std::unique_ptr<Device> device_;
   std::unique_ptr<StepRunner> runner_;
   ParameterSet parameters_;
-  std::unique_ptr<Network> network_;
+  std::unique_ptr<Objective> objective_;
   std::unique_ptr<data::Loader> loader_;
   std::vector<std::unique_ptr<Update>> updates_;
 };
@@ -103,8 +103,8 @@ struct RunResult {
 };
 
 /// Trains from wherever the run stands, evaluates, writes the run's folder. Collective.
-RunResult train_classifier(const TrainOptions& options, const RunSetting& setting,
-                           comm::Communicator& communicator);
+RunResult train(const TrainOptions& options, const RunSetting& setting,
+                comm::Communicator& communicator);
 
 /// Largest resident memory of this process so far, MiB.
 double peak_rss_mib();

@@ -6,8 +6,19 @@
 #include "core/ops/ops.h"
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
+#include "kernels/reduce.h"
 
 namespace gentrain::ops {
+
+namespace {
+
+/// The gradient of a loss: 1 at the end of the graph unless losses were weighted and added.
+double value_of(Device& device, Queue& queue, const Tensor& dy) {
+  return dy.dtype() == DType::kF64 ? copy_to_host<double>(device, queue, dy)[0]
+                                   : static_cast<double>(copy_to_host<float>(device, queue, dy)[0]);
+}
+
+}  // namespace
 
 CrossEntropy softmax_cross_entropy(Context& context, const Tensor& logits, const Tensor& labels,
                                    double scale) {
@@ -29,19 +40,76 @@ CrossEntropy softmax_cross_entropy(Context& context, const Tensor& logits, const
   result.loss = Tensor::empty(device, {}, logits.dtype());
   device.elementwise().scale(queue, scale, result.sums.slice(0, {}).cview(), result.loss.view());
   if (context.tape != nullptr) {
+    context.tape->record("softmax_cross_entropy", result.loss, {logits},
+                         [&device, &queue, labels, scale, probabilities = result.probabilities](
+                             const Tensor& dy, GradSink& sink) {
+                           const Tensor dlogits = sink.make(0);
+                           device.loss().softmax_cross_entropy_backward(
+                               queue, probabilities.cview(), labels.cview(),
+                               scale * value_of(device, queue, dy), dlogits.view());
+                           sink.put(0, dlogits);
+                         });
+  }
+  return result;
+}
+
+SigmoidCrossEntropy sigmoid_cross_entropy(Context& context, const Tensor& logits,
+                                          const Tensor& targets, double scale) {
+  const Shape& shape = logits.shape();
+  if (shape.rank() != 2 || shape.elements() == 0 || targets.shape() != shape) {
+    throw ShapeError(fmt::format(
+        "sigmoid_cross_entropy: logits and targets must be [n, k], both at least 1, but they are "
+        "{} and {}",
+        shape.str(), targets.shape().str()));
+  }
+  Device& device = context.device;
+  Queue& queue = context.queue;
+  SigmoidCrossEntropy result;
+  result.rows = Tensor::empty(device, {shape[0]}, logits.dtype());
+  device.loss().sigmoid_cross_entropy(queue, logits.cview(), targets.cview(), result.rows.view());
+  result.loss = Tensor::empty(device, {}, logits.dtype());
+  device.reduce().sum(queue, result.rows.cview(), result.loss.view());
+  device.elementwise().scale(queue, scale, result.loss.cview(), result.loss.view());
+  if (context.tape != nullptr) {
     context.tape->record(
-        "softmax_cross_entropy", result.loss, {logits},
-        [&device, &queue, labels, scale, probabilities = result.probabilities](const Tensor& dy,
-                                                                               GradSink& sink) {
-          // The loss is the end of the graph (dy = 1) unless losses were weighted and added.
-          const double seed = dy.dtype() == DType::kF64
-                                  ? copy_to_host<double>(device, queue, dy)[0]
-                                  : static_cast<double>(copy_to_host<float>(device, queue, dy)[0]);
+        "sigmoid_cross_entropy", result.loss, {logits},
+        [&device, &queue, logits, targets, scale](const Tensor& dy, GradSink& sink) {
           const Tensor dlogits = sink.make(0);
-          device.loss().softmax_cross_entropy_backward(queue, probabilities.cview(), labels.cview(),
-                                                       scale * seed, dlogits.view());
+          device.loss().sigmoid_cross_entropy_backward(queue, logits.cview(), targets.cview(),
+                                                       scale * value_of(device, queue, dy),
+                                                       dlogits.view());
           sink.put(0, dlogits);
         });
+  }
+  return result;
+}
+
+GaussianSample gaussian_sample(Context& context, const Tensor& latent, const Tensor& noise,
+                               double scale) {
+  const Shape& shape = noise.shape();
+  if (shape.rank() != 2 || shape.elements() == 0 ||
+      latent.shape() != Shape{shape[0], 2 * shape[1]}) {
+    throw ShapeError(fmt::format(
+        "gaussian_sample: latent must be [n, 2 k] and noise [n, k], both at least 1, but they are "
+        "{} and {}",
+        latent.shape().str(), shape.str()));
+  }
+  Device& device = context.device;
+  Queue& queue = context.queue;
+  GaussianSample result;
+  result.z = Tensor::empty(device, shape, latent.dtype());
+  result.rows = Tensor::empty(device, {shape[0]}, latent.dtype());
+  device.loss().gaussian_sample(queue, latent.cview(), noise.cview(), result.z.view(),
+                                result.rows.view());
+  if (context.tape != nullptr) {
+    context.tape->record("gaussian_sample", result.z, {latent},
+                         [&device, &queue, latent, noise, scale](const Tensor& dz, GradSink& sink) {
+                           const Tensor dlatent = sink.make(0);
+                           device.loss().gaussian_sample_backward(queue, latent.cview(),
+                                                                  noise.cview(), dz.cview(), scale,
+                                                                  dlatent.view());
+                           sink.put(0, dlatent);
+                         });
   }
   return result;
 }

@@ -93,6 +93,10 @@ bool all_finite(Context& context, const Tensor& x);
 /// the shapes differ.
 void copy(Context& context, const Tensor& source, const Tensor& target);
 
+/// Standard normal numbers: a function of the context's key, `op` and the element's index. They
+/// have no gradient. f64 (on the reference device) holds the numbers of f32.
+Tensor normal(Context& context, const Shape& shape, std::uint64_t op, DType dtype = DType::kF32);
+
 /// In training, zero with probability `rate` and x / (1 - rate) otherwise; else x itself.
 /// 0 <= rate < 1. `op` distinguishes the dropouts of a network: the mask depends on the context's
 /// key and on it only.
@@ -114,5 +118,35 @@ struct CrossEntropy {
 /// Throws ShapeError if the extents do not fit or n is 0.
 CrossEntropy softmax_cross_entropy(Context& context, const Tensor& logits, const Tensor& labels,
                                    double scale);
+
+/// Sigmoid and cross entropy of a batch of rows.
+struct SigmoidCrossEntropy {
+  Tensor loss;  // []: scale * sum over rows; has the history
+  Tensor rows;  // [n]: of each row, nats, unscaled
+};
+
+/// logits  [n, k]
+/// targets [n, k], probabilities; have no gradient
+/// scale   usually 1 / (images of the global batch)
+///
+/// Throws ShapeError if the extents do not fit or are 0.
+SigmoidCrossEntropy sigmoid_cross_entropy(Context& context, const Tensor& logits,
+                                          const Tensor& targets, double scale);
+
+/// A sample of the normal distribution that an encoder gives for each image.
+struct GaussianSample {
+  Tensor z;     // [n, k] = mean + standard deviation * noise; has the history
+  Tensor rows;  // [n]: divergence of the distribution from N(0, I), nats
+};
+
+/// latent [n, 2 k]: means, then logarithms of variances
+/// noise  [n, k], standard normal; has no gradient
+/// scale  of the divergence in the loss: its gradient joins what comes back through z, so that the
+///        loss that backward begins with must not hold it again
+///
+/// Throws ShapeError if the extents do not fit or are 0.
+/// Source: Kingma and Welling 2014, arXiv:1312.6114.
+GaussianSample gaussian_sample(Context& context, const Tensor& latent, const Tensor& noise,
+                               double scale);
 
 }  // namespace gentrain::ops

@@ -85,9 +85,8 @@ int bench_verb(Session& session, const Arguments& arguments) {
   const std::string identity =
       fmt::format("{}bench: stage '{}', steps {}, warmup {}, forward {}\n", job_identity(job),
                   bench.stage, bench.steps, bench.warmup, bench.forward);
-  trainers::ClassifierRun run(job, communicator, identity);
-  const trainers::BenchResult result =
-      trainers::bench_classifier(run, bench, session.process_start);
+  trainers::TrainingRun run(job, communicator, identity);
+  const trainers::BenchResult result = trainers::bench(run, bench, session.process_start);
   if (communicator.rank() == 0) {
     std::cout << fmt::format("{}, stage {}{}: batch {} in {} shards, {} rank{} x {} thread{}\n{}\n",
                              job.name, result.stage, bench.forward ? ", forward pass alone" : "",

@@ -98,7 +98,7 @@ int check_verb(Session& session, const Arguments& arguments) {
   if (session.communicator.rank() != 0) {
     return kSuccess;
   }
-  const trainers::Estimate estimate = trainers::estimate_classifier(job, ranks);
+  const trainers::Estimate estimate = trainers::estimate(job, ranks);
   print(job, estimate, ranks);
   return estimate.missing.empty() ? kSuccess : kBadFile;
 }

@@ -105,10 +105,14 @@ void describe(V& v, trainers::DataOptions& d) {
 
 template <class V>
 void describe(V& v, trainers::ModelOptions& m) {
-  v.one_of("name", m.name, trainers::kModelNames,
-           "A built-in network. `model: lenet` is short for `model: {name: lenet}`. `name` or "
-           "`layers` must be set, not both");
+  v.one_of(
+      "name", m.name, trainers::kModelNames,
+      "A built-in model: the classifier lenet, or the variational autoencoder vae. `model: lenet` "
+      "is short for `model: {name: lenet}`. `name` or `layers` must be set, not both");
   v.layers("layers", m.layers, "A sequential network, layer by layer; see below");
+  v.field("latent", m.vae.latent, between(1, kMostOutputs), "vae: numbers that stand for an image");
+  v.field("hidden", m.vae.hidden, between(1, kMostOutputs),
+          "vae: outputs of the dense layer on either side");
 }
 
 template <class V>

@@ -15,9 +15,9 @@ namespace gentrain::jobs {
 int eval_verb(Session& session, const Arguments& arguments) {
   OptionSet options(
       "[mpirun -np N] gentrain eval MODEL [DATA] [options]",
-      "Loss and accuracy of a model over a data set: a folder with MNIST's test set, "
-      "'digits', or an\n.h5 file with /x and /y; without DATA MNIST's test set, or the "
-      "built-in digits where it is not found.\nThe last line is one JSON object.");
+      "Loss of a model, and accuracy of a classifier, over a data set: a folder with MNIST's test\n"
+      "set, 'digits', or an .h5 file with /x and /y; without DATA MNIST's test set, or the\n"
+      "built-in digits where it is not found. The last line is one JSON object.");
   add_model_options(options);
   options.add_argument("data");
   if (!options.parse(arguments)) {
@@ -30,15 +30,9 @@ int eval_verb(Session& session, const Arguments& arguments) {
       options.has("data") ? options.get<std::string>("data") : "", inference.workers());
   const trainers::Evaluation result = inference.evaluate(*data.samples);
   if (session.communicator.rank() == 0) {
-    const nlohmann::json json = {{"top1", result.top1()},
-                                 {"correct", result.correct},
-                                 {"samples", result.samples},
-                                 {"loss", result.loss}};
     std::cout << data.note << "\n"
-              << fmt::format("{} of {} right ({:.4f}), loss {:.4f}\n",
-                             trainers::with_commas(result.correct),
-                             trainers::with_commas(result.samples), result.top1(), result.loss)
-              << json.dump() << std::endl;
+              << trainers::describe(result) << "\n"
+              << to_json(result).dump() << std::endl;
   }
   session.communicator.barrier();
   return kSuccess;

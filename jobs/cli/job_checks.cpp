@@ -115,7 +115,7 @@ class Checks {
     const bool named = !job_.model.name.empty();
     const bool layered = !job_.model.layers.empty();
     if (!named && !layered) {
-      fail("model", "model is missing; set model: lenet, or model: {layers: [...]}");
+      fail("model", "model is missing; set model: lenet, model: vae, or model: {layers: [...]}");
     } else if (named && layered) {
       fail("model.layers", "model.name and model.layers exclude each other");
     }
@@ -123,6 +123,10 @@ class Checks {
       const bool chosen = job_.init_from.parameters != trainers::InitFromOptions().parameters;
       only_with("init_from.parameters", chosen, !job_.init_from.file.empty(), "init_from.name");
     }
+    const bool vae = is_vae(job_.model);
+    const trainers::VaeOptions defaults;
+    only_with("model.latent", job_.model.vae.latent != defaults.latent, vae, "model.name vae");
+    only_with("model.hidden", job_.model.vae.hidden != defaults.hidden, vae, "model.name vae");
     if (!state_.issues.clean("init")) {
       return;
     }
@@ -138,6 +142,8 @@ class Checks {
     const trainers::EarlyStopOptions& e = job_.early_stop;
     const trainers::EarlyStopOptions defaults;
     const bool on = e.metric != Metric::kNone;
+    only_a_classifier_has_top1("early_stop.metric", e.metric);
+    only_a_classifier_has_top1("best.metric", job_.best.metric);
     if (state_.issues.clean("early_stop")) {
       constexpr std::string_view kNeeds = "early_stop.metric top1 or loss";
       only_with("early_stop.patience", e.patience != defaults.patience, on, kNeeds);
@@ -197,6 +203,13 @@ class Checks {
               "schedule.name step");
     only_with(path + ".total", s.total != 0, s.name == Name::kCosine, "schedule.name cosine");
     only_with(path + ".floor", s.floor != 0, s.name == Name::kCosine, "schedule.name cosine");
+  }
+
+  void only_a_classifier_has_top1(const std::string& path, trainers::Metric metric) {
+    if (metric == trainers::Metric::kTop1 && is_vae(job_.model)) {
+      fail(path, fmt::format("{} top1: model {} has none, it is no classifier; loss is there", path,
+                             job_.model.name));
+    }
   }
 
   /// A value other than the default that nothing would read.

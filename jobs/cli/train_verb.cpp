@@ -67,7 +67,7 @@ int train_verb(Session& session, const Arguments& arguments) {
       .exit_code_of = exit_code_of,
       .stopped_code = kRequested,
       .version = session.communicator.rank() == 0 ? version_text() : ""};
-  const auto result = trainers::train_classifier(job, setting, session.communicator);
+  const auto result = trainers::train(job, setting, session.communicator);
   return result.kind == trainers::RunResult::Kind::kStopped ? kRequested : kSuccess;
 }
 

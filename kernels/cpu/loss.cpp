@@ -43,6 +43,52 @@ class Loss final : public LossKernels {
     table_.softmax(logits.as<float>(), logits.shape[0], logits.shape[1], probabilities.as<float>());
   }
 
+  void sigmoid_cross_entropy(Queue& /*queue*/, ConstView logits, ConstView targets,
+                             View losses) override {
+    const Arguments arguments("sigmoid cross entropy");
+    arguments.require_matrix("logits", logits);
+    arguments.require("targets", targets, logits.shape);
+    arguments.require("losses", losses, {logits.shape[0]});
+    table_.sigmoid_cross_entropy(logits.as<float>(), targets.as<float>(), logits.shape[0],
+                                 logits.shape[1], losses.as<float>());
+  }
+
+  void sigmoid_cross_entropy_backward(Queue& /*queue*/, ConstView logits, ConstView targets,
+                                      double scale, View dlogits) override {
+    const Arguments arguments("sigmoid cross entropy backward");
+    arguments.require_matrix("logits", logits);
+    arguments.require("targets", targets, logits.shape);
+    arguments.require("dlogits", dlogits, logits.shape);
+    table_.sigmoid_cross_entropy_backward(logits.as<float>(), targets.as<float>(),
+                                          static_cast<float>(scale), logits.elements(),
+                                          dlogits.as<float>());
+  }
+
+  void gaussian_sample(Queue& /*queue*/, ConstView latent, ConstView noise, View z,
+                       View divergence) override {
+    const Arguments arguments("gaussian sample");
+    const Shape& shape = noise.shape;
+    arguments.require_matrix("noise", noise);
+    arguments.require("latent", latent, {shape[0], 2 * shape[1]});
+    arguments.require("z", z, shape);
+    arguments.require("divergence", divergence, {shape[0]});
+    table_.gaussian_sample(latent.as<float>(), noise.as<float>(), shape[0], shape[1], z.as<float>(),
+                           divergence.as<float>());
+  }
+
+  void gaussian_sample_backward(Queue& /*queue*/, ConstView latent, ConstView noise, ConstView dz,
+                                double scale, View dlatent) override {
+    const Arguments arguments("gaussian sample backward");
+    const Shape& shape = noise.shape;
+    arguments.require_matrix("noise", noise);
+    arguments.require("latent", latent, {shape[0], 2 * shape[1]});
+    arguments.require("dz", dz, shape);
+    arguments.require("dlatent", dlatent, {shape[0], 2 * shape[1]});
+    table_.gaussian_sample_backward(latent.as<float>(), noise.as<float>(), dz.as<float>(),
+                                    static_cast<float>(scale), shape[0], shape[1],
+                                    dlatent.as<float>());
+  }
+
  private:
   const simd::LossTable& table_;
 };

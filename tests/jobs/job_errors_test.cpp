@@ -154,8 +154,9 @@ TEST(JobErrors, ValueThatIsNotInTheList) {
             "j.yaml:3:9: device is 'gpu' but must be one of auto, cpu, cuda (did you mean 'cpu'?)");
   EXPECT_EQ(added("optimizer: rmsprop"),
             "j.yaml:3:12: optimizer.name is 'rmsprop' but must be one of sgd, adam, adamw");
-  EXPECT_EQ(error_of("model: lenett\nstop: {epochs: 1}"),
-            "j.yaml:1:8: model.name is 'lenett' but must be one of lenet (did you mean 'lenet'?)");
+  EXPECT_EQ(
+      error_of("model: lenett\nstop: {epochs: 1}"),
+      "j.yaml:1:8: model.name is 'lenett' but must be one of lenet, vae (did you mean 'lenet'?)");
 }
 
 TEST(JobErrors, Intervals) {
@@ -340,7 +341,7 @@ TEST(JobErrors, BatchAgainstShards) {
 
 TEST(JobErrors, ModelAndStop) {
   EXPECT_EQ(error_of("seed: 1"),
-            "j.yaml: model is missing; set model: lenet, or model: {layers: [...]}\n"
+            "j.yaml: model is missing; set model: lenet, model: vae, or model: {layers: [...]}\n"
             "j.yaml: nothing ends the stage 'train'; set stop.epochs or stop.steps");
   EXPECT_EQ(error_of("model: {name: lenet, layers: [flatten]}\nstop: {steps: 1}"),
             "j.yaml:1:22: model.name and model.layers exclude each other");
@@ -349,6 +350,23 @@ TEST(JobErrors, ModelAndStop) {
   EXPECT_EQ(added("init: normal"), "j.yaml:3:1: init normal needs init.stddev above 0");
   EXPECT_EQ(added("init: {stddev: 0.1}"),
             "j.yaml:3:8: init.stddev has no effect without init.name normal");
+}
+
+TEST(JobErrors, Autoencoder) {
+  const auto vae = [](const std::string& lines) {
+    return error_of("model: vae\nstop: {epochs: 1}\n" + lines);
+  };
+  EXPECT_EQ(vae("best: {metric: loss}\nearly_stop: {metric: loss}"), "");
+  EXPECT_EQ(vae("best: {metric: top1}"),
+            "j.yaml:3:8: best.metric top1: model vae has none, it is no classifier; loss is there");
+  EXPECT_EQ(vae("early_stop:\n  metric: top1"),
+            "j.yaml:4:3: early_stop.metric top1: model vae has none, it is no classifier; loss is "
+            "there");
+  EXPECT_EQ(error_of("model: {name: lenet, latent: 8, hidden: 9}\nstop: {epochs: 1}\n"),
+            "j.yaml:1:22: model.latent has no effect without model.name vae\n"
+            "j.yaml:1:33: model.hidden has no effect without model.name vae");
+  EXPECT_EQ(error_of("model: {name: vae, latent: 0}\nstop: {epochs: 1}\n"),
+            "j.yaml:1:28: model.latent is 0 but must be at least 1 and at most 10000000");
 }
 
 TEST(JobErrors, Data) {

@@ -342,6 +342,39 @@ TEST_F(Verbs, PredictRefusesWrongCountsAndFiles) {
               HasSubstr("the image module, which reads .png files, is not in this version"));
 }
 
+/// What an autoencoder has instead of right labels.
+TEST_F(Verbs, AnAutoencoderIsEvaluatedAndPredictsNothing) {
+  write(path("vae.yaml").string(), R"(
+batch: {global: 32, shards: 16}
+data: {source: digits, train_count: 80, test_count: 16, normalize: {train: {mean: 0, std: 1}}}
+model: {name: vae, latent: 4, hidden: 8}
+threads: 1
+stop: {steps: 2}
+output: )" + path("vae").string() + "\n");
+  const Outcome trained = gentrain({path("vae.yaml").string()});
+  ASSERT_EQ(trained.code, kSuccess) << trained.err;
+  EXPECT_THAT(trained.out, testing::ContainsRegex("evaluation: loss [0-9.]+, reconstruction "
+                                                  "[0-9.]+, divergence [0-9.]+\n"));
+  EXPECT_THAT(trained.out, Not(HasSubstr("top-1")));
+  const std::string vae = path("vae/model.h5").string();
+  const Outcome eval = gentrain({"eval", vae, data()});
+  ASSERT_EQ(eval.code, kSuccess) << eval.err;
+  const nlohmann::json json = eval.last_line();
+  EXPECT_EQ(json.size(), 4U) << json;
+  EXPECT_EQ(json.at("samples"), 20);
+  EXPECT_NEAR(json.at("loss").get<double>(),
+              json.at("reconstruction").get<double>() + json.at("divergence").get<double>(), 1e-9);
+  EXPECT_THAT(eval.out, testing::ContainsRegex("\nloss [0-9.]+, reconstruction [0-9.]+, "
+                                               "divergence [0-9.]+\n"));
+  EXPECT_EQ(gentrain({"eval", vae, images()}).last_line().at("loss"), json.at("loss"))
+      << "it needs no labels";
+  const Outcome predicted = gentrain({"predict", vae, data()});
+  EXPECT_EQ(predicted.code, kUsage);
+  EXPECT_THAT(predicted.err, HasSubstr(vae + " holds a vae, which predicts no classes"));
+  EXPECT_EQ(gentrain({"bench", path("vae.yaml").string(), "--steps", "2", "--forward"}).code,
+            kSuccess);
+}
+
 TEST_F(Verbs, VerifyTellsWholeFromDamaged) {
   const Outcome whole = gentrain({"verify", model()});
   EXPECT_EQ(whole.code, kSuccess);
@@ -384,7 +417,7 @@ TEST_F(Verbs, ListKnowsWhatJobsKnow) {
     EXPECT_EQ(list.code, kSuccess);
     EXPECT_FALSE(list.out.empty());
   }
-  EXPECT_EQ(gentrain({"list", "models"}).out, "lenet\n");
+  EXPECT_EQ(gentrain({"list", "models"}).out, "lenet\nvae\n");
   EXPECT_EQ(gentrain({"list", "optimizers"}).out, "sgd\nadam\nadamw\n");
   EXPECT_EQ(gentrain({"list", "keys"}).out, job_reference());
   EXPECT_THAT(gentrain({"list", "exit-codes"}).out, HasSubstr("  6  a loss that is NaN"));

@@ -166,6 +166,29 @@ TEST_P(Wide, CrossEntropy) {
   }
 }
 
+TEST_P(Wide, LossesOfGenerativeModels) {
+  const std::int64_t n = 5;
+  const std::int64_t k = 19;
+  const std::vector<float> latent = floats(2 * n * k, 14, -3, 3);
+  const std::vector<float> noise = floats(n * k, 15, -3, 3);
+  const std::vector<float> targets = floats(n * k, 16, 0, 1);
+  const auto run = [&](const simd::LossTable& table) {
+    std::vector<float> all = empty(6 * n * k);
+    float* at = all.data();
+    table.gaussian_sample(latent.data(), noise.data(), n, k, at, at + n * k);
+    table.gaussian_sample_backward(latent.data(), noise.data(), targets.data(), 0.5F, n, k,
+                                   at + 2 * n * k);
+    table.sigmoid_cross_entropy(noise.data(), targets.data(), n, k, at + 4 * n * k);
+    table.sigmoid_cross_entropy_backward(noise.data(), targets.data(), 0.5F, n * k, at + 5 * n * k);
+    return all;
+  };
+  const std::vector<float> narrow = run(simd::v3::kernels().loss);
+  const std::vector<float> wide = run(GetParam().table->loss);
+  for (std::size_t i = 0; i < wide.size(); ++i) {
+    ASSERT_NEAR(wide[i], narrow[i], 1e-6F * (1 + std::abs(narrow[i]))) << i;
+  }
+}
+
 TEST_P(Wide, FusedConvolution) {
   const simd::ConvPoolShape s = {3, 12, 12, 6, 12, 5, 5};
   ASSERT_TRUE(GetParam().table->conv_pool.takes(s));

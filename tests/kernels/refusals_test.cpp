@@ -328,6 +328,34 @@ TEST_P(Refusals, Losses) {
               HasSubstr(" needed"));
 }
 
+TEST_P(Refusals, LossesOfGenerativeModels) {
+  LossKernels& loss = device().loss();
+  const Tensor x = f32({2, 3});
+  EXPECT_THAT(
+      message_of<ShapeError>([&] {
+        loss.sigmoid_cross_entropy(queue(), x.cview(), f32({2, 4}).cview(), f32({2}).view());
+      }),
+      HasSubstr("targets has shape [2, 4]: [2, 3] needed"));
+  EXPECT_THAT(message_of<ShapeError>([&] {
+                loss.sigmoid_cross_entropy(queue(), x.cview(), x.cview(), f32({3}).view());
+              }),
+              HasSubstr("losses has shape [3]: [2] needed"));
+  EXPECT_THAT(
+      message_of<ShapeError>([&] {
+        loss.sigmoid_cross_entropy_backward(queue(), x.cview(), x.cview(), 1, f32({3, 2}).view());
+      }),
+      HasSubstr("[3, 2]"));
+  EXPECT_THAT(message_of<ShapeError>([&] {
+                loss.gaussian_sample(queue(), x.cview(), x.cview(), x.view(), f32({2}).view());
+              }),
+              HasSubstr("latent has shape [2, 3]: [2, 6] needed"));
+  EXPECT_THAT(message_of<ShapeError>([&] {
+                loss.gaussian_sample_backward(queue(), f32({2, 6}).cview(), x.cview(), x.cview(), 1,
+                                              x.view());
+              }),
+              HasSubstr("dlatent has shape [2, 3]: [2, 6] needed"));
+}
+
 TEST_P(Refusals, RandomTensors) {
   const Tensor y = f32({4});
   EXPECT_THAT(message_of<ShapeError>(

@@ -1,4 +1,4 @@
-// Softmax and cross entropy. The largest logit of a row is subtracted first: nothing overflows.
+// Losses. Of softmax the largest logit of a row is subtracted first: nothing overflows.
 #include "kernels/loss.h"
 
 #include <algorithm>
@@ -91,6 +91,75 @@ class Loss final : public LossKernels {
     const Call call("softmax", probabilities.dtype);
     const Values rows = call.load("logits", logits, logits.shape);
     call.store("probabilities", exponential(log_softmax(rows)), probabilities);
+  }
+
+  void sigmoid_cross_entropy(Queue& /*queue*/, ConstView logits, ConstView targets,
+                             View losses) override {
+    check_rows("sigmoid_cross_entropy", logits.shape);
+    const Call call("sigmoid_cross_entropy", losses.dtype);
+    const Values x = call.load("logits", logits, logits.shape);
+    const Values t = call.load("targets", targets, logits.shape);
+    Values result({logits.shape[0]});
+    for (std::int64_t n = 0; n < logits.shape[0]; ++n) {
+      for (std::int64_t k = 0; k < logits.shape[1]; ++k) {
+        result(n) +=
+            std::max(x(n, k), 0.0) - x(n, k) * t(n, k) + std::log1p(std::exp(-std::abs(x(n, k))));
+      }
+    }
+    call.store("losses", result, losses);
+  }
+
+  void sigmoid_cross_entropy_backward(Queue& /*queue*/, ConstView logits, ConstView targets,
+                                      double scale, View dlogits) override {
+    check_rows("sigmoid_cross_entropy_backward", logits.shape);
+    const Call call("sigmoid_cross_entropy_backward", dlogits.dtype);
+    Values result = call.load("logits", logits, logits.shape);
+    const Values t = call.load("targets", targets, logits.shape);
+    for (std::int64_t i = 0; i < result.elements(); ++i) {
+      result[i] = scale * (1 / (1 + std::exp(-result[i])) - t[i]);
+    }
+    call.store("dlogits", result, dlogits);
+  }
+
+  void gaussian_sample(Queue& /*queue*/, ConstView latent, ConstView noise, View z,
+                       View divergence) override {
+    check_rows("gaussian_sample", noise.shape);
+    const Call call("gaussian_sample", z.dtype);
+    const std::int64_t width = noise.shape[1];
+    const Values y = call.load("latent", latent, {noise.shape[0], 2 * width});
+    Values sample = call.load("noise", noise, noise.shape);
+    Values result({noise.shape[0]});
+    for (std::int64_t n = 0; n < noise.shape[0]; ++n) {
+      for (std::int64_t k = 0; k < width; ++k) {
+        const double mean = y(n, k);
+        const double log_variance = y(n, width + k);
+        sample(n, k) = mean + std::exp(log_variance / 2) * sample(n, k);
+        result(n) += (std::exp(log_variance) + mean * mean - 1 - log_variance) / 2;
+      }
+    }
+    call.store("z", sample, z);
+    call.store("divergence", result, divergence);
+  }
+
+  void gaussian_sample_backward(Queue& /*queue*/, ConstView latent, ConstView noise, ConstView dz,
+                                double scale, View dlatent) override {
+    check_rows("gaussian_sample_backward", noise.shape);
+    const Call call("gaussian_sample_backward", dlatent.dtype);
+    const std::int64_t width = noise.shape[1];
+    const Values y = call.load("latent", latent, {noise.shape[0], 2 * width});
+    const Values e = call.load("noise", noise, noise.shape);
+    const Values dy = call.load("dz", dz, noise.shape);
+    Values result({noise.shape[0], 2 * width});
+    for (std::int64_t n = 0; n < noise.shape[0]; ++n) {
+      for (std::int64_t k = 0; k < width; ++k) {
+        const double log_variance = y(n, width + k);
+        result(n, k) = dy(n, k) + scale * y(n, k);
+        result(n, width + k) = (dy(n, k) * e(n, k) * std::exp(log_variance / 2) +
+                                scale * (std::exp(log_variance) - 1)) /
+                               2;
+      }
+    }
+    call.store("dlatent", result, dlatent);
   }
 };
 

@@ -153,6 +153,24 @@ class CountingLoss final : public Counting<LossKernels> {
   void softmax(Queue& queue, ConstView logits, View probabilities) override {
     counted("loss.softmax").softmax(queue, logits, probabilities);
   }
+  void sigmoid_cross_entropy(Queue& queue, ConstView logits, ConstView targets,
+                             View losses) override {
+    counted("loss.sigmoid_cross_entropy").sigmoid_cross_entropy(queue, logits, targets, losses);
+  }
+  void sigmoid_cross_entropy_backward(Queue& queue, ConstView logits, ConstView targets,
+                                      double scale, View dlogits) override {
+    counted("loss.sigmoid_cross_entropy_backward")
+        .sigmoid_cross_entropy_backward(queue, logits, targets, scale, dlogits);
+  }
+  void gaussian_sample(Queue& queue, ConstView latent, ConstView noise, View z,
+                       View divergence) override {
+    counted("loss.gaussian_sample").gaussian_sample(queue, latent, noise, z, divergence);
+  }
+  void gaussian_sample_backward(Queue& queue, ConstView latent, ConstView noise, ConstView dz,
+                                double scale, View dlatent) override {
+    counted("loss.gaussian_sample_backward")
+        .gaussian_sample_backward(queue, latent, noise, dz, scale, dlatent);
+  }
 };
 
 class CountingRandom final : public Counting<RandomKernels> {

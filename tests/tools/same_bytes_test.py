@@ -65,6 +65,9 @@ class TinyJobs(SameBytes):
     def test_stages(self):
         self.assert_same("tiny/stages.yaml", SOME)
 
+    def test_vae(self):
+        self.assert_same("tiny/vae.yaml", SOME)
+
 
 class Models(SameBytes):
     """What must be equal or differ beside ranks and threads."""

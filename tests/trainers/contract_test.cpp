@@ -49,7 +49,7 @@ TEST(CheckSupported, NamesWhatIsNotThereAndTheFix) {
       message_of<JobError>([&] { check_supported(options, 17); }),
       "17 ranks but only 16 shards, and a shard is computed by one rank: start at most 16 "
       "ranks, or set batch.shards to 17 or more (another number of shards gives other bytes)");
-  EXPECT_EQ(message_of<JobError>([&] { ClassifierRun(options, test::LocalRanks(17).rank(0)); }),
+  EXPECT_EQ(message_of<JobError>([&] { TrainingRun(options, test::LocalRanks(17).rank(0)); }),
             message_of<JobError>([&] { check_supported(options, 17); }));
 }
 

@@ -25,10 +25,10 @@ struct Measured {
 Measured measure(const TrainOptions& options, int ranks) {
   std::vector<Measured> all(static_cast<std::size_t>(ranks));
   run_ranks(ranks, [&](comm::Communicator& communicator) {
-    ClassifierRun run(options, communicator);
+    TrainingRun run(options, communicator);
     std::vector<Stage> stages = run.make_stages("");
     run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
-    evaluate(communicator, run.runner(), run.network(), *run.data().test,
+    evaluate(communicator, run.runner(), run.objective(), *run.data().test,
              run.data().test_normalization, run.evaluation_chunk());
     all[static_cast<std::size_t>(communicator.rank())] = {
         static_cast<std::int64_t>(run.device().memory().stats().peak_bytes),
@@ -43,7 +43,7 @@ Measured measure(const TrainOptions& options, int ranks) {
 }
 
 void expect_close(const TrainOptions& options, int ranks, double tolerance) {
-  const Estimate estimate = estimate_classifier(options, ranks);
+  const Estimate estimate = trainers::estimate(options, ranks);
   const Measured measured = measure(options, ranks);
   EXPECT_NEAR(static_cast<double>(estimate.memory.total),
               static_cast<double>(measured.tensor_bytes),
@@ -55,6 +55,7 @@ void expect_close(const TrainOptions& options, int ranks, double tolerance) {
 TEST(Estimate, IsWhatRunsTake) {
   for (const int ranks : {1, 2, 3, 5}) {
     expect_close(small_job(), ranks, 0.05);
+    expect_close(small_vae_job(), ranks, 0.05);
   }
 }
 
@@ -76,10 +77,10 @@ TEST(Estimate, AddsWhatMoreWorkersHold) {
   TrainOptions options = small_job();
   options.batch.global = 250;
   options.threads = 3;
-  const Estimate estimate = estimate_classifier(options, 1);
+  const Estimate estimate = trainers::estimate(options, 1);
   EXPECT_EQ(estimate.threads, 3);
   options.threads = 1;
-  const Estimate one = estimate_classifier(options, 1);
+  const Estimate one = trainers::estimate(options, 1);
   EXPECT_EQ(estimate.memory.worker, one.memory.worker);
   EXPECT_GE(estimate.memory.total, one.memory.total + 2 * one.memory.worker);
   // Three workers that never hold their most at the same time take less.
@@ -98,7 +99,7 @@ TEST(Estimate, CountsGradientCopies) {
   EXPECT_EQ(comm::gradient_copies({5, 8}, 16, 1), 3);  // shard 7, and 5 and 6, which are no pair
   TrainOptions options = small_job();
   run_ranks(1, [&](comm::Communicator& communicator) {
-    ClassifierRun run(options, communicator);
+    TrainingRun run(options, communicator);
     std::vector<Stage> stages = run.make_stages("");
     run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
     EXPECT_EQ(run.updates()[0]->exchange().live_copies(), comm::gradient_copies({0, 16}, 16, 1));
@@ -109,10 +110,10 @@ TEST(Estimate, StandsInForMissingMnist) {
   TrainOptions options = small_job();
   options.data.source = DataOptions::Source::kMnist;
   options.data.folder = "nowhere";
-  const Estimate estimate = estimate_classifier(options, 1);
+  const Estimate estimate = trainers::estimate(options, 1);
   EXPECT_THAT(estimate.missing, testing::HasSubstr("nowhere"));
   EXPECT_EQ(estimate.parameters, 22278);
-  const Estimate there = estimate_classifier(small_job(), 1);
+  const Estimate there = trainers::estimate(small_job(), 1);
   EXPECT_EQ(there.missing, "");
   EXPECT_EQ(estimate.memory.total, there.memory.total);
 }
@@ -122,14 +123,14 @@ TEST(Estimate, KnowsNothingOfMissingArrays) {
   options.data.source = DataOptions::Source::kHdf5;
   options.data.train_file = "nowhere.h5";
   options.data.test_file = "nowhere.h5";
-  const Estimate estimate = estimate_classifier(options, 1);
+  const Estimate estimate = trainers::estimate(options, 1);
   EXPECT_THAT(estimate.missing, testing::HasSubstr("nowhere.h5"));
   EXPECT_TRUE(estimate.layers.empty());
   EXPECT_THAT(estimate.contract, testing::HasSubstr("16 shards"));
 }
 
 TEST(Estimate, RefusesMoreRanksThanShards) {
-  EXPECT_THROW(estimate_classifier(small_job(), 17), JobError);
+  EXPECT_THROW(trainers::estimate(small_job(), 17), JobError);
 }
 
 }  // namespace

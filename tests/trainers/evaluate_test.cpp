@@ -21,7 +21,7 @@ Evaluation evaluate_over(const CountedPixels& dataset, int ranks, int workers, s
     StepRunner runner(communicator, *device, workers, 16);
     PixelNet net(*device, runner.queue());
     all[static_cast<std::size_t>(communicator.rank())] =
-        evaluate(communicator, runner, *net.network, dataset, {0.25, 0.01}, chunk);
+        evaluate(communicator, runner, *net.objective, dataset, {0.25, 0.01}, chunk);
   });
   for (const Evaluation& one : all) {
     EXPECT_EQ(one.correct, all[0].correct);
@@ -69,14 +69,14 @@ TEST(Predict, GivesRowsThatSumToOneAndAgreeWithEachOther) {
   const auto device = make_cpu_device();
   StepRunner runner(*single, *device, 1, 1);
   PixelNet net(*device, runner.queue());
-  const auto all = predict(runner, *net.network, dataset, {0.25, 0.5}, 0, 300);
+  const auto all = predict(runner, net.network(), dataset, {0.25, 0.5}, 0, 300);
   ASSERT_EQ(all.size(), 900U);
   for (std::size_t i = 0; i < 900; i += 3) {
     EXPECT_NEAR(all[i] + all[i + 1] + all[i + 2], 1.0F, 1e-6);
   }
-  const auto some = predict(runner, *net.network, dataset, {0.25, 0.5}, 290, 10);
+  const auto some = predict(runner, net.network(), dataset, {0.25, 0.5}, 290, 10);
   EXPECT_TRUE(std::equal(some.begin(), some.end(), all.begin() + 870));
-  EXPECT_TRUE(predict(runner, *net.network, dataset, {}, 300, 0).empty());
+  EXPECT_TRUE(predict(runner, net.network(), dataset, {}, 300, 0).empty());
 }
 
 TEST(Predict, RefusesSamplesThatAreNotThere) {
@@ -85,7 +85,7 @@ TEST(Predict, RefusesSamplesThatAreNotThere) {
   const auto device = make_cpu_device();
   StepRunner runner(*single, *device, 1, 1);
   PixelNet net(*device, runner.queue());
-  EXPECT_EQ(test::message_of<JobError>([&] { predict(runner, *net.network, dataset, {}, 8, 2); }),
+  EXPECT_EQ(test::message_of<JobError>([&] { predict(runner, net.network(), dataset, {}, 8, 2); }),
             "predict: samples [8, 10) of a data set of 9");
 }
 

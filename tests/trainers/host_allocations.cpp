@@ -111,7 +111,7 @@ Counts count(int ranks, int workers, OptimizerOptions::Name optimizer) {
   std::atomic<std::uint64_t> system{0};
   std::atomic<std::int64_t> host{0};
   run_ranks(ranks, [&](comm::Communicator& communicator) {
-    ClassifierRun run(options, communicator);
+    TrainingRun run(options, communicator);
     std::vector<Stage> stages = run.make_stages("");
     Counters counters(run.device());
     run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&counters});
@@ -146,7 +146,7 @@ TEST(Allocations, ALeakOfTensorMemoryIsFound) {
   TrainOptions options = small_job();
   options.stages[0].stop.steps = kWarmUp + kCounted;
   const auto single = comm::make_single();
-  ClassifierRun run(options, *single);
+  TrainingRun run(options, *single);
   std::vector<Stage> stages = run.make_stages("");
   std::vector<Tensor> kept;
   auto& shard = stages[0].passes[0].shard;

@@ -89,7 +89,7 @@ struct Visit {
 class LoopTest : public ::testing::Test {
  protected:
   Stage stage(const std::string& name, const StopOptions& stop, std::size_t passes = 1) {
-    Stage made{name, stop, {}};
+    Stage made{name, stop, {}, {}};
     for (std::size_t i = 0; i < passes; ++i) {
       made.passes.push_back(
           {{}, [this](ShardRun& run) {

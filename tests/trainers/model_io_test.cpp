@@ -1,5 +1,5 @@
-// Model files of classifiers: what is written comes back bit by bit, and files of other networks or
-// without a classifier's header are refused by name.
+// Model files: what is written comes back bit by bit, and files of other networks or
+// without a model's header are refused by name.
 #include "trainers/model_io.h"
 
 #include <filesystem>
@@ -40,10 +40,19 @@ class ModelFiles : public ::testing::Test {
     return d;
   }
 
+  ModelDescription vae() {
+    ModelDescription d = lenet();
+    d.model.name = "vae";
+    d.model.vae = {.latent = 3, .hidden = 7};
+    d.train_normalization = d.test_normalization = {0, 1};
+    return d;
+  }
+
   /// Writes a model with weights of the given seed and gives their hash.
   std::string save(const ModelDescription& description, std::uint64_t seed = 1) {
     ParameterSet parameters;
-    build_network(description.model, {}, description.image, description.classes, parameters);
+    const auto objective =
+        make_objective(description.model, {}, description.image, description.classes, parameters);
     parameters.allocate(*device_, *queue_);
     parameters.initialize(*device_, *queue_, RngKey(seed));
     save_model(file_, description, *device_, *queue_, parameters);
@@ -90,6 +99,24 @@ TEST_F(ModelFiles, RoundTrip) {
   }
 }
 
+TEST_F(ModelFiles, RoundTripOfAnAutoencoder) {
+  ModelDescription description = vae();
+  const std::string hash = save(description, 9);
+  const LoadedModel loaded = load();
+  EXPECT_EQ(weights_sha256(*device_, *queue_, *loaded.parameters), hash);
+  EXPECT_EQ(loaded.description.model, description.model);
+  EXPECT_EQ(loaded.objective->classifier(), nullptr);
+  EXPECT_EQ(loaded.objective->names().back(), "divergence");
+  change([](io::ArrayFile& file) { file.header["model"]["latent"] = 4; });
+  EXPECT_EQ(load_error(), file_.string() +
+                              ": holds encoder/latent/weight [6, 7] where the network has "
+                              "encoder/latent/weight [8, 7]");
+  change([](io::ArrayFile& file) { file.header["model"]["latent"] = -1; });
+  EXPECT_EQ(load_error(), file_.string() +
+                              ": model vae: latent is -1 but must be at least 1 and at most "
+                              "10000000");
+}
+
 TEST_F(ModelFiles, AnArrayOfAnotherNetworkIsNamed) {
   save(lenet());
   change([](io::ArrayFile& file) { file.arrays[2].shape = Shape{12, 25, 6}; });
@@ -105,19 +132,18 @@ TEST_F(ModelFiles, AnArrayOfAnotherNetworkIsNamed) {
   EXPECT_EQ(load_error(), file_.string() + ": holds 7 arrays but the network has 8");
 }
 
-TEST_F(ModelFiles, AHeaderThatIsNoClassifiersIsRefused) {
+TEST_F(ModelFiles, AHeaderThatIsNoModelsIsRefused) {
   save(lenet());
   change([](io::ArrayFile& file) { file.header.erase("classes"); });
   EXPECT_THAT(load_error(),
-              AllOf(StartsWith(file_.string() + ": the header is not that of a classifier: "),
+              AllOf(StartsWith(file_.string() + ": the header is not that of a model: "),
                     HasSubstr("classes")));
   save(lenet());
   change([](io::ArrayFile& file) { file.header["image"] = "large"; });
-  EXPECT_THAT(load_error(),
-              StartsWith(file_.string() + ": the header is not that of a classifier: "));
+  EXPECT_THAT(load_error(), StartsWith(file_.string() + ": the header is not that of a model: "));
   save(lenet());
   change([](io::ArrayFile& file) { file.header["model"] = {{"name", "resnet"}}; });
-  EXPECT_EQ(load_error(), file_.string() + ": model: there is no 'resnet' (known: lenet)");
+  EXPECT_EQ(load_error(), file_.string() + ": model: there is no 'resnet' (known: lenet, vae)");
   save(lenet());
   change([](io::ArrayFile& file) { file.header["image"] = {-8, 28, 1}; });
   EXPECT_THAT(load_error(), StartsWith(file_.string() + ": shape "));

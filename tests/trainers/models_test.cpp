@@ -60,12 +60,12 @@ TEST(Networks, LenetHasItsParameters) {
     EXPECT_EQ(names.size(), static_cast<std::size_t>(parameters.size()));
     EXPECT_THAT(network->layers()[0].names, ElementsAre("conv1/weight", "conv1/bias"));
     EXPECT_EQ(network->layers().back().output, Shape{10});
-    EXPECT_EQ(forward_flops_per_image(*network), 2.0 * 221800);
+    EXPECT_EQ(forward_flops_per_image(network->layers()), 2.0 * 221800);
     std::vector<bool> trainable(static_cast<std::size_t>(parameters.size()), true);
-    EXPECT_EQ(training_flops_per_image(*network, parameters, trainable),
+    EXPECT_EQ(training_flops_per_image(network->layers(), parameters, trainable),
               6.0 * 221800 - 2.0 * 86400);
     trainable[0] = trainable[1] = false;  // then no gradients of the second convolution's inputs
-    EXPECT_EQ(training_flops_per_image(*network, parameters, trainable),
+    EXPECT_EQ(training_flops_per_image(network->layers(), parameters, trainable),
               6.0 * 221800 - 4.0 * 86400 - 2.0 * 115200);
   }
 }
@@ -187,7 +187,7 @@ TEST(NetworkErrors, NoLayersUnknownNameSmallImages) {
             "model: there are no layers");
   EXPECT_EQ(
       message_of<JobError>([&] { build_network(named("lennet"), {}, kImage, 10, parameters); }),
-      "model: there is no 'lennet' (known: lenet)");
+      "model: there is no 'lennet' (known: lenet, vae)");
   EXPECT_EQ(message_of<JobError>([&] {
               build_network(named("lenet"), {}, {15, 28, 1}, 10, parameters);
             }),

@@ -215,7 +215,7 @@ void train(const std::string& which, comm::Communicator& communicator) {
                   faulty && (which == "exchange" || which == "driver") ? 5 : kManyCalls,
                   which == "driver");
   const comm::Watchdog watchdog(failing);
-  ClassifierRun run(job(), failing);
+  TrainingRun run(job(), failing);
   std::vector<Stage> stages = run.make_stages("");
   auto& shard = stages[0].passes[0].shard;
   if (faulty) {

@@ -14,7 +14,6 @@
 #include "kernels/error.h"
 #include "tests/support/compare.h"
 #include "tests/trainers/pixel_net.h"
-#include "trainers/classifier.h"
 
 namespace gentrain::trainers {
 namespace {
@@ -53,7 +52,7 @@ class ObserverTest : public ::testing::Test {
   }
 
   EvaluationObserver::Setting setting() {
-    return {*single_, runner_, *net_.network, net_.parameters, dataset_, {0.25, 0.5}, 4, {},
+    return {*single_, runner_, *net_.objective, net_.parameters, dataset_, {0.25, 0.5}, 4, {},
             {},       {},      nullptr};
   }
 
@@ -79,7 +78,7 @@ class ObserverTest : public ::testing::Test {
   StepRunner runner_{*single_, *device_, 1, 1};
   PixelNet net_{*device_, runner_.queue()};
   const CountedPixels dataset_{30};
-  Stage stage_{"train", {}, {}};
+  Stage stage_{"train", {}, {}, {"loss", "top1"}};
 };
 
 TEST_F(ObserverTest, FiniteCheckNamesStepAndFirstTensor) {

@@ -49,7 +49,7 @@ struct PixelNet {
   PixelNet(Device& device, Queue& queue) {
     ModelOptions model;
     model.layers = {layer_of(LayerKind::kFlatten), linear_layer(3)};
-    network = build_network(model, {}, {1, 1, 1}, 3, parameters);
+    objective = make_objective(model, {}, {1, 1, 1}, 3, parameters);
     parameters.allocate(device, queue);
     set_slope(device, queue, 0.5F);
   }
@@ -59,7 +59,8 @@ struct PixelNet {
     parameters.mark_changed();
   }
   ParameterSet parameters;
-  std::unique_ptr<Network> network;
+  [[nodiscard]] const Network& network() const { return *objective->classifier(); }
+  std::unique_ptr<Objective> objective;
 };
 
 }  // namespace gentrain::trainers

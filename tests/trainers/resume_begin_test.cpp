@@ -151,7 +151,7 @@ TEST_F(BeginTest, RanksMustTakeCheckpointsTogether) {
     TrainOptions mine = options_;
     mine.checkpoint.every.count = 1 + communicator.rank();
     try {
-      train_classifier(mine, setting("run"), communicator);
+      trainers::train(mine, setting("run"), communicator);
     } catch (const CommError& error) {
       if (communicator.rank() == 0) {
         message = error.what();

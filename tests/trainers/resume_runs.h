@@ -46,7 +46,7 @@ class ResumeTest : public ::testing::Test {
   RunResult train(const RunSetting& setting, int ranks = 1) const {
     RunResult result;
     run_ranks(ranks, [&](comm::Communicator& communicator) {
-      RunResult mine = train_classifier(options_, setting, communicator);
+      RunResult mine = trainers::train(options_, setting, communicator);
       if (communicator.rank() == 0) {
         result = std::move(mine);
       }
@@ -56,7 +56,7 @@ class ResumeTest : public ::testing::Test {
   /// On this thread, so that errors come out.
   RunResult train_alone(const RunSetting& setting) const {
     const auto single = comm::make_single();
-    return train_classifier(options_, setting, *single);
+    return trainers::train(options_, setting, *single);
   }
 
   /// Writes the checkpoint of every step of a run, which a run itself skips while it still writes
@@ -64,10 +64,10 @@ class ResumeTest : public ::testing::Test {
   void write_every_checkpoint(const std::string& name) const {
     const auto single = comm::make_single();
     RunFolder folder(base_ / name);
-    ClassifierRun run(options_, *single);
+    TrainingRun run(options_, *single);
     std::vector<Stage> stages = run.make_stages("");
     StepTimes times(std::chrono::system_clock::now());
-    EvaluationObserver evaluation({*single, run.runner(), run.network(), run.parameters(),
+    EvaluationObserver evaluation({*single, run.runner(), run.objective(), run.parameters(),
                                    *run.data().test, run.data().test_normalization,
                                    run.evaluation_chunk(), options_.evaluate, options_.early_stop,
                                    options_.best, nullptr});

@@ -364,7 +364,7 @@ TEST_F(ResumeTest, InitialWeightsComeFromAFileWholeOrByPattern) {
     TrainOptions options = options_;
     options.init_from = from;
     const auto single = comm::make_single();
-    ClassifierRun run(options, *single);
+    TrainingRun run(options, *single);
     std::vector<std::vector<float>> all;
     for (int i = 0; i < run.parameters().size(); ++i) {
       all.push_back(copy_to_host<float>(run.device(), run.runner().queue(), run.parameters()[i]));

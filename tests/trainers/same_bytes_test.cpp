@@ -9,7 +9,6 @@
 
 #include "core/ops/ops.h"
 #include "tests/trainers/small_runs.h"
-#include "trainers/classifier.h"
 
 namespace gentrain::trainers {
 namespace {
@@ -80,7 +79,8 @@ TEST_P(SameBytes, AnotherSeedOrShardingIsAnotherRun) {
 INSTANTIATE_TEST_SUITE_P(Jobs, SameBytes,
                          ::testing::Values(std::pair("lenet_momentum", &lenet_momentum),
                                            std::pair("lenet_adam", &lenet_adam),
-                                           std::pair("dropout_net", &dropout_net)),
+                                           std::pair("dropout_net", &dropout_net),
+                                           std::pair("vae", &small_vae_job)),
                          [](const auto& param_info) { return param_info.param.first; });
 
 TEST(SameBytesModels, LayersOfAJobAreTheBuiltInLenet) {
@@ -94,7 +94,7 @@ TEST(SameBytesModels, LayersOfAJobAreTheBuiltInLenet) {
 /// Wraps the function of the first stage's pass.
 template <class Wrap>
 Sabotage wrap_shards(Wrap wrap) {
-  return [wrap](ClassifierRun& run, std::vector<Stage>& stages) {
+  return [wrap](TrainingRun& run, std::vector<Stage>& stages) {
     Pass& pass = stages.front().passes.front();
     pass.shard = wrap(run, std::move(pass.shard));
   };
@@ -102,14 +102,14 @@ Sabotage wrap_shards(Wrap wrap) {
 
 /// A wrapper that changes nothing must change no bit: what the tests below find is not its doing.
 TEST(SameBytesCanFail, AWrapperAloneDoesNothing) {
-  const auto wrap = [](ClassifierRun&, std::function<void(ShardRun&)> inner) { return inner; };
+  const auto wrap = [](TrainingRun&, std::function<void(ShardRun&)> inner) { return inner; };
   EXPECT_EQ(train_small(lenet_adam(), 3, wrap_shards(wrap)), train_small(lenet_adam(), 1));
 }
 
 /// The same gradients, added in another order: each shard takes the samples of its neighbour. (To
 /// reverse the shards would not do: mirroring the tree of 16 swaps operands of additions alone.)
 TEST(SameBytesCanFail, AnotherOrderOfTheSum) {
-  const auto wrap = [](ClassifierRun& run, std::function<void(ShardRun&)> inner) {
+  const auto wrap = [](TrainingRun& run, std::function<void(ShardRun&)> inner) {
     return [inner = std::move(inner), shards = run.options().batch.shards](ShardRun& shard) {
       shard.samples = shard_samples(shard.position.samples, shards, (shard.shard + 1) % shards);
       inner(shard);
@@ -129,17 +129,20 @@ TEST(SameBytesCanFail, SumsOfALibrary) {
 }
 
 TEST(SameBytesCanFail, ARankDependentSeed) {
-  const auto wrap = [](ClassifierRun& run, std::function<void(ShardRun&)> inner) {
+  const auto wrap = [](TrainingRun& run, std::function<void(ShardRun&)> inner) {
     const auto rank = static_cast<std::uint64_t>(run.communicator().rank());
     return [inner = std::move(inner), rank](ShardRun& shard) {
       shard.context.key = shard.context.key.fold(rank);
       inner(shard);
     };
   };
-  TrainOptions options = dropout_net();
-  options.stages.erase(options.stages.begin());
-  EXPECT_NE(train_small(options, 3, wrap_shards(wrap)).weights,
-            train_small(options, 1, wrap_shards(wrap)).weights);
+  TrainOptions dropout = dropout_net();
+  dropout.stages.erase(dropout.stages.begin());
+  for (const TrainOptions& options : {dropout, small_vae_job()}) {
+    EXPECT_NE(train_small(options, 3, wrap_shards(wrap)).weights,
+              train_small(options, 1, wrap_shards(wrap)).weights)
+        << options.model.name;
+  }
 }
 
 /// A loader with a buffer per worker: the first pixel is what the worker's last shard left.
@@ -177,11 +180,11 @@ class StaleLoader final : public data::Loader {
 
 TEST(SameBytesCanFail, AWorkerDependentBuffer) {
   std::vector<std::unique_ptr<StaleLoader>> loaders;
-  const Sabotage sabotage = [&loaders](ClassifierRun& run, std::vector<Stage>& stages) {
+  const Sabotage sabotage = [&loaders](TrainingRun& run, std::vector<Stage>& stages) {
     loaders.push_back(std::make_unique<StaleLoader>(run.loader(), run.workers()));
     stages.front().passes.front() =
-        make_classifier_pass(*run.updates().front(), run.network(), *loaders.back(),
-                             *run.data().train, run.data().train_normalization);
+        make_pass(*run.updates().front(), run.objective(), *loaders.back(), *run.data().train,
+                  run.data().train_normalization);
   };
   TrainOptions options = lenet_momentum();
   const Hashes one = train_small(options, 1, sabotage);

@@ -77,6 +77,16 @@ inline TrainOptions small_job() {
   return options;
 }
 
+/// A small variational autoencoder with Adam on the same digits.
+inline TrainOptions small_vae_job() {
+  TrainOptions options = small_job();
+  options.data.normalize.train = data::Normalization{0, 1};
+  options.model.name = "vae";
+  options.model.vae = {.latent = 5, .hidden = 20};
+  options.stages[0].optimizer = {.name = OptimizerOptions::Name::kAdam, .lr = 1e-2};
+  return options;
+}
+
 /// Runs `body` as every rank of a job of `ranks`, each on a thread of its own. A rank that throws
 /// would leave the others waiting: it ends the test program.
 inline void run_ranks(int ranks, const std::function<void(comm::Communicator&)>& body) {
@@ -106,13 +116,13 @@ inline std::ostream& operator<<(std::ostream& out, const Hashes& hashes) {
 }
 
 /// Changes the stages of a run before it begins: how tests break one.
-using Sabotage = std::function<void(ClassifierRun&, std::vector<Stage>&)>;
+using Sabotage = std::function<void(TrainingRun&, std::vector<Stage>&)>;
 
 /// Trains and gives the hashes, which all ranks must have alike.
 inline Hashes train_small(const TrainOptions& options, int ranks, const Sabotage& sabotage = {}) {
   std::vector<Hashes> all(static_cast<std::size_t>(ranks));
   run_ranks(ranks, [&](comm::Communicator& communicator) {
-    ClassifierRun run(options, communicator);
+    TrainingRun run(options, communicator);
     std::vector<Stage> stages = run.make_stages("");
     if (sabotage) {
       sabotage(run, stages);

@@ -184,7 +184,7 @@ TEST(UpdateState, IsGatheredFromAllRanks) {
   options.stages[0].stop.steps = 2;
   std::vector<std::vector<std::vector<float>>> states(4);
   const auto train = [&](comm::Communicator& communicator, std::size_t slot) {
-    ClassifierRun run(options, communicator);
+    TrainingRun run(options, communicator);
     std::vector<Stage> stages = run.make_stages("");
     run_stages(stages, run.loop_options(), run.runner(), nullptr, {});
     states[slot] = run.updates()[0]->gather_state(run.runner().queue());

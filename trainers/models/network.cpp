@@ -27,6 +27,10 @@ nlohmann::json to_json(const ModelOptions& model) {
   nlohmann::json json;
   if (model.layers.empty()) {
     json["name"] = model.name;
+    if (is_vae(model)) {
+      json["latent"] = model.vae.latent;
+      json["hidden"] = model.vae.hidden;
+    }
     return json;
   }
   json["layers"] = nlohmann::json::array();
@@ -82,6 +86,10 @@ ModelOptions model_from_json(const nlohmann::json& json) {
       }
     } else {
       model.name = json.at("name").get<std::string>();
+      if (is_vae(model)) {
+        model.vae.latent = json.at("latent").get<std::int64_t>();
+        model.vae.hidden = json.at("hidden").get<std::int64_t>();
+      }
     }
   } catch (const nlohmann::json::exception& error) {
     throw JobError(fmt::format("the model's description cannot be read: {}", error.what()));
@@ -99,9 +107,9 @@ std::vector<std::string> parameter_names(const ParameterSet& parameters, const s
   return names;
 }
 
-double forward_flops_per_image(const Network& network) {
+double forward_flops_per_image(const std::vector<LayerInfo>& layers) {
   double flops = 0;
-  for (const LayerInfo& layer : network.layers()) {
+  for (const LayerInfo& layer : layers) {
     flops += 2.0 * static_cast<double>(layer.products);
   }
   return flops;

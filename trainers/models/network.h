@@ -68,6 +68,6 @@ std::vector<std::string> parameter_names(const ParameterSet& parameters, const s
 
 /// Floating-point operations (multiply-adds count two) of one image's forward pass in dense and
 /// convolution layers.
-double forward_flops_per_image(const Network& network);
+double forward_flops_per_image(const std::vector<LayerInfo>& layers);
 
 }  // namespace gentrain::trainers

@@ -1,5 +1,5 @@
-// Softmax and cross entropy, row by row: the largest logit is subtracted first, so that nothing
-// overflows.
+// Losses, row by row. Of softmax the largest logit is subtracted first, of sigmoid only e^-|x| is
+// taken, so that nothing overflows.
 #include "kernels/cpu/simd/math.h"
 #include "kernels/cpu/simd/tables.h"
 
@@ -101,10 +101,77 @@ void softmax(const float* logits, std::int64_t n, std::int64_t k, float* probabi
   }
 }
 
+void sigmoid_cross_entropy(const float* logits, const float* targets, std::int64_t n,
+                           std::int64_t k, float* losses) {
+  const Vec zero{};
+  const Vec one = broadcast(1.0F);
+  for (std::int64_t i = 0; i < n; ++i) {
+    Vec total{};
+    for (std::int64_t j = 0; j < k; j += kLanes) {
+      const IntVec lanes = lanes_at(j, k);
+      const Vec x = load_masked(logits + i * k + j, lanes);
+      const Vec t = load_masked(targets + i * k + j, lanes);
+      const Vec softplus = max(zero, x) + log_vec(one + exp_vec(-max(x, -x)));
+      total += select(lanes, softplus - x * t, zero);
+    }
+    losses[i] = sum(total);
+  }
+}
+
+void sigmoid_cross_entropy_backward(const float* logits, const float* targets, float scale,
+                                    std::int64_t count, float* dlogits) {
+  for (std::int64_t j = 0; j < count; j += kLanes) {
+    const IntVec lanes = lanes_at(j, count);
+    const Vec p = sigmoid_vec(load_masked(logits + j, lanes));
+    store_masked(dlogits + j, broadcast(scale) * (p - load_masked(targets + j, lanes)), lanes);
+  }
+}
+
+void gaussian_sample(const float* latent, const float* noise, std::int64_t n, std::int64_t k,
+                     float* z, float* divergence) {
+  const Vec half = broadcast(0.5F);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float* means = latent + 2 * i * k;
+    Vec total{};
+    for (std::int64_t j = 0; j < k; j += kLanes) {
+      const IntVec lanes = lanes_at(j, k);
+      const Vec mean = load_masked(means + j, lanes);
+      const Vec log_variance = load_masked(means + k + j, lanes);
+      const Vec stddev = exp_vec(log_variance * half);
+      // Lanes that are missing have mean 0 and variance 1: nothing is added.
+      total += fma(stddev, stddev, mean * mean) - broadcast(1.0F) - log_variance;
+      store_masked(z + i * k + j, fma(stddev, load_masked(noise + i * k + j, lanes), mean), lanes);
+    }
+    divergence[i] = 0.5F * sum(total);
+  }
+}
+
+void gaussian_sample_backward(const float* latent, const float* noise, const float* dz, float scale,
+                              std::int64_t n, std::int64_t k, float* dlatent) {
+  const Vec half = broadcast(0.5F);
+  const Vec factor = broadcast(scale);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float* means = latent + 2 * i * k;
+    float* dmeans = dlatent + 2 * i * k;
+    for (std::int64_t j = 0; j < k; j += kLanes) {
+      const IntVec lanes = lanes_at(j, k);
+      const Vec mean = load_masked(means + j, lanes);
+      const Vec stddev = exp_vec(load_masked(means + k + j, lanes) * half);
+      const Vec gradient = load_masked(dz + i * k + j, lanes);
+      const Vec through_noise = gradient * load_masked(noise + i * k + j, lanes) * stddev;
+      store_masked(dmeans + j, fma(factor, mean, gradient), lanes);
+      const Vec excess = fma(stddev, stddev, broadcast(-1.0F));
+      store_masked(dmeans + k + j, half * fma(factor, excess, through_noise), lanes);
+    }
+  }
+}
+
 }  // namespace
 
 LossTable make_loss_table() {
-  return {softmax_cross_entropy, softmax_cross_entropy_backward, softmax};
+  return {softmax_cross_entropy,   softmax_cross_entropy_backward, softmax,
+          sigmoid_cross_entropy,   sigmoid_cross_entropy_backward, gaussian_sample,
+          gaussian_sample_backward};
 }
 
 }  // namespace gentrain::simd::GENTRAIN_SIMD_NS

@@ -1,4 +1,4 @@
-// Softmax and cross entropy behind LossKernels.
+// Losses behind LossKernels, whose comments say what the routines compute.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,14 @@ struct LossTable {
                                          float scale, std::int64_t n, std::int64_t k,
                                          float* dlogits);
   void (*softmax)(const float* logits, std::int64_t n, std::int64_t k, float* probabilities);
+  void (*sigmoid_cross_entropy)(const float* logits, const float* targets, std::int64_t n,
+                                std::int64_t k, float* losses);
+  void (*sigmoid_cross_entropy_backward)(const float* logits, const float* targets, float scale,
+                                         std::int64_t count, float* dlogits);
+  void (*gaussian_sample)(const float* latent, const float* noise, std::int64_t n, std::int64_t k,
+                          float* z, float* divergence);
+  void (*gaussian_sample_backward)(const float* latent, const float* noise, const float* dz,
+                                   float scale, std::int64_t n, std::int64_t k, float* dlatent);
 };
 
 }  // namespace gentrain::simd

@@ -1,4 +1,4 @@
-// ClassifierRun: the parts of a run and how they fit together.
+// TrainingRun: the parts of a run and how they fit together.
 #include <algorithm>
 #include <thread>
 
@@ -6,7 +6,6 @@
 #include <fmt/ranges.h>
 
 #include "kernels/error.h"
-#include "trainers/classifier.h"
 #include "trainers/contract.h"
 #include "trainers/model_io.h"
 #include "trainers/training.h"
@@ -19,8 +18,8 @@ constexpr std::uint64_t kInitialWeightsKey = 0x494E4954;
 
 }  // namespace
 
-ClassifierRun::ClassifierRun(const TrainOptions& options, comm::Communicator& communicator,
-                             const std::string& identity)
+TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& communicator,
+                         const std::string& identity)
     : options_(options), communicator_(communicator) {
   check_supported(options_, communicator.size());
   const int workers = worker_count(options_, communicator);
@@ -38,8 +37,11 @@ ClassifierRun::ClassifierRun(const TrainOptions& options, comm::Communicator& co
         fmt::format("{}: there are no training samples", data_.pair.train->description()));
   }
   runner_ = std::make_unique<StepRunner>(communicator, *device_, workers, options_.batch.shards);
-  network_ = build_network(options_.model, options_.init, data_.pair.train->sample_shape(),
-                           data_.pair.train->classes(), parameters_);
+  if (is_vae(options_.model)) {
+    check_pixels_are_probabilities(data_.pair);
+  }
+  objective_ = make_objective(options_.model, options_.init, data_.pair.train->sample_shape(),
+                              data_.pair.train->classes(), parameters_);
   parameters_.allocate(*device_, runner_->queue());
   parameters_.initialize(*device_, runner_->queue(),
                          RngKey(options_.seed).fold(kInitialWeightsKey));
@@ -52,23 +54,25 @@ ClassifierRun::ClassifierRun(const TrainOptions& options, comm::Communicator& co
   loader_ = data::make_loader(data_.pair.train, options_.seed, true);
 }
 
-std::vector<Stage> ClassifierRun::make_stages(const std::string& only) {
+std::vector<Stage> TrainingRun::make_stages(const std::string& only) {
   std::vector<Stage> stages;
   updates_.clear();
   const UpdateSetting setting{communicator_, *device_, options_.exchange, options_.batch.shards,
                               workers()};
   std::vector<std::string> names;
+  const auto statistics = objective_->names();
   for (const StageOptions& stage : options_.stages) {
     names.push_back(stage.name);
     if (!only.empty() && stage.name != only) {
       continue;
     }
     updates_.push_back(std::make_unique<Update>(setting, runner_->queue(), parameters_, stage,
-                                                kClassifierStatistics));
+                                                std::ssize(statistics)));
     stages.push_back({stage.name,
                       stage.stop,
-                      {make_classifier_pass(*updates_.back(), *network_, *loader_,
-                                            *data_.pair.train, data_.pair.train_normalization)}});
+                      {make_pass(*updates_.back(), *objective_, *loader_, *data_.pair.train,
+                                 data_.pair.train_normalization)},
+                      {statistics.begin(), statistics.end()}});
   }
   if (stages.empty()) {
     throw JobError(
@@ -77,28 +81,28 @@ std::vector<Stage> ClassifierRun::make_stages(const std::string& only) {
   return stages;
 }
 
-const std::string& ClassifierRun::data_identity() {
+const std::string& TrainingRun::data_identity() {
   if (data_identity_.empty()) {
     data_identity_ = trainers::data_identity(data_.pair);
   }
   return data_identity_;
 }
 
-LoopOptions ClassifierRun::loop_options() const {
+LoopOptions TrainingRun::loop_options() const {
   return {options_.seed, data_.pair.train->size(), options_.batch.global};
 }
 
-std::string ClassifierRun::contract() const {
+std::string TrainingRun::contract() const {
   return contract_text(options_, device_->identity());
 }
 
-std::int64_t ClassifierRun::evaluation_chunk() const {
+std::int64_t TrainingRun::evaluation_chunk() const {
   const std::int64_t batch =
       options_.evaluate.batch > 0 ? options_.evaluate.batch : options_.batch.global;
   return std::max<std::int64_t>(1, batch / options_.batch.shards);
 }
 
-ModelDescription ClassifierRun::description(nlohmann::json record) const {
+ModelDescription TrainingRun::description(nlohmann::json record) const {
   return {options_.model,
           data_.pair.train->sample_shape(),
           data_.pair.train->classes(),

@@ -1,11 +1,18 @@
-// Dropout.
+// Noise and dropout.
+#include "kernels/random.h"
+
 #include <fmt/format.h>
 
 #include "core/ops/ops.h"
 #include "kernels/error.h"
-#include "kernels/random.h"
 
 namespace gentrain::ops {
+
+Tensor normal(Context& context, const Shape& shape, std::uint64_t op, DType dtype) {
+  Tensor y = Tensor::empty(context.device, shape, dtype);
+  context.device.random().normal(context.queue, context.key.fold(op), 0, 1, y.view());
+  return y;
+}
 
 Tensor dropout(Context& context, const Tensor& x, double rate, std::uint64_t op) {
   if (!(rate >= 0.0 && rate < 1.0)) {

@@ -1,0 +1,116 @@
+// The ops of generative models: values by hand, gradients against central differences in f64 on the
+// reference device, messages of errors.
+#include <cmath>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/ops/ops.h"
+#include "kernels/error.h"
+#include "tests/support/compare.h"
+#include "tests/support/gradients.h"
+#include "tests/support/workbench.h"
+
+namespace gentrain {
+namespace {
+
+using test::gradients_agree;
+using test::message_of;
+using ::testing::Each;
+using Inputs = std::span<const Tensor>;
+
+class GenerativeOps : public ::testing::Test {
+ protected:
+  Tensor random(const Shape& shape, std::uint64_t key = 1) const {
+    return bench_.random(shape, RngKey(key), DType::kF64);
+  }
+  Tensor tensor(const Shape& shape, std::vector<double> values) const {
+    return bench_.tensor(shape, values, DType::kF64);
+  }
+
+  test::Workbench bench_{test::reference_device()};
+  Context context_{bench_.device(), bench_.queue(), nullptr, false, {}};
+};
+
+TEST_F(GenerativeOps, SigmoidCrossEntropyByHand) {
+  const Tensor logits = tensor({2, 2}, {0, std::log(3.0), 1000, -1000});
+  const Tensor targets = tensor({2, 2}, {0.25, 1, 1, 0.5});
+  const auto result = ops::sigmoid_cross_entropy(context_, logits, targets, 0.5);
+  const std::vector<double> rows = bench_.values(result.rows);
+  EXPECT_NEAR(rows[0], std::log(2.0) - std::log(0.75), 1e-14);
+  EXPECT_NEAR(rows[1], 500, 1e-12) << "large logits do not overflow";
+  EXPECT_NEAR(bench_.value(result.loss), 0.5 * (rows[0] + rows[1]), 1e-12);
+}
+
+TEST_F(GenerativeOps, SigmoidCrossEntropyGradient) {
+  const Tensor targets = bench_.full({3, 4}, 0.3, DType::kF64);
+  EXPECT_TRUE(gradients_agree(bench_, {random({3, 4})}, [&](Context& context, Inputs in) {
+    const Tensor loss = ops::sigmoid_cross_entropy(context, in[0], targets, 0.25).loss;
+    return ops::scale(context, loss, 3);
+  }));
+}
+
+TEST_F(GenerativeOps, SigmoidCrossEntropyErrors) {
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              ops::sigmoid_cross_entropy(context_, random({2, 3}), random({3, 2}), 1);
+            }),
+            "sigmoid_cross_entropy: logits and targets must be [n, k], both at least 1, but they "
+            "are [2, 3] and [3, 2]");
+  EXPECT_THROW(ops::sigmoid_cross_entropy(context_, random({2}), random({2}), 1), ShapeError);
+  EXPECT_THROW(ops::sigmoid_cross_entropy(context_, random({0, 3}), random({0, 3}), 1), ShapeError);
+}
+
+TEST_F(GenerativeOps, GaussianSampleByHand) {
+  const Tensor latent = tensor({1, 4}, {2, -1, 0, std::log(4.0)});
+  const auto result = ops::gaussian_sample(context_, latent, tensor({1, 2}, {3, 0.5}), 1);
+  const std::vector<double> z = bench_.values(result.z);
+  EXPECT_NEAR(z[0], 5, 1e-14);
+  EXPECT_NEAR(z[1], 0, 1e-14);
+  EXPECT_NEAR(bench_.value(result.rows), (4 + (4 + 1 - 1 - std::log(4.0))) / 2, 1e-14);
+}
+
+TEST_F(GenerativeOps, TheStandardNormalDistributionHasNoDivergence) {
+  const auto result =
+      ops::gaussian_sample(context_, bench_.full({3, 8}, 0, DType::kF64), random({3, 4}), 1);
+  EXPECT_THAT(bench_.values(result.rows), Each(0));
+}
+
+TEST_F(GenerativeOps, GaussianSampleGradientHasThatOfTheDivergence) {
+  constexpr double kScale = 0.25;
+  constexpr double kDifference = 1e-5;
+  const Tensor noise = random({3, 2}, 7);
+  Tensor latent = random({3, 4});
+  const std::vector<double> at = bench_.values(latent);
+  const auto loss = [&](const std::vector<double>& values) {
+    const auto sample = ops::gaussian_sample(context_, tensor({3, 4}, values), noise, kScale);
+    const Tensor squares = ops::sum(context_, ops::multiply(context_, sample.z, sample.z));
+    return bench_.value(squares) + kScale * bench_.value(ops::sum(context_, sample.rows));
+  };
+  std::vector<double> expected;
+  for (std::size_t i = 0; i < at.size(); ++i) {
+    std::vector<double> above = at;
+    std::vector<double> below = at;
+    above[i] += kDifference;
+    below[i] -= kDifference;
+    expected.push_back((loss(above) - loss(below)) / (2 * kDifference));
+  }
+  Tape tape(bench_.device(), bench_.queue());
+  tape.begin({});
+  tape.watch(latent);
+  Context context{bench_.device(), bench_.queue(), &tape, true, {}};
+  const auto sample = ops::gaussian_sample(context, latent, noise, kScale);
+  tape.backward(ops::sum(context, ops::multiply(context, sample.z, sample.z)));
+  EXPECT_TRUE(test::within(1e-7, {3, 4}, bench_.values(tape.gradient(latent)), expected));
+}
+
+TEST_F(GenerativeOps, GaussianSampleErrors) {
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              ops::gaussian_sample(context_, random({2, 3}), random({2, 3}), 1);
+            }),
+            "gaussian_sample: latent must be [n, 2 k] and noise [n, k], both at least 1, but they "
+            "are [2, 3] and [2, 3]");
+  EXPECT_THROW(ops::gaussian_sample(context_, random({0, 4}), random({0, 2}), 1), ShapeError);
+}
+
+}  // namespace
+}  // namespace gentrain

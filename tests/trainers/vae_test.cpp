@@ -1,0 +1,251 @@
+// The variational autoencoder: its parameters, its loss and gradients against central differences,
+// and whole runs: the same bytes on other ranks, threads and after a stop.
+#include "trainers/models/vae.h"
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "kernels/error.h"
+#include "tests/support/compare.h"
+#include "tests/support/gradients.h"
+#include "tests/trainers/small_runs.h"
+#include "trainers/evaluate.h"
+
+namespace gentrain::trainers {
+namespace {
+
+namespace fs = std::filesystem;
+using test::message_of;
+using ::testing::DoubleEq;
+using ::testing::ElementsAre;
+
+TEST(Vae, HasItsParameters) {
+  ParameterSet parameters;
+  const Vae vae({}, {}, {28, 28, 1}, parameters);
+  EXPECT_EQ(parameters.count(), 240344);
+  std::int64_t listed = 0;
+  std::int64_t products = 0;
+  std::vector<std::string> names;
+  for (const LayerInfo& layer : vae.layers()) {
+    listed += layer.parameters;
+    products += layer.products;
+    names.insert(names.end(), layer.names.begin(), layer.names.end());
+  }
+  EXPECT_EQ(listed, 240344);
+  EXPECT_EQ(products, 784 * 128 + 128 * 200 + 100 * 128 + 128 * 784);
+  EXPECT_THAT(names,
+              ElementsAre("encoder/hidden/weight", "encoder/hidden/bias", "encoder/latent/weight",
+                          "encoder/latent/bias", "decoder/hidden/weight", "decoder/hidden/bias",
+                          "decoder/output/weight", "decoder/output/bias"));
+  EXPECT_EQ(vae.classifier(), nullptr);
+}
+
+TEST(Vae, ExtentsThatNoReaderCheckedAreRefused) {
+  ParameterSet parameters;
+  const auto error_of = [&](const VaeOptions& options) {
+    return message_of<JobError>([&] { Vae(options, {}, {2, 2, 1}, parameters); });
+  };
+  EXPECT_EQ(error_of({.latent = 0, .hidden = 8}),
+            "model vae: latent is 0 but must be at least 1 and at most 10000000");
+  EXPECT_EQ(error_of({.latent = 8, .hidden = std::int64_t{1} << 62}),
+            "model vae: hidden is 4611686018427387904 but must be at least 1 and at most 10000000");
+}
+
+/// A small one in f64 on the reference device.
+class SmallVae : public ::testing::Test {
+ protected:
+  static constexpr std::int64_t kImages = 3;
+  static constexpr double kScale = 0.25;
+
+  SmallVae() {
+    parameters_.allocate(bench_.device(), bench_.queue(), DType::kF64);
+    for (int p = 0; p < parameters_.size(); ++p) {
+      const std::int64_t count = parameters_.info(p).shape.elements();
+      set(p, test::random_values(count, RngKey(11).fold(static_cast<std::uint64_t>(p)), -0.8, 0.8));
+    }
+  }
+  void set(int parameter, const std::vector<double>& values) {
+    copy_from_host<double>(bench_.device(), bench_.queue(), values, parameters_[parameter]);
+    parameters_.mark_changed();
+  }
+  ObjectiveTerms compute(RngKey key = RngKey(5), Tape* tape = nullptr) const {
+    Context context{bench_.device(), bench_.queue(), tape, tape != nullptr, key};
+    return vae_.compute(context, x_, {}, kScale);
+  }
+
+  test::Workbench bench_{test::reference_device()};
+  ParameterSet parameters_;
+  Vae vae_{{.latent = 2, .hidden = 5}, {}, {2, 3, 1}, parameters_};
+  Tensor x_ = bench_.random({kImages, 2, 3, 1}, RngKey(3), DType::kF64, 0, 1);
+};
+
+TEST_F(SmallVae, ItsGradientIsThatOfTheLoss) {
+  constexpr double kDifference = 1e-5;
+  Tape tape(bench_.device(), bench_.queue());
+  test::GradientStore store(bench_, parameters_);
+  ParameterGradients* const sets[] = {&store};
+  tape.begin(sets);
+  tape.backward(compute(RngKey(5), &tape).loss);
+  for (int p = 0; p < parameters_.size(); ++p) {
+    const std::vector<double> at = bench_.values(parameters_[p]);
+    std::vector<double> expected;
+    for (std::size_t i = 0; i < at.size(); ++i) {
+      std::vector<double> moved = at;
+      moved[i] = at[i] + kDifference;
+      set(p, moved);
+      const double above = compute().sums[0];
+      moved[i] = at[i] - kDifference;
+      set(p, moved);
+      expected.push_back(kScale * (above - compute().sums[0]) / (2 * kDifference));
+    }
+    set(p, at);
+    EXPECT_TRUE(
+        test::within(1e-7, parameters_.info(p).shape, bench_.values(store.gradient(p)), expected))
+        << parameters_.info(p).name;
+  }
+}
+
+TEST_F(SmallVae, TheLossIsTheSumOfItsTerms) {
+  const ObjectiveTerms terms = compute();
+  ASSERT_EQ(terms.sums.size(), vae_.names().size());
+  EXPECT_THAT(vae_.names(), ElementsAre("loss", "reconstruction", "divergence"));
+  EXPECT_EQ(terms.sums[0], terms.sums[1] + terms.sums[2]);
+  EXPECT_GT(terms.sums[2], 0);
+  const double other = compute(RngKey(6)).sums[1];
+  EXPECT_NE(other, terms.sums[1]) << "the noise is a function of the key";
+  EXPECT_EQ(compute().sums, terms.sums);
+}
+
+TEST_F(SmallVae, WithoutWeightsItKnowsNothing) {
+  for (int p = 0; p < parameters_.size(); ++p) {
+    set(p, std::vector<double>(static_cast<std::size_t>(parameters_.info(p).shape.elements())));
+  }
+  const ObjectiveTerms terms = compute();
+  EXPECT_THAT(terms.sums, ElementsAre(DoubleEq(kImages * 6 * std::log(2.0)),
+                                      DoubleEq(kImages * 6 * std::log(2.0)), 0));
+}
+
+/// Runs of a small one on drawn digits; a folder for what they write.
+class VaeRuns : public ::testing::Test {
+ protected:
+  VaeRuns() {
+    options_ = small_vae_job();
+    options_.log.every = 1;
+    options_.best.metric = Metric::kLoss;
+    options_.checkpoint = {{CheckpointOptions::Unit::kSteps, 1}, 100};
+  }
+  ~VaeRuns() override { fs::remove_all(base_); }
+  VaeRuns(const VaeRuns&) = delete;
+  VaeRuns& operator=(const VaeRuns&) = delete;
+
+  RunResult run(const std::string& folder, std::int64_t steps, int ranks, int threads) {
+    options_.stages[0].stop.steps = steps;
+    options_.threads = threads;
+    RunSetting setting;
+    setting.job = "vae";
+    setting.same_job = "seed: 7\n";
+    setting.identity = "seed: 7\nstop: " + std::to_string(steps) + "\n";
+    setting.resolved = "seed: 7\n";
+    setting.output = base_ / folder;
+    RunResult result;
+    run_ranks(ranks, [&](comm::Communicator& communicator) {
+      RunResult mine = train(options_, setting, communicator);
+      if (communicator.rank() == 0) {
+        result = std::move(mine);
+      }
+    });
+    return result;
+  }
+  /// metrics.jsonl without what a clock says.
+  std::vector<nlohmann::json> metrics(const std::string& folder) const {
+    std::ifstream file(base_ / folder / "metrics.jsonl");
+    std::vector<nlohmann::json> lines;
+    for (std::string line; std::getline(file, line);) {
+      lines.push_back(nlohmann::json::parse(line));
+      lines.back().erase("images_per_s");
+      lines.back().erase("ends_stage");
+    }
+    return lines;
+  }
+  std::string message_of_data() {
+    return message_of<JobError>([&] { TrainingRun run(options_, *comm::make_single()); });
+  }
+
+  fs::path base_ = fs::temp_directory_path() / ("gentrain_vae_" + std::to_string(getpid()));
+  TrainOptions options_;
+};
+
+TEST_F(VaeRuns, ItLearnsAndTellsItsTerms) {
+  const RunResult result = run("run", 40, 1, 1);
+  const std::vector<nlohmann::json> lines = metrics("run");
+  std::vector<double> losses;
+  for (const nlohmann::json& line : lines) {
+    if (line.contains("loss")) {
+      losses.push_back(line["loss"].get<double>());
+      EXPECT_NEAR(losses.back(),
+                  line.at("reconstruction").get<double>() + line.at("divergence").get<double>(),
+                  1e-3);
+      EXPECT_FALSE(line.contains("top1"));
+    }
+  }
+  ASSERT_EQ(losses.size(), 40U);
+  EXPECT_LT(losses.back(), 0.6 * losses.front());
+  const nlohmann::json& end = result.summary["metrics"];
+  EXPECT_EQ(end.size(), 4U) << end;
+  EXPECT_EQ(end["samples"], 40);
+  EXPECT_NEAR(end["loss"].get<double>(),
+              end["reconstruction"].get<double>() + end["divergence"].get<double>(), 1e-9);
+}
+
+TEST_F(VaeRuns, GoingOnInTheMiddleOfAnEpochGivesTheSameBytes) {
+  const RunResult straight = run("straight", 9, 1, 1);
+  ASSERT_EQ(run("stopped", 4, 3, 1).kind, RunResult::Kind::kFinished);
+  const RunResult resumed = run("stopped", 9, 2, 2);
+  for (const char* key : {"weights_sha256", "state_sha256", "steps", "best_step", "metrics"}) {
+    EXPECT_EQ(resumed.summary[key], straight.summary[key]) << key;
+  }
+  EXPECT_EQ(metrics("stopped").back(), metrics("straight").back());
+}
+
+TEST_F(VaeRuns, EvaluationIsTheSameOnAnyRanksAndWorkers) {
+  std::vector<nlohmann::json> all;
+  for (const auto& [ranks, threads] : std::vector<std::pair<int, int>>{{1, 1}, {1, 3}, {3, 2}}) {
+    options_.threads = threads;
+    std::vector<nlohmann::json> of_ranks(static_cast<std::size_t>(ranks));
+    run_ranks(ranks, [&](comm::Communicator& communicator) {
+      TrainingRun run(options_, communicator);
+      of_ranks[static_cast<std::size_t>(communicator.rank())] =
+          to_json(evaluate(communicator, run.runner(), run.objective(), *run.data().test,
+                           run.data().test_normalization, 7));
+    });
+    all.insert(all.end(), of_ranks.begin(), of_ranks.end());
+  }
+  for (const nlohmann::json& one : all) {
+    EXPECT_EQ(one, all[0]);
+  }
+  const Evaluation read = evaluation_from_json(all[0]);
+  EXPECT_FALSE(read.is_of_classifier());
+  EXPECT_EQ(to_json(read), all[0]);
+}
+
+TEST_F(VaeRuns, PixelsOutsideOfZeroToOneAreRefused) {
+  options_.data.normalize.train = data::Normalization{0.25, 1};
+  EXPECT_EQ(message_of_data(),
+            "model vae takes pixels in 0..1, but they become (x - 0.25) / 1: set "
+            "data.normalize.train: {mean: 0, std: 1}");
+  options_.data.normalize.train = data::Normalization{0, 0.5};
+  EXPECT_EQ(message_of_data(),
+            "model vae takes pixels in 0..1, but they become (x - 0) / 0.5: set "
+            "data.normalize.train: {mean: 0, std: 1}");
+  options_.data.normalize.train = data::Normalization{0, 2};
+  EXPECT_EQ(message_of_data(), "nothing was thrown");
+}
+
+}  // namespace
+}  // namespace gentrain::trainers

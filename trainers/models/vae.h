@@ -1,0 +1,49 @@
+// A variational autoencoder: images x -> hidden, ReLU -> a normal distribution of `latent`
+// numbers z -> hidden, ReLU -> logits of x. The loss is the negative evidence lower bound (ELBO)
+// with one sample of z: sigmoid cross entropy of the pixels, summed, plus the divergence of z's
+// distribution from N(0, I).
+// Source: Kingma and Welling 2014, arXiv:1312.6114.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "core/nn/layers.h"
+#include "trainers/objective.h"
+
+namespace gentrain::trainers {
+
+class Vae final : public Objective {
+ public:
+  /// image [h, w, c]; its values must lie in 0..1. Parameters: encoder/hidden, encoder/latent,
+  /// decoder/hidden, decoder/output, each with weight and bias.
+  /// Throws JobError for extents below 1 or above 10,000,000.
+  Vae(const VaeOptions& options, const InitOptions& init, const Shape& image,
+      ParameterSet& parameters);
+
+  /// "loss", "reconstruction" and "divergence", nats.
+  [[nodiscard]] std::span<const std::string_view> names() const override;
+  /// The noise is a function of the context's key and of the image's place in x.
+  ObjectiveTerms compute(Context& context, const Tensor& x, const Tensor& labels,
+                         double scale) const override;
+  void forward(Context& context, const Tensor& x) const override;
+  [[nodiscard]] const std::vector<LayerInfo>& layers() const override { return layers_; }
+
+  /// x [n, h, w, c]; result [n, 2 latent]: means, then logarithms of variances.
+  Tensor encode(Context& context, const Tensor& x) const;
+  /// z [n, latent]; result [n, h w c]: logits of the pixels.
+  Tensor decode(Context& context, const Tensor& z) const;
+
+ private:
+  std::int64_t pixels_;
+  std::int64_t latent_;
+  nn::Linear encoder_hidden_;
+  nn::Linear encoder_latent_;
+  nn::Linear decoder_hidden_;
+  nn::Linear decoder_output_;
+  std::vector<LayerInfo> layers_;
+};
+
+}  // namespace gentrain::trainers
