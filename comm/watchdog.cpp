@@ -231,10 +231,8 @@ class Watchdog::Thread {
     return fmt::format("rank {} ({})", rank, places_[static_cast<std::size_t>(rank)]);
   }
   [[nodiscard]] std::vector<std::string> names_of(const std::vector<int>& ranks) const {
-    std::vector<std::string> texts;
-    for (const int r : ranks) {
-      texts.push_back(name(r));
-    }
+    std::vector<std::string> texts(ranks.size());
+    std::transform(ranks.begin(), ranks.end(), texts.begin(), [this](int r) { return name(r); });
     return texts;
   }
   [[nodiscard]] std::string state(int rank) const {

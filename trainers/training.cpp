@@ -347,12 +347,16 @@ RunResult train_into(TrainingRun& run, const RunParts& parts) {
           finish(run, parts, evaluation, first_rank ? data_hash.get() : "")};
 }
 
-/// Leaves word of a rank's error in the run's folder.
-void record_failure(const RunFolder& folder, const std::string& rank, std::int64_t steps,
-                    const std::exception& error, int exit_code) {
+/// Leaves word of a rank's error in the run's folder, unless that is another run's by now.
+void record_failure(const RunFolder& folder, const comm::Communicator& communicator,
+                    std::int64_t steps, const std::exception& error, int exit_code) {
+  if (dynamic_cast<const LostLockError*>(&error) != nullptr) {
+    leave_log_file();
+    return;
+  }
   const bool memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
-  folder.append_error(
-      fmt::format("{}: {}", rank, memory ? "there is not enough memory" : error.what()));
+  folder.append_error(fmt::format("rank {} ({}): {}", communicator.rank(), communicator.where(),
+                                  memory ? "there is not enough memory" : error.what()));
   try {
     folder.write_status("failed", steps, exit_code);
   } catch (const IoError&) {  // the error itself matters more
@@ -452,11 +456,8 @@ RunResult train(const TrainOptions& options, const RunSetting& setting,
     TrainingRun run(used, communicator, setting.identity);
     return train_into(run, {folder, times, setting, beginning, id, take_folder});
   } catch (const std::exception& error) {
-    if (first_rank && dynamic_cast<const LostLockError*>(&error) != nullptr) {
-      leave_log_file();  // it is another run's folder now
-    } else if (taken) {
-      record_failure(folder, fmt::format("rank {} ({})", communicator.rank(), communicator.where()),
-                     times.steps(), error, setting.exit_code_of(error));
+    if (taken) {
+      record_failure(folder, communicator, times.steps(), error, setting.exit_code_of(error));
     }
     throw;
   }

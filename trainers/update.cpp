@@ -132,7 +132,7 @@ Update::Update(const UpdateSetting& setting, Queue& queue, ParameterSet& paramet
   comm::ExchangeOptions options;
   options.mode = setting.mode;
   options.shards = setting.shards;
-  options.statistics = statistics + kWishStatistics;
+  options.statistics = statistics + static_cast<std::int64_t>(kWishStatistics);
   options.needs_norm = stage.clip_norm > 0;
   options.workers = setting.workers;
   exchange_ =

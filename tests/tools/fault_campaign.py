@@ -165,7 +165,7 @@ class Attempt:
 
     def check_end(self, start):
         code = start.wait()
-        self.story.append(f"exit {code}")
+        self.story.append(f"exit {code}" + (", as mpirun hung without ranks" if start.forsaken else ""))
         if self.struck and not self.kind.expected(start.how, code):
             self.problems.append(f"exit code {code}")
         if not self.struck and code != 0:

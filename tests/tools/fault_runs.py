@@ -13,6 +13,7 @@ from program_runs import MARK, MPI_ENVIRONMENT, marked_processes
 
 SHARED_MEMORY = Path("/dev/shm")
 LIMIT = 120.0  # seconds that any start may take
+FORSAKEN = 15.0  # seconds after which an mpirun without ranks is taken to hang
 
 
 class Stuck(Exception):
@@ -93,6 +94,7 @@ class Start:
         self.output = output
         self.log = log
         self.mark = uuid.uuid4().hex
+        self.forsaken = False  # whether its mpirun hung without ranks
         command = [program]
         if self.how == "mpirun":
             command = [mpirun, "-np", str(self.ranks), "--oversubscribe", "--bind-to", "none", program]
@@ -157,11 +159,20 @@ class Start:
         return not self.over()
 
     def wait(self, limit=LIMIT):
-        """Its exit code as a shell gives it."""
-        try:
-            code = self.process.wait(timeout=limit)
-        except subprocess.TimeoutExpired as error:
-            raise Stuck(f"{self} did not end within {limit:.0f} s") from error
+        """Its exit code as a shell gives it. An mpirun that hangs in its own end once all ranks have ended (Open
+        MPI 4.1.4 does, rarely: pmix_rte_finalize waits for a mutex) is killed, as a user would."""
+        begun = ranks_seen = time.monotonic()
+        while not self.over():
+            now = time.monotonic()
+            if self.how != "mpirun" or set(marked_processes(self.mark)) - {self.process.pid}:
+                ranks_seen = now
+            elif now - ranks_seen > FORSAKEN:
+                self.forsaken = True
+                kill(self.process.pid, signal.SIGKILL)
+            if now - begun > limit:
+                raise Stuck(f"{self} did not end within {limit:.0f} s")
+            time.sleep(0.05)
+        code = self.process.returncode
         return code if code >= 0 else 128 - code
 
     def end(self):
