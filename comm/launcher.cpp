@@ -68,7 +68,21 @@ Launcher detect_launcher() {
   return {};
 }
 
+namespace {
+
+/// When the program ends: what processes left that were still ending when it began.
+struct LastSweep {
+  LastSweep() = default;
+  ~LastSweep() { remove_leftovers(); }
+  LastSweep(const LastSweep&) = delete;
+  LastSweep& operator=(const LastSweep&) = delete;
+};
+
+}  // namespace
+
 std::unique_ptr<Communicator> make_communicator() {
+  remove_leftovers();  // of ranks that were killed
+  static const LastSweep last;
   const Launcher launcher = detect_launcher();
   if (!launcher.present) {
     if (launcher.promised_size > 1) {
@@ -77,7 +91,6 @@ std::unique_ptr<Communicator> make_communicator() {
                       "and would be {0} runs of one process: use `srun --mpi=pmix ...`",
                       launcher.promised_size));
     }
-    remove_leftovers();  // of ranks that were killed: MPI's start does the same
     return make_single();
   }
   std::unique_ptr<Communicator> communicator = make_mpi();

@@ -77,7 +77,6 @@ void die_with_launcher() {
 }
 
 MpiSharedMemory::MpiSharedMemory() {
-  remove_leftovers();
   if (!folder_.path().empty()) {
     ::setenv(kSegments, folder_.path().c_str(), 0);
   }

@@ -17,8 +17,8 @@ namespace gentrain::comm {
 /// dies. Does nothing under another parent.
 void die_with_launcher();
 
-/// Removes what dead processes left and, unless the environment says otherwise, lets OpenMPI keep
-/// this process's shared memory in a folder of its own, for as long as the object lives.
+/// Lets OpenMPI keep this process's shared memory in a folder of its own, unless the environment
+/// says otherwise, for as long as the object lives.
 class MpiSharedMemory {
  public:
   MpiSharedMemory();

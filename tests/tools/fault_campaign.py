@@ -121,6 +121,7 @@ class Attempt:
         if kind.moment == "own" or start.wait_for_step(step):
             pids = start.rank_pids().values()
             self.strike(start, step)
+            self.late = self.output.step()[0] >= STEPS  # what is left may have been beyond harm
             if self.struck and pids and start.how == LAUNCH:
                 self.time_to_next_step(start, pids)
         self.story.append(f"{start} at step {self.output.step()[0]}")
@@ -165,6 +166,8 @@ class Attempt:
 
     def check_end(self, start):
         code = start.wait()
+        if self.late and code == 0:
+            self.struck = False
         self.story.append(f"exit {code}" + (", as mpirun hung without ranks" if start.forsaken else ""))
         if self.struck and not self.kind.expected(start.how, code):
             self.problems.append(f"exit code {code}")

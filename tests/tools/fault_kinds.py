@@ -158,15 +158,16 @@ def mount(*words):
 
 
 def fill_disk(start, _random, _step):
-    """The output lies on a small file system of its own."""
-    if start.over():
-        return False
+    """The output lies on a small file system of its own. What the run frees is taken too, until it has ended."""
+    full = False
     with open(start.output.folder / "filler", "wb", buffering=0) as file:
-        try:
-            while True:
+        while not start.over():
+            try:
                 file.write(bytes(4096))
-        except OSError:
-            return True
+            except OSError:
+                full = full or not start.output.finished()
+                time.sleep(0.001)
+    return full
 
 
 def empty_disk(output, _random):
