@@ -9,6 +9,7 @@
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -88,6 +89,7 @@ class DeafCommunicator final : public Communicator {
 void watch_deaf_beside(int number) {
   const pid_t other = fork();
   if (other == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // it holds the test's pipe
     raise(number);
     pause();
   }
