@@ -29,7 +29,7 @@ constexpr double kStartSeconds = 60;
 constexpr double kEndSeconds = 8;
 constexpr int kStoppedSeconds = 8;
 
-class MpiCommunicator : public Communicator {
+class MpiCommunicator final : public Communicator {
  public:
   MpiCommunicator() {
     int before = 0;

@@ -33,7 +33,7 @@ PosixFile::PosixFile(std::filesystem::path path, int descriptor, std::nullptr_t)
   }
 }
 
-PosixFile::PosixFile(std::filesystem::path path, int flags, unsigned mode)
+PosixFile::PosixFile(const std::filesystem::path& path, int flags, unsigned mode)
     : PosixFile(path, ::open(path.c_str(), flags | O_CLOEXEC, mode), nullptr) {}
 
 PosixFile PosixFile::in_memory() {

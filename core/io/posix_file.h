@@ -21,7 +21,7 @@ class MediumError : public IoError {
 class PosixFile {
  public:
   /// `flags` and `mode` as open(2) takes them. Throws IoError naming path and reason.
-  explicit PosixFile(std::filesystem::path path, int flags, unsigned mode = 0);
+  explicit PosixFile(const std::filesystem::path& path, int flags, unsigned mode = 0);
   /// An empty file in memory, without a name. Throws IoError.
   static PosixFile in_memory();
   ~PosixFile();
