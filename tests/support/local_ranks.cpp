@@ -170,7 +170,7 @@ class LocalRanks::Rank : public comm::Communicator {
       world_.broadcast_ = data;
     }
     barrier();
-    if (rank_ != root) {
+    if (rank_ != root && data.size > 0) {
       std::memcpy(data.data, world_.broadcast_.data, data.size);
     }
     barrier();
