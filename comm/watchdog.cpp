@@ -92,7 +92,6 @@ class Watchdog::Thread {
     const std::uint64_t done = progress_in(phase);
     clock_.add(sampler_.take(done, polls), phase);
     table_.pass(clock_.last(), deaf_ == 0);
-    deaf_ += clock_.last();
     table_.set_own({.progress = done,
                     .collectives = ring_ ? ring_->collectives() : 0,
                     .step = activity_.step(),
@@ -106,10 +105,10 @@ class Watchdog::Thread {
         }
       }
       ring_->send(table_.bytes());
-      deaf_ = ring_->hears() ? 0 : deaf_;
+      deaf_ = ring_->hears() ? 0 : deaf_ + clock_.last();
     }
-    const bool deaf = ring_ && deaf_ > 0;
-    if (deaf && deaf_ >= kDeafSeconds) {
+    const bool deaf = deaf_ > 0;
+    if (deaf_ >= kDeafSeconds) {
       blame_stopped();
     }
     if (clock_.stuck() >= clock_.limit(phase) + (deaf ? kDeafDoubt : 0)) {
@@ -123,17 +122,17 @@ class Watchdog::Thread {
 
   /// While a thread hangs in MPI: names the ranks of this host that are stopped, if there are some.
   void blame_stopped() {
-    std::vector<int> stopped;
+    std::vector<std::string> stopped;
     for (int r = 0; r < communicator_.size(); ++r) {
       if (process_state(r) == 'T') {
-        stopped.push_back(r);
+        stopped.push_back(name(r));
       }
     }
     if (!stopped.empty()) {
       end(
           fmt::format("{} is silent: it was stopped in the middle of a message; {} has hung in MPI "
                       "for {:.1f} s",
-                      fmt::join(names_of(stopped), ", "), name(rank_), deaf_));
+                      fmt::join(stopped, ", "), name(rank_), deaf_));
     }
   }
 
@@ -229,11 +228,6 @@ class Watchdog::Thread {
   /// "rank 2 (host:4711)"
   [[nodiscard]] std::string name(int rank) const {
     return fmt::format("rank {} ({})", rank, places_[static_cast<std::size_t>(rank)]);
-  }
-  [[nodiscard]] std::vector<std::string> names_of(const std::vector<int>& ranks) const {
-    std::vector<std::string> texts(ranks.size());
-    std::transform(ranks.begin(), ranks.end(), texts.begin(), [this](int r) { return name(r); });
-    return texts;
   }
   [[nodiscard]] std::string state(int rank) const {
     const Sign& sign = table_.sign(rank);
