@@ -7,9 +7,9 @@
 
 #include "core/ops/ops.h"
 #include "kernels/error.h"
+#include "tests/core/ops_fixture.h"
 #include "tests/support/compare.h"
 #include "tests/support/gradients.h"
-#include "tests/support/workbench.h"
 
 namespace gentrain {
 namespace {
@@ -19,18 +19,7 @@ using test::message_of;
 using ::testing::Each;
 using Inputs = std::span<const Tensor>;
 
-class GenerativeOps : public ::testing::Test {
- protected:
-  Tensor random(const Shape& shape, std::uint64_t key = 1) const {
-    return bench_.random(shape, RngKey(key), DType::kF64);
-  }
-  Tensor tensor(const Shape& shape, std::vector<double> values) const {
-    return bench_.tensor(shape, values, DType::kF64);
-  }
-
-  test::Workbench bench_{test::reference_device()};
-  Context context_{bench_.device(), bench_.queue(), nullptr, false, {}};
-};
+class GenerativeOps : public Ops {};
 
 TEST_F(GenerativeOps, SigmoidCrossEntropyByHand) {
   const Tensor logits = tensor({2, 2}, {0, std::log(3.0), 1000, -1000});

@@ -10,10 +10,10 @@
 #include <gtest/gtest.h>
 
 #include "kernels/error.h"
+#include "tests/core/ops_fixture.h"
 #include "tests/support/compare.h"
 #include "tests/support/counting_device.h"
 #include "tests/support/gradients.h"
-#include "tests/support/workbench.h"
 
 namespace gentrain {
 namespace {
@@ -24,19 +24,6 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Inputs = std::span<const Tensor>;
-
-class Ops : public ::testing::Test {
- protected:
-  Tensor random(const Shape& shape, std::uint64_t key = 1) const {
-    return bench_.random(shape, RngKey(key), DType::kF64);
-  }
-  Tensor tensor(const Shape& shape, std::vector<double> values) const {
-    return bench_.tensor(shape, values, DType::kF64);
-  }
-
-  test::Workbench bench_{test::reference_device()};
-  Context context_{bench_.device(), bench_.queue(), nullptr, false, {}};
-};
 
 constexpr Activation kActivations[] = {Activation::kNone, Activation::kTanh, Activation::kRelu,
                                        Activation::kSigmoid};
