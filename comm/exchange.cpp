@@ -367,7 +367,7 @@ class Exchange::Implementation {
         const std::int64_t first =
             norm_position_[b * static_cast<std::size_t>(ranks_) + static_cast<std::size_t>(rank_)];
         const Range blocks{first, first + blocks_in(segment(b))};
-        device_.reduce().square_sums(*queue_, work_[b].sum.cview(),
+        device_.reduce().square_sums(*queue_, without_statistics(b).cview(),
                                      piece(block_sums_, blocks).view());
       }
     }
@@ -380,6 +380,27 @@ class Exchange::Implementation {
       }
       norm_transfer_ = communicator_.all_gather(bytes, tag(tail()) + 1);
     }
+  }
+
+  /// The summed gradient of this rank's segment; where statistics stand, zeros.
+  Tensor without_statistics(std::size_t b) {
+    const Tensor& sum = work_[b].sum;
+    if (!parameters_.has_statistics()) {
+      return sum;
+    }
+    Tensor gradient = Tensor::empty(device_, sum.shape());
+    device_.elementwise().scale(*queue_, 1.0, sum.cview(), gradient.view());
+    const Range own = segment(b);
+    for (int i = 0; i < parameters_.size(); ++i) {
+      const ParameterInfo& info = parameters_.info(i);
+      const Range both{std::max(own.first, info.offset),
+                       std::min(own.last, info.offset + info.shape.elements())};
+      if (info.role == ParameterRole::kStatistic && both.first < both.last) {
+        const Range inside{both.first - own.first, both.last - own.first};
+        device_.elementwise().fill(*queue_, 0.0, piece(gradient, inside).view());
+      }
+    }
+    return gradient;
   }
 
   void end_norm() {

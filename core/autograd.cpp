@@ -44,11 +44,9 @@ void GradSink::put(int input, const Tensor& gradient) {
 
 void Tape::begin(std::span<ParameterGradients* const> parameters) {
   nodes_.clear();
-  sets_.assign(parameters.begin(), parameters.end());
-  states_.resize(sets_.size());
-  for (auto& set : states_) {
-    set.assign(set.size(), ParameterState{});
-  }
+  recorded_.assign(parameters.begin(), parameters.end());
+  sets_ = recorded_;
+  wanted_.clear();
   serial_ = next_serial();
   used_ = false;
 }
@@ -72,7 +70,8 @@ int Tape::set_of(const GradRef& ref) const {
 
 bool Tape::wants(const GradRef& ref) const {
   if (ref.kind == GradRef::Kind::kNode) {
-    return ref.owner == serial_;
+    return ref.owner == serial_ &&
+           (wanted_.empty() || wanted_[static_cast<std::size_t>(ref.index)]);
   }
   if (ref.kind == GradRef::Kind::kParameter) {
     const int set = set_of(ref);
@@ -106,9 +105,6 @@ void Tape::record(const char* op, Tensor& y, std::initializer_list<Tensor> input
   node.inputs.reserve(inputs.size());
   for (const Tensor& input : inputs) {
     node.inputs.push_back({input.grad_ref(), input.shape(), input.dtype()});
-    if (input.grad_ref().kind == GradRef::Kind::kParameter && wants(input.grad_ref())) {
-      ++state_of(input.grad_ref()).uses;
-    }
   }
   nodes_.push_back(std::move(node));
   y.set_grad_ref({GradRef::Kind::kNode, static_cast<std::int32_t>(nodes_.size()) - 1, serial_});
@@ -167,7 +163,7 @@ void Tape::finish_uses(const Node& node) {
   }
 }
 
-void Tape::backward(const Tensor& loss) {
+void Tape::check_loss(const Tensor& loss) const {
   if (used_) {
     throw Error("backward: this graph was used and freed already; run the forward pass again");
   }
@@ -179,10 +175,40 @@ void Tape::backward(const Tensor& loss) {
     throw ShapeError(fmt::format("backward: the loss must have one element but has shape {}",
                                  loss.shape().str()));
   }
-  used_ = true;
+}
+
+/// Which nodes lead to what wants a gradient, and how often each parameter is used.
+void Tape::find_wanted() {
+  states_.resize(sets_.size());
+  for (auto& set : states_) {
+    set.assign(set.size(), ParameterState{});
+  }
+  wanted_.assign(nodes_.size(), false);
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    wanted_[i] = !nodes_[i].backward;  // a watched leaf
+    for (const Input& input : nodes_[i].inputs) {
+      if (wants(input.ref)) {
+        wanted_[i] = true;
+        if (input.ref.kind == GradRef::Kind::kParameter) {
+          ++state_of(input.ref).uses;
+        }
+      }
+    }
+  }
+}
+
+void Tape::walk(const Tensor& loss, Graph graph) {
+  used_ = graph == Graph::kFree;
+  find_wanted();
+  if (!wants(loss.grad_ref())) {
+    throw Error("backward: the loss depends on nothing that wants a gradient on this tape");
+  }
   Tensor seed = Tensor::empty(device_, loss.shape(), loss.dtype());
   device_.elementwise().fill(queue_, 1.0, seed.view());
-  nodes_[static_cast<std::size_t>(ref.index)].gradient = seed;
+  for (Node& node : nodes_) {
+    node.gradient = {};  // of an earlier loss
+  }
+  nodes_[static_cast<std::size_t>(loss.grad_ref().index)].gradient = seed;
   for (int i = static_cast<int>(nodes_.size()) - 1; i >= 0; --i) {
     Node& node = nodes_[static_cast<std::size_t>(i)];
     if (!node.backward) {
@@ -194,8 +220,26 @@ void Tape::backward(const Tensor& loss) {
       progress::tick();
     }
     finish_uses(node);
-    node = Node{};
+    if (graph == Graph::kFree) {
+      node = Node{};
+    } else {
+      node.gradient = {};
+    }
   }
+  wanted_.clear();
+}
+
+void Tape::backward(const Tensor& loss) {
+  check_loss(loss);
+  walk(loss, Graph::kFree);
+}
+
+void Tape::backward(const Tensor& loss, std::span<ParameterGradients* const> receivers,
+                    Graph graph) {
+  check_loss(loss);
+  sets_.assign(receivers.begin(), receivers.end());
+  walk(loss, graph);
+  sets_ = recorded_;
 }
 
 std::size_t Tape::size() const {

@@ -31,6 +31,24 @@ class ParameterGradients {
   virtual void complete(int parameter) = 0;
 };
 
+/// Some parameters of a set: those whose flag is set; the others are constants. `whole` and
+/// `chosen` must outlive it.
+class PartOfGradients final : public ParameterGradients {
+ public:
+  PartOfGradients(ParameterGradients& whole, const std::vector<bool>& chosen)
+      : whole_(whole), chosen_(chosen) {}
+  [[nodiscard]] std::uint64_t set_id() const override { return whole_.set_id(); }
+  [[nodiscard]] bool wants(int parameter) const override {
+    return chosen_[static_cast<std::size_t>(parameter)] && whole_.wants(parameter);
+  }
+  Tensor slot(int parameter) override { return whole_.slot(parameter); }
+  void complete(int parameter) override { whole_.complete(parameter); }
+
+ private:
+  ParameterGradients& whole_;
+  const std::vector<bool>& chosen_;
+};
+
 /// Where a backward closure delivers. Inputs are counted as they were given to Tape::record.
 class GradSink {
  public:
@@ -52,7 +70,8 @@ class GradSink {
 
 using Backward = std::function<void(const Tensor& dy, GradSink& sink)>;
 
-/// The record of one forward computation. Used by one thread at a time.
+/// The record of one forward computation. Used by one thread at a time. After an exception out of
+/// backward() only begin() may follow.
 class Tape {
  public:
   Tape(Device& device, Queue& queue) : device_(device), queue_(queue) {}
@@ -70,6 +89,11 @@ class Tape {
   /// Runs the closures that lead to `loss` (one element), seeded with 1, freeing each when used.
   /// Throws Error if the loss has no history here or the graph was used already.
   void backward(const Tensor& loss);
+  /// Whether the closures are freed, or stay for another loss of the same recording.
+  enum class Graph : std::uint8_t { kFree, kKeep };
+  /// The same for the gradients of these parameters alone, those of sets that begin() was given:
+  /// all others are constants, and what leads to none of them is not computed.
+  void backward(const Tensor& loss, std::span<ParameterGradients* const> receivers, Graph graph);
   /// The gradient of a watched tensor after backward(); undefined if the loss does not depend on
   /// it.
   [[nodiscard]] Tensor gradient(const Tensor& watched) const;
@@ -94,6 +118,9 @@ class Tape {
     bool written = false;
   };
 
+  void find_wanted();
+  void walk(const Tensor& loss, Graph graph);
+  void check_loss(const Tensor& loss) const;
   [[nodiscard]] bool wants(const GradRef& ref) const;
   [[nodiscard]] int set_of(const GradRef& ref) const;
   ParameterState& state_of(const GradRef& ref);
@@ -106,8 +133,10 @@ class Tape {
   std::uint64_t serial_ = 0;
   bool used_ = false;
   std::vector<Node> nodes_;
-  std::vector<ParameterGradients*> sets_;
+  std::vector<ParameterGradients*> recorded_;        // as given to begin()
+  std::vector<ParameterGradients*> sets_;            // that want gradients now
   std::vector<std::vector<ParameterState>> states_;  // by set, by parameter
+  std::vector<bool> wanted_;  // in backward(), by node: leads to what wants a gradient
 };
 
 }  // namespace gentrain

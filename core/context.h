@@ -10,9 +10,10 @@ namespace gentrain {
 struct Context {
   Device& device;
   Queue& queue;
-  Tape* tape = nullptr;   // null: nothing is recorded
-  bool training = false;  // dropout drops, batch norm uses the batch
-  RngKey key;             // of this step and shard; an op folds in its own index
+  Tape* tape = nullptr;    // null: nothing is recorded
+  bool training = false;   // dropout drops, batch norm uses the batch
+  RngKey key;              // of this step and shard; an op folds in its own index
+  double batch_share = 1;  // of the images here in the global batch: the weight of their statistics
 };
 
 }  // namespace gentrain

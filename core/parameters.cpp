@@ -1,6 +1,7 @@
 // ParameterSet: registration, the arena and initial values.
 #include "core/parameters.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 
@@ -27,20 +28,42 @@ ParameterSet::ParameterSet() : id_(next_id()) {}
 
 int ParameterSet::add(std::string name, const Shape& shape, Initializer initializer,
                       std::int64_t fan_in, std::int64_t fan_out) {
-  if (arena_.defined()) {
-    throw Error(fmt::format("parameter {} is registered after the arena was made", name));
-  }
-  if (find(name) >= 0) {
-    throw ShapeError(fmt::format("two parameters are named {}", name));
-  }
-  const std::int64_t end =
-      arena_elements_ + (shape.elements() + kAlignElements - 1) / kAlignElements * kAlignElements;
-  if (end > Shape::kMaxElements) {
+  return append({.name = std::move(name),
+                 .shape = shape,
+                 .initializer = initializer,
+                 .fan_in = fan_in,
+                 .fan_out = fan_out});
+}
+
+int ParameterSet::add_statistic(std::string name, const Shape& shape, Initializer::Kind initial,
+                                double decay) {
+  if (!(decay >= 0 && decay < 1)) {
     throw ShapeError(
-        fmt::format("parameter {}: {} elements behind {} others are too many: at most {}", name,
-                    shape.elements(), arena_elements_, std::int64_t{Shape::kMaxElements}));
+        fmt::format("statistic {}: the decay is {} but must be in [0, 1)", name, decay));
   }
-  infos_.push_back({std::move(name), shape, initializer, fan_in, fan_out, arena_elements_});
+  return append({.name = std::move(name),
+                 .shape = shape,
+                 .initializer = {initial},
+                 .role = ParameterRole::kStatistic,
+                 .decay = decay});
+}
+
+int ParameterSet::append(ParameterInfo info) {
+  if (arena_.defined()) {
+    throw Error(fmt::format("parameter {} is registered after the arena was made", info.name));
+  }
+  if (find(info.name) >= 0) {
+    throw ShapeError(fmt::format("two parameters are named {}", info.name));
+  }
+  const std::int64_t end = arena_elements_ + (info.shape.elements() + kAlignElements - 1) /
+                                                 kAlignElements * kAlignElements;
+  if (end > Shape::kMaxElements) {
+    throw ShapeError(fmt::format(
+        "parameter {}: {} elements behind {} others are too many: at most {}", info.name,
+        info.shape.elements(), arena_elements_, std::int64_t{Shape::kMaxElements}));
+  }
+  info.offset = arena_elements_;
+  infos_.push_back(std::move(info));
   arena_elements_ = end;
   return size() - 1;
 }
@@ -106,10 +129,15 @@ int ParameterSet::find(const std::string& name) const {
   return -1;
 }
 
+bool ParameterSet::has_statistics() const {
+  return std::any_of(infos_.begin(), infos_.end(),
+                     [](const ParameterInfo& p) { return p.role == ParameterRole::kStatistic; });
+}
+
 std::int64_t ParameterSet::count() const {
   std::int64_t total = 0;
   for (const ParameterInfo& p : infos_) {
-    total += p.shape.elements();
+    total += p.role == ParameterRole::kTrained ? p.shape.elements() : 0;
   }
   return total;
 }

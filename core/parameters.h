@@ -30,6 +30,14 @@ struct Initializer {
   double stddev = 0;
 };
 
+/// Who changes a parameter.
+enum class ParameterRole : std::uint8_t {
+  kTrained,    // an optimizer, by its gradient
+  kStatistic,  // it follows a mean of the data (batch norm's running statistics): in the place of a
+               // gradient stands its value of this batch, and it becomes
+               // decay * itself + (1 - decay) * that
+};
+
 struct ParameterInfo {
   std::string name;  // "conv1/weight"
   Shape shape;
@@ -37,6 +45,8 @@ struct ParameterInfo {
   std::int64_t fan_in = 0;
   std::int64_t fan_out = 0;
   std::int64_t offset = 0;  // elements, in the arena
+  ParameterRole role = ParameterRole::kTrained;
+  double decay = 0;  // kStatistic: 0 <= decay < 1
 };
 
 class ParameterSet {
@@ -50,6 +60,9 @@ class ParameterSet {
   /// arena would have more than Shape::kMaxElements, and Error after allocate().
   int add(std::string name, const Shape& shape, Initializer initializer, std::int64_t fan_in,
           std::int64_t fan_out);
+  /// The same for a statistic, which starts at zeros or ones. Throws ShapeError also for a decay
+  /// that is not in [0, 1).
+  int add_statistic(std::string name, const Shape& shape, Initializer::Kind initial, double decay);
   /// Makes the arena on a device; the values are zero. Throws DeviceError if the memory is not
   /// there.
   void allocate(Device& device, Queue& queue, DType dtype = DType::kF32);
@@ -71,7 +84,9 @@ class ParameterSet {
   /// The whole arena [arena_elements()].
   [[nodiscard]] const Tensor& arena() const { return arena_; }
   [[nodiscard]] std::int64_t arena_elements() const { return arena_elements_; }
-  /// Number of trainable values, gaps not counted.
+  /// Whether some parameter is a statistic.
+  [[nodiscard]] bool has_statistics() const;
+  /// Number of values that an optimizer may change; neither gaps nor statistics count.
   [[nodiscard]] std::int64_t count() const;
   /// Must be called after the arena's values changed: all of them, or those of the parameters whose
   /// flag is set (one at least). Backends keep what they made of the weights of the others. Only
@@ -82,6 +97,8 @@ class ParameterSet {
   }
 
  private:
+  int append(ParameterInfo info);
+
   std::uint64_t id_;
   std::vector<ParameterInfo> infos_;
   std::vector<Tensor> tensors_;

@@ -146,18 +146,10 @@ Checkpointer::Checkpointer(TrainingRun& run, nlohmann::json header,
 
 bool Checkpointer::due(const StepReport& to_come) const {
   const CheckpointOptions::Interval& every = run_.options().checkpoint.every;
-  switch (every.unit) {
-    case Unit::kSteps:
-      return (to_come.step + 1) % every.count == 0;
-    case Unit::kEpochs:
-      return to_come.ends_epoch && (to_come.epoch + 1) % every.count == 0;
-    case Unit::kSeconds:
-      return std::chrono::steady_clock::now() - last_time_ >= std::chrono::seconds(every.count);
-    case Unit::kEnd:
-    case Unit::kNever:
-      break;
+  if (every.unit == Unit::kSeconds) {
+    return std::chrono::steady_clock::now() - last_time_ >= std::chrono::seconds(every.count);
   }
-  return false;
+  return is_due(every, to_come);
 }
 
 void Checkpointer::skip(std::int64_t step, std::int64_t writing) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <functional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -29,18 +30,20 @@ void read(const data::Dataset& dataset, std::int64_t first, std::int64_t count,
   }
 }
 
-std::vector<double> run_chunk(Device& device, Worker& worker, const Objective& objective,
-                              const data::Dataset& dataset,
-                              const data::Normalization& normalization,
-                              const comm::Range& samples) {
+/// What is computed of a chunk of images: sums over them.
+using ChunkSums = std::function<std::vector<double>(Context& context, const Tensor& x,
+                                                    const Tensor& labels)>;
+
+std::vector<double> run_chunk(Device& device, Worker& worker, const EvaluationData& data,
+                              const comm::Range& samples, const ChunkSums& sums_of) {
   Context context{device, *worker.queue, nullptr, false,
                   RngKey(kEvaluationKey).fold(static_cast<std::uint64_t>(samples.first))};
-  read(dataset, samples.first, samples.size(), worker.batch);
+  read(data.dataset, samples.first, samples.size(), worker.batch);
   const Tensor x = normalized_images(context, worker.batch.pixels, samples.size(),
-                                     dataset.sample_shape(), normalization);
+                                     data.dataset.sample_shape(), data.normalization);
   const Tensor labels = Tensor::empty(device, {samples.size()}, DType::kI32);
   copy_from_host<std::int32_t>(device, *worker.queue, worker.batch.labels, labels);
-  return objective.compute(context, x, labels, 1.0).sums;
+  return sums_of(context, x, labels);
 }
 
 /// The sums of all chunks, from those of this rank's.
@@ -59,6 +62,30 @@ std::vector<double> total_of(comm::Communicator& communicator,
     }
   }
   return total;
+}
+
+/// `count` sums over the whole data set. Collective.
+std::vector<double> sum_chunks(comm::Communicator& communicator, StepRunner& runner,
+                               const EvaluationData& data, std::size_t count,
+                               const ChunkSums& sums_of) {
+  const comm::PhaseScope phase(communicator.activity(), comm::Phase::kEvaluating);
+  const std::int64_t size = data.dataset.size();
+  const std::int64_t chunks = (size + data.chunk - 1) / data.chunk;
+  const comm::Range mine = comm::part_of(chunks, communicator.size(), communicator.rank());
+  std::vector<std::vector<double>> sums(static_cast<std::size_t>(mine.size()));
+  std::atomic<std::int64_t> next{mine.first};
+  runner.pool().run([&](int index) {
+    while (!runner.pool().failed()) {
+      const std::int64_t i = next.fetch_add(1, std::memory_order_relaxed);
+      if (i >= mine.last) {
+        return;
+      }
+      const comm::Range samples{i * data.chunk, std::min((i + 1) * data.chunk, size)};
+      sums[static_cast<std::size_t>(i - mine.first)] =
+          run_chunk(runner.device(), runner.worker(index), data, samples, sums_of);
+    }
+  });
+  return total_of(communicator, sums, count);
 }
 
 }  // namespace
@@ -113,37 +140,36 @@ std::string describe(const Evaluation& evaluation) {
 }
 
 Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner,
-                    const Objective& objective, const data::Dataset& dataset,
-                    const data::Normalization& normalization, std::int64_t chunk) {
-  const comm::PhaseScope phase(communicator.activity(), comm::Phase::kEvaluating);
-  const std::int64_t chunks = (dataset.size() + chunk - 1) / chunk;
-  const comm::Range mine = comm::part_of(chunks, communicator.size(), communicator.rank());
-  std::vector<std::vector<double>> sums(static_cast<std::size_t>(mine.size()));
-  std::atomic<std::int64_t> next{mine.first};
-  runner.pool().run([&](int index) {
-    while (!runner.pool().failed()) {
-      const std::int64_t i = next.fetch_add(1, std::memory_order_relaxed);
-      if (i >= mine.last) {
-        return;
-      }
-      const comm::Range samples{i * chunk, std::min((i + 1) * chunk, dataset.size())};
-      sums[static_cast<std::size_t>(i - mine.first)] = run_chunk(
-          runner.device(), runner.worker(index), objective, dataset, normalization, samples);
-    }
-  });
+                    const Objective& objective, const EvaluationData& data) {
   const auto names = objective.names();
-  const std::vector<double> total = total_of(communicator, sums, names.size());
+  const std::vector<double> total =
+      sum_chunks(communicator, runner, data, names.size(),
+                 [&objective](Context& context, const Tensor& x, const Tensor& labels) {
+                   return objective.compute(context, x, labels, 1.0).sums;
+                 });
+  const auto size = static_cast<double>(data.dataset.size());
   Evaluation result;
-  result.samples = dataset.size();
-  result.loss = total[0] / static_cast<double>(dataset.size());
+  result.samples = data.dataset.size();
+  result.loss = total[0] / size;
   if (objective.classifier() != nullptr) {
     result.correct = static_cast<std::int64_t>(total[1]);
     return result;
   }
   for (std::size_t i = 1; i < names.size(); ++i) {
-    result.terms.emplace_back(names[i], total[i] / static_cast<double>(dataset.size()));
+    result.terms.emplace_back(names[i], total[i] / size);
   }
   return result;
+}
+
+double mean_log_likelihood(comm::Communicator& communicator, StepRunner& runner,
+                           const Objective& objective, const EvaluationData& data,
+                           std::int64_t samples) {
+  const std::vector<double> total =
+      sum_chunks(communicator, runner, data, 1,
+                 [&](Context& context, const Tensor& x, const Tensor& /*labels*/) {
+                   return std::vector{objective.log_likelihood(context, x, samples)};
+                 });
+  return total[0] / static_cast<double>(data.dataset.size());
 }
 
 std::vector<float> predict(StepRunner& runner, const Network& network, const data::Dataset& dataset,

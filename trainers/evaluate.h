@@ -38,12 +38,23 @@ std::string describe(const Evaluation& evaluation);
 /// 9832 as "9,832".
 std::string with_commas(std::int64_t number);
 
-/// Runs the objective over the data set in chunks of `chunk` images dealt out over ranks and
-/// workers; sums go over the chunks in order, so they are the same for any number of either. What
-/// is random is a function of the chunk. Collective.
+/// Images to evaluate over, `chunk` at a time.
+struct EvaluationData {
+  const data::Dataset& dataset;
+  data::Normalization normalization;
+  std::int64_t chunk = 256;
+};
+
+/// Runs the objective over the data set in chunks dealt out over ranks and workers; sums go over
+/// the chunks in order, so they are the same for any number of either. What is random is a function
+/// of the chunk. Collective.
 Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner,
-                    const Objective& objective, const data::Dataset& dataset,
-                    const data::Normalization& normalization, std::int64_t chunk);
+                    const Objective& objective, const EvaluationData& data);
+
+/// The mean over the data set of log p(x), nats; see Objective::log_likelihood. Collective.
+double mean_log_likelihood(comm::Communicator& communicator, StepRunner& runner,
+                           const Objective& objective, const EvaluationData& data,
+                           std::int64_t samples);
 
 /// Probabilities [count, classes] of samples [first, first + count). On this rank alone.
 std::vector<float> predict(StepRunner& runner, const Network& network, const data::Dataset& dataset,

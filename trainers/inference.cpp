@@ -134,8 +134,8 @@ Evaluation Inference::evaluate(const data::Dataset& samples) {
             {"model", weights_sha256(*device_, runner_->queue(), *model_.parameters)},
             {"data set", data_identity(samples)}};
   });
-  Evaluation result = trainers::evaluate(communicator_, *runner_, *model_.objective, samples,
-                                         description().test_normalization, kChunk);
+  Evaluation result = trainers::evaluate(communicator_, *runner_, *model_.objective,
+                                         {samples, description().test_normalization, kChunk});
   if (!std::isfinite(result.loss)) {
     throw NumericError(fmt::format("{}: the loss over {} is {}", file_, samples.description(),
                                    std::fabs(result.loss)));

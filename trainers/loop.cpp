@@ -165,6 +165,17 @@ std::int64_t planned_steps(const StopOptions& stop, const LoopOptions& options) 
   return std::min(by_epochs, stop.steps.value_or(kForever));
 }
 
+bool is_due(const CheckpointOptions::Interval& every, const StepReport& step) {
+  switch (every.unit) {
+    case CheckpointOptions::Unit::kSteps:
+      return (step.step + 1) % every.count == 0;
+    case CheckpointOptions::Unit::kEpochs:
+      return step.ends_epoch && (step.epoch + 1) % every.count == 0;
+    default:
+      return false;
+  }
+}
+
 bool goes_on_in(const std::vector<Stage>& stages, const LoopOptions& options,
                 const LoopPosition& position) {
   return position.stage_step <

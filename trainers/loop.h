@@ -102,6 +102,9 @@ std::int64_t planned_steps(const StopOptions& stop, const LoopOptions& options);
 bool goes_on_in(const std::vector<Stage>& stages, const LoopOptions& options,
                 const LoopPosition& position);
 
+/// Whether an interval of steps or epochs ends with this step; false for any other.
+bool is_due(const CheckpointOptions::Interval& every, const StepReport& step);
+
 /// Runs every stage from `start` on, until all have ended or some rank wishes to stop. `loader`
 /// (may be null) is told which samples come next.
 LoopEnd run_stages(std::vector<Stage>& stages, const LoopOptions& options, StepRunner& runner,

@@ -35,29 +35,61 @@ Tensor normalized_images(Context& context, std::span<const std::uint8_t> pixels,
   return ops::from_bytes(context, bytes, normalization.factor(), normalization.shift());
 }
 
-Pass make_pass(Update& update, const Objective& objective, data::Loader& loader,
-               const data::Dataset& dataset, const data::Normalization& normalization) {
+Tensor Objective::sample(Context& /*context*/, std::int64_t /*count*/) const {
+  throw JobError("the model makes no images of noise: it is no autoencoder");
+}
+
+double Objective::log_likelihood(Context& /*context*/, const Tensor& /*x*/,
+                                 std::int64_t /*samples*/) const {
+  throw JobError("the model gives images no probability: it is no autoencoder");
+}
+
+std::vector<Picture> Objective::pictures(const PictureSource& /*source*/) const {
+  return {};
+}
+
+Tensor read_images(Context& context, const data::Dataset& dataset,
+                   const data::Normalization& normalization,
+                   std::span<const std::int64_t> indices) {
+  const auto bytes = static_cast<std::size_t>(dataset.sample_shape().elements());
+  std::vector<std::uint8_t> pixels(bytes * indices.size());
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    dataset.read(indices[i], pixels.data() + i * bytes);
+  }
+  return normalized_images(context, pixels, std::ssize(indices), dataset.sample_shape(),
+                           normalization);
+}
+
+std::vector<double> Objective::train(ShardStep& step) const {
+  Tape& tape = *step.context.tape;
+  ParameterGradients* const sets[] = {&step.gradients};
+  tape.begin(sets);
+  ObjectiveTerms terms = compute(step.context, step.x, step.labels, step.scale);
+  tape.backward(terms.loss);
+  return std::move(terms.sums);
+}
+
+Pass make_pass(Update& update, const Objective& objective, const TrainingData& data,
+               const std::string& stage) {
   Pass pass;
   pass.updates = {&update};
-  pass.shard = [&objective, &loader, shape = dataset.sample_shape(), normalization](ShardRun& run) {
+  pass.shard = [&objective, data, shape = data.dataset.sample_shape(), stage](ShardRun& run) {
     if (run.samples.size() == 0) {
       return;  // a short last batch can leave a shard empty: its gradient is zero
     }
     Context& context = run.context;
-    Tape& tape = run.worker.tape;
-    loader.load({run.position.epoch, run.samples.first, run.samples.last}, run.worker.batch);
+    context.batch_share = static_cast<double>(run.samples.size()) / run.batch_images();
+    data.loader.load({run.position.epoch, run.samples.first, run.samples.last}, run.worker.batch);
     const Tensor x = normalized_images(context, run.worker.batch.pixels, run.samples.size(), shape,
-                                       normalization);
+                                       data.normalization);
     const Tensor labels = Tensor::empty(context.device, {run.samples.size()}, DType::kI32);
     copy_from_host<std::int32_t>(context.device, context.queue, run.worker.batch.labels, labels);
 
     comm::ShardGradients& gradients = *run.gradients[0];
-    ParameterGradients* const sets[] = {&gradients};
-    tape.begin(sets);
-    const ObjectiveTerms terms = objective.compute(context, x, labels, 1.0 / run.batch_images());
-    tape.backward(terms.loss);
-    for (std::size_t i = 0; i < terms.sums.size(); ++i) {
-      gradients.statistics()[i] = static_cast<float>(terms.sums[i]);
+    ShardStep step{context, gradients, stage, x, labels, 1.0 / run.batch_images()};
+    const std::vector<double> sums = objective.train(step);
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      gradients.statistics()[i] = static_cast<float>(sums[i]);
     }
     gradients.statistics()[kLossMean] /= static_cast<float>(run.batch_images());
   };

@@ -12,6 +12,7 @@
 #include "core/data/loader.h"
 #include "trainers/loop.h"
 #include "trainers/models/network.h"
+#include "trainers/pictures.h"
 
 namespace gentrain::trainers {
 
@@ -19,6 +20,23 @@ namespace gentrain::trainers {
 struct ObjectiveTerms {
   Tensor loss;               // []: scale * sum over the images; has the history
   std::vector<double> sums;  // by Objective::names(): sums over the images, unscaled
+};
+
+/// A shard's images in a step of training. `context` has a tape on which nothing is recorded yet.
+struct ShardStep {
+  Context& context;
+  ParameterGradients& gradients;
+  std::string_view stage;  // name
+  Tensor x;                // [n, h, w, c], normalised
+  Tensor labels;           // [n], i32
+  double scale = 1;        // 1 / images of the global batch
+};
+
+/// What pictures are made of: images of the test set, and the context's random key.
+struct PictureSource {
+  Context& context;
+  const data::Dataset& test;
+  data::Normalization normalization;
 };
 
 class Objective {
@@ -31,11 +49,34 @@ class Objective {
   /// asked.
   virtual ObjectiveTerms compute(Context& context, const Tensor& x, const Tensor& labels,
                                  double scale) const = 0;
+  /// Names of what train() gives in a stage.
+  [[nodiscard]] virtual std::span<const std::string_view> names(std::string_view /*stage*/) const {
+    return names();
+  }
+  /// Parameters that a stage can train: patterns as in StageOptions::trainable.
+  [[nodiscard]] virtual std::vector<Pattern> trainable(std::string_view /*stage*/) const {
+    return {Pattern{}};
+  }
+  /// Forward and backward: gradients of scale * the sum over the images. By names(stage): sums over
+  /// the images, unscaled.
+  virtual std::vector<double> train(ShardStep& step) const;
   /// The forward pass alone, its result thrown away.
   virtual void forward(Context& context, const Tensor& x) const = 0;
   [[nodiscard]] virtual const std::vector<LayerInfo>& layers() const = 0;
   /// The network of a classifier; null for any other objective.
   [[nodiscard]] virtual const Network* classifier() const { return nullptr; }
+
+  /// Whether the model makes images of noise.
+  [[nodiscard]] virtual bool is_generative() const { return false; }
+  /// Images [count, h, w, c] in 0..1 out of the noise that the context's key gives. Throws JobError
+  /// unless is_generative().
+  virtual Tensor sample(Context& context, std::int64_t count) const;
+  /// The sum over images x of log p(x), nats, estimated with `samples` samples of each image's
+  /// latent numbers (importance sampling). Throws JobError unless is_generative().
+  /// Source: Burda et al. 2016, arXiv:1509.00519, equation 8.
+  virtual double log_likelihood(Context& context, const Tensor& x, std::int64_t samples) const;
+  /// Pictures of what the model can do; none of a classifier.
+  virtual std::vector<Picture> pictures(const PictureSource& source) const;
 };
 
 /// Index of the loss among statistics: there it is a mean over the global batch, the others are
@@ -48,9 +89,21 @@ std::unique_ptr<Objective> make_objective(const ModelOptions& model, const InitO
                                           const Shape& image, int classes,
                                           ParameterSet& parameters);
 
-/// Makes the pass that trains an objective; everything given must outlive it.
-Pass make_pass(Update& update, const Objective& objective, data::Loader& loader,
-               const data::Dataset& dataset, const data::Normalization& normalization);
+/// Samples to train on.
+struct TrainingData {
+  data::Loader& loader;
+  const data::Dataset& dataset;
+  data::Normalization normalization;
+};
+
+/// Makes the pass that trains an objective in a stage; everything given must outlive it.
+Pass make_pass(Update& update, const Objective& objective, const TrainingData& data,
+               const std::string& stage);
+
+/// Samples `indices` of a data set as a model wants them: x [indices, h, w, c] on the device.
+Tensor read_images(Context& context, const data::Dataset& dataset,
+                   const data::Normalization& normalization,
+                   std::span<const std::int64_t> indices);
 
 /// Pixels as a model wants them: x [samples, h, w, c] on the device.
 Tensor normalized_images(Context& context, std::span<const std::uint8_t> pixels,

@@ -109,6 +109,9 @@ inline bool is_vae(const ModelOptions& model) {
 struct EvaluateOptions {
   std::int64_t every = 1;  // epochs; the last step of a stage is always followed by an evaluation
   std::int64_t batch = 0;  // images at a time over all ranks; 0: as batch.global
+  /// Samples of each test image's latent numbers for the log-likelihood at the end of the run; 0:
+  /// none.
+  std::int64_t importance_samples = 0;
   friend bool operator==(const EvaluateOptions&, const EvaluateOptions&) = default;
 };
 
@@ -131,6 +134,12 @@ struct CheckpointOptions {
   friend bool operator==(const CheckpointOptions&, const CheckpointOptions&) = default;
 };
 
+/// Pictures that a generative model draws while it is trained.
+struct SampleOptions {
+  CheckpointOptions::Interval every;  // never seconds; kEnd: at the end alone; kNever: none
+  friend bool operator==(const SampleOptions&, const SampleOptions&) = default;
+};
+
 /// A pattern over parameter names: * stands for any characters, ? for one.
 struct Pattern {
   std::string text = "*";
@@ -138,11 +147,18 @@ struct Pattern {
   friend bool operator==(const Pattern& a, const Pattern& b) { return a.text == b.text; }
 };
 
+/// A stage's update rule, and what replaces it for one network of several.
+struct StageOptimizer : OptimizerOptions {
+  std::optional<OptimizerOptions> generator;      // of parameters named generator/...
+  std::optional<OptimizerOptions> discriminator;  // of parameters named discriminator/...
+  friend bool operator==(const StageOptimizer&, const StageOptimizer&) = default;
+};
+
 /// Part of a job with its own stop, optimizer and trainable parameters.
 struct StageOptions {
   std::string name = "train";
   StopOptions stop;
-  OptimizerOptions optimizer;
+  StageOptimizer optimizer;
   ScheduleOptions schedule;
   double clip_norm = 0;  // gradients are scaled down to this norm; 0: off
   std::vector<Pattern> trainable = {Pattern{}};
@@ -183,6 +199,7 @@ struct TrainOptions {
   EvaluateOptions evaluate;
   LogOptions log;
   CheckpointOptions checkpoint;
+  SampleOptions samples;
   friend bool operator==(const TrainOptions&, const TrainOptions&) = default;
 };
 

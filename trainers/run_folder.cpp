@@ -115,12 +115,34 @@ std::vector<std::int64_t> RunFolder::checkpoints() const {
   return steps;
 }
 
+namespace {
+
+constexpr const char* kPictureFolder = "samples";
+
+void remove_pictures(const fs::path& folder) {
+  std::error_code error;
+  for (const auto& file : fs::directory_iterator(folder, error)) {
+    if (file.path().extension() == ".png") {
+      fs::remove(file.path(), error);
+    }
+  }
+}
+
+}  // namespace
+
+void RunFolder::write_picture(const std::string& file, const image::Image& image) const {
+  check_lock();
+  make_folder(path_ / kPictureFolder);
+  image::write_png(path_ / kPictureFolder / file, image);
+}
+
 void RunFolder::make_ready(Earlier earlier) const {
   check_lock();
   remove_temporary_files();
   std::error_code error;
   if (earlier == Earlier::kGoes) {
     remove_checkpoints_behind(-1);
+    remove_pictures(path_ / kPictureFolder);
   }
   if (earlier != Earlier::kStays) {
     for (const char* file : kFiles) {
@@ -137,6 +159,7 @@ void RunFolder::make_ready(Earlier earlier) const {
 void RunFolder::remove_temporary_files() const {
   io::remove_temporary_files(path_);
   io::remove_temporary_files(path_ / "checkpoints");
+  io::remove_temporary_files(path_ / kPictureFolder);
 }
 
 void RunFolder::remove_checkpoints_behind(std::int64_t step) const {

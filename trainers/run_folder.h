@@ -8,6 +8,8 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "core/image/image.h"
+
 namespace gentrain::trainers {
 
 /// How often a launcher had to start this run anew, by its word in GENTRAIN_RESTARTS; 0 without.
@@ -70,6 +72,9 @@ class RunFolder {
   void try_write_status(std::int64_t step);
   /// summary.json, once, at the end.
   void write_summary(const nlohmann::json& summary) const;
+
+  /// Writes samples/FILE, a PNG. Throws IoError with path and reason.
+  void write_picture(const std::string& file, const image::Image& image) const;
 
   /// Adds a line to metrics.jsonl. On a full disk lines are kept and written later: the first time
   /// a warning is logged.

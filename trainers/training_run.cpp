@@ -60,18 +60,19 @@ std::vector<Stage> TrainingRun::make_stages(const std::string& only) {
   const UpdateSetting setting{communicator_, *device_, options_.exchange, options_.batch.shards,
                               workers()};
   std::vector<std::string> names;
-  const auto statistics = objective_->names();
   for (const StageOptions& stage : options_.stages) {
     names.push_back(stage.name);
     if (!only.empty() && stage.name != only) {
       continue;
     }
+    const auto statistics = objective_->names(stage.name);
     updates_.push_back(std::make_unique<Update>(setting, runner_->queue(), parameters_, stage,
-                                                std::ssize(statistics)));
+                                                std::ssize(statistics),
+                                                objective_->trainable(stage.name)));
+    const TrainingData data{*loader_, *data_.pair.train, data_.pair.train_normalization};
     stages.push_back({stage.name,
                       stage.stop,
-                      {make_pass(*updates_.back(), *objective_, *loader_, *data_.pair.train,
-                                 data_.pair.train_normalization)},
+                      {make_pass(*updates_.back(), *objective_, data, stage.name)},
                       {statistics.begin(), statistics.end()}});
   }
   if (stages.empty()) {

@@ -15,27 +15,6 @@ namespace gentrain::trainers {
 
 namespace {
 
-/// Arena ranges of the trainable parameters, neighbours joined; the whole arena if all are
-/// trainable.
-std::vector<comm::Range> trained_ranges(const ParameterSet& parameters,
-                                        const std::vector<bool>& trainable) {
-  std::vector<comm::Range> ranges;
-  for (int i = 0; i < parameters.size(); ++i) {
-    if (!trainable[static_cast<std::size_t>(i)]) {
-      continue;
-    }
-    const std::int64_t first = parameters.info(i).offset;
-    const std::int64_t last =
-        i + 1 < parameters.size() ? parameters.info(i + 1).offset : parameters.arena_elements();
-    if (!ranges.empty() && ranges.back().last == first) {
-      ranges.back().last = last;
-    } else {
-      ranges.push_back({first, last});
-    }
-  }
-  return ranges;
-}
-
 /// Puts the elements of what a rank sent where they belong.
 void place_state(const std::string& part, std::vector<std::vector<float>>& whole) {
   std::size_t at = 0;
@@ -121,14 +100,17 @@ bool matches(const std::string& pattern, const std::string& text) {
 }
 
 Update::Update(const UpdateSetting& setting, Queue& queue, ParameterSet& parameters,
-               const StageOptions& stage, std::int64_t statistics)
+               const StageOptions& stage, std::int64_t statistics,
+               const std::vector<Pattern>& reached)
     : communicator_(setting.communicator),
       device_(setting.device),
       parameters_(parameters),
       stage_(stage),
       trainable_(select_parameters(parameters, stage.trainable,
-                                   fmt::format("stage {}: the trainable", stage.name))),
-      trained_(trained_ranges(parameters, trainable_)) {
+                                   fmt::format("stage {}: the trainable", stage.name))) {
+  keep_reached(reached);
+  find_rules();
+  find_trained();
   comm::ExchangeOptions options;
   options.mode = setting.mode;
   options.shards = setting.shards;
@@ -141,13 +123,61 @@ Update::Update(const UpdateSetting& setting, Queue& queue, ParameterSet& paramet
   for (const comm::Range& segment : exchange_->owned_segments()) {
     owned.emplace_back(segment.first, segment.last);
   }
-  optimizer_ = std::make_unique<optim::Optimizer>(setting.device, queue, stage.optimizer, owned);
+  optimizer_ = std::make_unique<optim::Optimizer>(setting.device, queue, rules_, owned);
   gather_tag_ = communicator_.reserve_tags(1, false);
+}
+
+void Update::keep_reached(const std::vector<Pattern>& reached) {
+  const std::string what = fmt::format("stage {}: the loss's", stage_.name);
+  const std::vector<bool> by_loss = select_parameters(parameters_, reached, what);
+  bool any = false;
+  for (std::size_t i = 0; i < trainable_.size(); ++i) {
+    trainable_[i] = trainable_[i] && by_loss[i];
+    any = any || trainable_[i];
+  }
+  if (!any) {
+    throw JobError(
+        fmt::format("stage {}: its loss depends on no trainable parameter", stage_.name));
+  }
+}
+
+/// The stage's own rule, and those of networks by themselves.
+void Update::find_rules() {
+  rules_ = {stage_.optimizer};
+  for (const auto& own : {stage_.optimizer.generator, stage_.optimizer.discriminator}) {
+    rules_.push_back(own.value_or(stage_.optimizer));
+  }
+}
+
+/// What of the arena is trained, neighbours of one kind joined.
+void Update::find_trained() {
+  for (int i = 0; i < parameters_.size(); ++i) {
+    if (!trainable_[static_cast<std::size_t>(i)]) {
+      continue;
+    }
+    const ParameterInfo& info = parameters_.info(i);
+    const std::int64_t last =
+        i + 1 < parameters_.size() ? parameters_.info(i + 1).offset : parameters_.arena_elements();
+    const std::size_t rule = matches("generator/*", info.name)       ? 1
+                             : matches("discriminator/*", info.name) ? 2
+                                                                     : 0;
+    const Trained one{{info.offset, last}, info.role, rule, info.decay};
+    const Trained* before = trained_.empty() ? nullptr : &trained_.back();
+    if (before != nullptr && before->elements.last == info.offset && before->role == one.role &&
+        before->rule == one.rule && before->decay == one.decay) {
+      trained_.back().elements.last = last;
+    } else {
+      trained_.push_back(one);
+    }
+  }
+}
+
+double Update::learning_rate(std::size_t rule) const {
+  return optim::learning_rate(stage_.schedule, rules_[rule].lr, step_);
 }
 
 void Update::begin(Queue& queue, std::int64_t step) {
   step_ = step;
-  lr_ = optim::learning_rate(stage_.schedule, stage_.optimizer.lr, step);
   exchange_->begin(
       queue,
       [this, &queue](const comm::Range& elements, const Tensor& gradient, double norm) {
@@ -159,15 +189,21 @@ void Update::begin(Queue& queue, std::int64_t step) {
 void Update::apply(Queue& queue, const comm::Range& elements, const Tensor& gradient, double norm) {
   const bool clip = stage_.clip_norm > 0 && norm > stage_.clip_norm;
   const double scale = clip ? stage_.clip_norm / norm : 1.0;
-  for (const comm::Range& trained : trained_) {
-    const std::int64_t first = std::max(trained.first, elements.first);
-    const std::int64_t last = std::min(trained.last, elements.last);
+  for (const Trained& trained : trained_) {
+    const std::int64_t first = std::max(trained.elements.first, elements.first);
+    const std::int64_t last = std::min(trained.elements.last, elements.last);
     if (first >= last) {
       continue;
     }
     const Shape shape{last - first};
-    optimizer_->apply(queue, first, gradient.slice(first - elements.first, shape),
-                      parameters_.arena().slice(first, shape), lr_, step_, scale);
+    const Tensor part = gradient.slice(first - elements.first, shape);
+    const Tensor values = parameters_.arena().slice(first, shape);
+    if (trained.role == ParameterRole::kStatistic) {
+      optim::follow(device_, queue, part, values, trained.decay);
+    } else {
+      optimizer_->apply(queue, first, part, values,
+                        {trained.rule, learning_rate(trained.rule), step_, scale});
+    }
   }
 }
 

@@ -34,10 +34,13 @@ struct UpdateSetting {
 
 class Update {
  public:
-  /// `parameters` must outlive the update and be allocated. Throws JobError for a pattern of
-  /// stage.trainable that matches no parameter, naming where it stands and what there is.
+  /// `parameters` must outlive the update and be allocated. Of stage.trainable those are trained
+  /// that match one of `reached` too: what the stage's loss depends on.
+  /// Throws JobError for a pattern of stage.trainable that matches no parameter, naming where it
+  /// stands and what there is, and if nothing is left to train.
   Update(const UpdateSetting& setting, Queue& queue, ParameterSet& parameters,
-         const StageOptions& stage, std::int64_t statistics);
+         const StageOptions& stage, std::int64_t statistics,
+         const std::vector<Pattern>& reached = {Pattern{}});
 
   /// Adds this rank's wishes to the statistics of one of its shards.
   static void add_wishes(const Wishes& wishes, comm::ShardGradients& gradients);
@@ -49,8 +52,8 @@ class Update {
   void begin(Queue& queue, std::int64_t step);
   [[nodiscard]] comm::Exchange& exchange() { return *exchange_; }
   [[nodiscard]] ParameterSet& parameters() { return parameters_; }
-  /// Learning rate of the step begun last.
-  [[nodiscard]] double learning_rate() const { return lr_; }
+  /// Learning rate of the step begun last, of the stage's own update rule.
+  [[nodiscard]] double learning_rate() const { return learning_rate(0); }
   /// Parameters that the stage trains, by index.
   [[nodiscard]] const std::vector<bool>& trainable() const { return trainable_; }
   [[nodiscard]] const optim::Optimizer& optimizer() const { return *optimizer_; }
@@ -64,6 +67,17 @@ class Update {
   static constexpr int kEveryRank = -1;
 
  private:
+  /// A range of the arena that changes in one way.
+  struct Trained {
+    comm::Range elements;
+    ParameterRole role = ParameterRole::kTrained;
+    std::size_t rule = 0;  // of the optimizer; kTrained
+    double decay = 0;      // kStatistic
+  };
+  void keep_reached(const std::vector<Pattern>& reached);
+  void find_rules();
+  void find_trained();
+  [[nodiscard]] double learning_rate(std::size_t rule) const;
   [[nodiscard]] std::string own_state(Queue& queue) const;
   void apply(Queue& queue, const comm::Range& elements, const Tensor& gradient, double norm);
 
@@ -72,12 +86,12 @@ class Update {
   ParameterSet& parameters_;
   StageOptions stage_;
   std::vector<bool> trainable_;
-  std::vector<comm::Range> trained_;  // arena ranges that are trained, ascending
+  std::vector<OptimizerOptions> rules_;
+  std::vector<Trained> trained_;  // ascending
   std::unique_ptr<comm::Exchange> exchange_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   int gather_tag_;
   std::int64_t step_ = 0;
-  double lr_ = 0;
 };
 
 /// Which parameters match one of the patterns. Throws JobError for a pattern that matches none,

@@ -1,6 +1,8 @@
 // Optimizer: state per owned segment and one fused kernel per range.
 #include "core/optim/optimizer.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "kernels/elementwise.h"
@@ -9,13 +11,35 @@
 
 namespace gentrain::optim {
 
-Optimizer::Optimizer(Device& device, Queue& queue, const OptimizerOptions& options,
+namespace {
+
+bool is_adam(const OptimizerOptions& rule) {
+  return rule.name != OptimizerOptions::Name::kSgd;
+}
+
+bool has_momentum(const OptimizerOptions& rule) {
+  return !is_adam(rule) && rule.momentum > 0;
+}
+
+std::vector<std::string> names_of_states(const std::vector<OptimizerOptions>& rules) {
+  std::vector<std::string> names;
+  if (std::any_of(rules.begin(), rules.end(), has_momentum)) {
+    names.emplace_back("momentum");
+  }
+  if (std::any_of(rules.begin(), rules.end(), is_adam)) {
+    names.insert(names.end(), {"moment1", "moment2"});
+  }
+  return names;
+}
+
+}  // namespace
+
+Optimizer::Optimizer(Device& device, Queue& queue, std::vector<OptimizerOptions> rules,
                      const std::vector<std::pair<std::int64_t, std::int64_t>>& owned)
-    : device_(device), options_(options) {
-  const std::size_t states = state_names().size();
+    : device_(device), rules_(std::move(rules)), state_names_(names_of_states(rules_)) {
   for (const auto& [first, last] : owned) {
     Segment segment{first, last, {}};
-    for (std::size_t i = 0; i < states; ++i) {
+    for (std::size_t i = 0; i < state_names_.size(); ++i) {
       segment.state.push_back(Tensor::empty(device, {last - first}));
       device.elementwise().fill(queue, 0.0, segment.state.back().view());
     }
@@ -23,51 +47,51 @@ Optimizer::Optimizer(Device& device, Queue& queue, const OptimizerOptions& optio
   }
 }
 
-std::vector<std::string> Optimizer::state_names() const {
-  if (options_.name != OptimizerOptions::Name::kSgd) {
-    return {"moment1", "moment2"};
+const Optimizer::Segment& Optimizer::owner(std::int64_t first, std::int64_t last) const {
+  for (const Segment& segment : segments_) {
+    if (segment.first <= first && last <= segment.last) {
+      return segment;
+    }
   }
-  if (options_.momentum > 0) {
-    return {"momentum"};
-  }
-  return {};
+  throw ShapeError(
+      fmt::format("optimizer: elements [{}, {}) are not inside an owned segment", first, last));
 }
 
 void Optimizer::apply(Queue& queue, std::int64_t first, const Tensor& gradient,
-                      const Tensor& weights, double lr, std::int64_t step, double grad_scale) {
-  const std::int64_t last = first + gradient.elements();
-  const Segment* owner = nullptr;
-  for (const Segment& segment : segments_) {
-    if (segment.first <= first && last <= segment.last) {
-      owner = &segment;
-    }
-  }
-  if (owner == nullptr) {
-    throw ShapeError(
-        fmt::format("optimizer: elements [{}, {}) are not inside an owned segment", first, last));
-  }
+                      const Tensor& weights, const OptimizerStep& step) {
+  const Segment& segment = owner(first, first + gradient.elements());
   const auto state = [&](std::size_t i) {
-    return owner->state[i].slice(first - owner->first, gradient.shape()).view();
+    return segment.state[i].slice(first - segment.first, gradient.shape()).view();
   };
-  if (options_.name == OptimizerOptions::Name::kSgd) {
-    const SgdStep rule{.lr = lr,
-                       .momentum = options_.momentum,
-                       .weight_decay = options_.weight_decay,
-                       .nesterov = options_.nesterov,
-                       .grad_scale = grad_scale};
-    device_.update().sgd(queue, rule, gradient.cview(), options_.momentum > 0 ? state(0) : View{},
+  const OptimizerOptions& options = rules_.at(step.rule);
+  if (!is_adam(options)) {
+    const SgdStep rule{.lr = step.lr,
+                       .momentum = options.momentum,
+                       .weight_decay = options.weight_decay,
+                       .nesterov = options.nesterov,
+                       .grad_scale = step.grad_scale};
+    device_.update().sgd(queue, rule, gradient.cview(), has_momentum(options) ? state(0) : View{},
                          weights.view());
     return;
   }
-  const AdamStep rule{.lr = lr,
-                      .beta1 = options_.beta1,
-                      .beta2 = options_.beta2,
-                      .epsilon = options_.epsilon,
-                      .weight_decay = options_.weight_decay,
-                      .decoupled = options_.name == OptimizerOptions::Name::kAdamW,
-                      .step = step + 1,
-                      .grad_scale = grad_scale};
-  device_.update().adam(queue, rule, gradient.cview(), state(0), state(1), weights.view());
+  const AdamStep rule{.lr = step.lr,
+                      .beta1 = options.beta1,
+                      .beta2 = options.beta2,
+                      .epsilon = options.epsilon,
+                      .weight_decay = options.weight_decay,
+                      .decoupled = options.name == OptimizerOptions::Name::kAdamW,
+                      .step = step.step + 1,
+                      .grad_scale = step.grad_scale};
+  const std::size_t moments = state_names_.size() - 2;  // behind the momentum, if there is one
+  device_.update().adam(queue, rule, gradient.cview(), state(moments), state(moments + 1),
+                        weights.view());
+}
+
+void follow(Device& device, Queue& queue, const Tensor& newest, const Tensor& statistic,
+            double decay) {
+  // Descent along (statistic - newest).
+  const SgdStep rule{.lr = 1 - decay, .weight_decay = 1, .grad_scale = -1};
+  device.update().sgd(queue, rule, newest.cview(), View{}, statistic.view());
 }
 
 }  // namespace gentrain::optim

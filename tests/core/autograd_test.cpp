@@ -296,6 +296,78 @@ TEST_F(Autograd, ASecondBackwardIsRefused) {
             "backward: this graph was used and freed already; run the forward pass again");
 }
 
+/// Two losses over the same layers: the first is for the second layer, the second for the first.
+class TwoLosses : public Autograd {
+ protected:
+  const std::vector<bool> upper_{false, false, true, true};
+  const std::vector<bool> lower_{true, true, false, false};
+};
+
+TEST_F(TwoLosses, OfOneRecordingGiveTheGradientsThatTheyGiveAlone) {
+  const auto record = [&](GradientStore& store) {
+    begin(store);
+    const Tensor y = second(first(x_));
+    return std::array{ops::sum(context_, ops::multiply(context_, y, y)), ops::sum(context_, y)};
+  };
+  GradientStore squares(bench_, parameters_);
+  tape_.backward(record(squares)[0]);
+  GradientStore sums(bench_, parameters_);
+  tape_.backward(record(sums)[1]);
+
+  GradientStore both(bench_, parameters_);
+  const auto losses = record(both);
+  PartOfGradients upper(both, upper_);
+  PartOfGradients lower(both, lower_);
+  const std::array<ParameterGradients*, 1> to_upper{&upper};
+  const std::array<ParameterGradients*, 1> to_lower{&lower};
+  tape_.backward(losses[0], to_upper, Tape::Graph::kKeep);
+  EXPECT_THAT(both.completed(), ElementsAre(kW2, kB2));
+  tape_.backward(losses[1], to_lower, Tape::Graph::kFree);
+  EXPECT_THAT(both.completed(), ElementsAre(kW2, kB2, kW1, kB1));
+  for (const int i : {kW1, kB1}) {
+    EXPECT_EQ(bench_.values(both.gradient(i)), bench_.values(sums.gradient(i))) << i;
+  }
+  for (const int i : {kW2, kB2}) {
+    EXPECT_EQ(bench_.values(both.gradient(i)), bench_.values(squares.gradient(i))) << i;
+  }
+  EXPECT_EQ(tape_.size(), 0U);
+}
+
+TEST_F(TwoLosses, WhatLeadsToNoReceiverIsNotComputed) {
+  GradientStore store(bench_, parameters_);
+  begin(store);
+  const Tensor y = loss();
+  PartOfGradients upper(store, upper_);
+  const std::array<ParameterGradients*, 1> receivers{&upper};
+  device_.clear();
+  tape_.backward(y, receivers, Tape::Graph::kKeep);
+  EXPECT_EQ(device_.calls("matmul.linear_backward_weights"), 1);
+  EXPECT_EQ(device_.calls("matmul.linear_backward_data"), 0);
+}
+
+TEST_F(TwoLosses, AWatchedTensorHasTheGradientOfTheLastOne) {
+  GradientStore store(bench_, parameters_);
+  begin(store);
+  tape_.watch(x_);
+  const Tensor once = ops::sum(context_, x_);
+  const Tensor twice = ops::scale(context_, once, 2);
+  const std::array<ParameterGradients*, 1> receivers{&store};
+  tape_.backward(twice, receivers, Tape::Graph::kKeep);
+  EXPECT_THAT(bench_.values(tape_.gradient(x_)), Each(2.0));
+  tape_.backward(once, receivers, Tape::Graph::kFree);
+  EXPECT_THAT(bench_.values(tape_.gradient(x_)), Each(1.0));
+}
+
+TEST_F(TwoLosses, OneThatLeadsToNoReceiverIsRefused) {
+  GradientStore store(bench_, parameters_);
+  begin(store);
+  const Tensor y = ops::sum(context_, first(x_));
+  PartOfGradients upper(store, upper_);
+  const std::array<ParameterGradients*, 1> receivers{&upper};
+  EXPECT_EQ(message_of<Error>([&] { tape_.backward(y, receivers, Tape::Graph::kKeep); }),
+            "backward: the loss depends on nothing that wants a gradient on this tape");
+}
+
 TEST_F(Autograd, RecordingOnAUsedGraphIsRefused) {
   GradientStore store(bench_, parameters_);
   begin(store);

@@ -75,9 +75,9 @@ class OptimizerTest : public ::testing::Test {
   }
 
   std::vector<float> run(const OptimizerOptions& options, int steps, double lr, double scale = 1) {
-    Optimizer optimizer(*device_, *queue_, options, {{2, 5}});
+    Optimizer optimizer(*device_, *queue_, {options}, {{2, 5}});
     for (int step = 0; step < steps; ++step) {
-      optimizer.apply(*queue_, 2, gradient_, weights_, lr, step, scale);
+      optimizer.apply(*queue_, 2, gradient_, weights_, {0, lr, step, scale});
     }
     return copy_to_host<float>(*device_, *queue_, weights_);
   }
@@ -147,7 +147,7 @@ TEST_F(OptimizerTest, AdamWDecaysApartFromTheMoments) {
 
 TEST_F(OptimizerTest, NamesItsState) {
   OptimizerOptions options;
-  const auto names = [&] { return Optimizer(*device_, *queue_, options, {}).state_names(); };
+  const auto names = [&] { return Optimizer(*device_, *queue_, {options}, {}).state_names(); };
   EXPECT_TRUE(names().empty());
   options.momentum = 0.5;
   EXPECT_THAT(names(), ::testing::ElementsAre("momentum"));
@@ -155,11 +155,34 @@ TEST_F(OptimizerTest, NamesItsState) {
   EXPECT_THAT(names(), ::testing::ElementsAre("moment1", "moment2"));
 }
 
+TEST_F(OptimizerTest, RulesKeepTheirStatesApart) {
+  OptimizerOptions momentum;
+  momentum.momentum = 0.5;
+  OptimizerOptions adam;
+  adam.name = OptimizerOptions::Name::kAdam;
+  const auto apply = [&](const std::vector<OptimizerOptions>& rules, std::size_t rule) {
+    Optimizer optimizer(*device_, *queue_, rules, {{2, 5}});
+    const Tensor weights = Tensor::empty(*device_, weights_.shape());
+    copy_from_host<float>(*device_, *queue_, std::vector<float>{1, -2, 0.5}, weights);
+    optimizer.apply(*queue_, 2, gradient_, weights, {rule, 0.1, 0, 1});
+    optimizer.apply(*queue_, 2, gradient_, weights, {rule, 0.1, 1, 1});
+    return copy_to_host<float>(*device_, *queue_, weights);
+  };
+  EXPECT_EQ(apply({momentum, adam}, 0), apply({momentum}, 0));
+  EXPECT_EQ(apply({momentum, adam}, 1), apply({adam}, 0));
+  EXPECT_NE(apply({momentum, adam}, 1), apply({momentum, adam}, 0));
+  EXPECT_THAT(Optimizer(*device_, *queue_, {momentum, adam}, {}).state_names(),
+              ::testing::ElementsAre("momentum", "moment1", "moment2"));
+}
+
 TEST_F(OptimizerTest, RefusesWhatItDoesNotOwn) {
-  Optimizer optimizer(*device_, *queue_, {}, {{2, 5}});
-  EXPECT_THAT([&] { optimizer.apply(*queue_, 3, gradient_, weights_, 0.1, 0, 1); },
-              ::testing::ThrowsMessage<ShapeError>(
-                  "optimizer: elements [3, 6) are not inside an owned segment"));
+  Optimizer optimizer(*device_, *queue_, {{}}, {{2, 5}});
+  EXPECT_THAT(
+      [&] {
+        optimizer.apply(*queue_, 3, gradient_, weights_, {0, 0.1, 0, 1});
+      },
+      ::testing::ThrowsMessage<ShapeError>(
+          "optimizer: elements [3, 6) are not inside an owned segment"));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -226,6 +227,28 @@ TEST_F(Parameters, InitialisationChangesTheVersion) {
   set.initialize(bench_.device(), bench_.queue(), RngKey(1));
   EXPECT_NE(allocated, 0U) << "0 means that backends keep no copy";
   EXPECT_NE(set[0].weights().version, allocated);
+}
+
+TEST(Statistics, StandInTheArenaAndDoNotCount) {
+  test::Workbench bench(test::reference_device());
+  ParameterSet set;
+  set.add("gamma", {3}, {Kind::kZeros}, 1, 1);
+  EXPECT_FALSE(set.has_statistics());
+  const int variance = set.add_statistic("running_var", {3}, Kind::kOnes, 0.9);
+  EXPECT_TRUE(set.has_statistics());
+  EXPECT_EQ(set.count(), 3);
+  set.allocate(bench.device(), bench.queue());
+  set.initialize(bench.device(), bench.queue(), RngKey(1));
+  EXPECT_THAT(bench.values(set[variance]), Each(1.0));
+  EXPECT_EQ(set.info(variance).decay, 0.9);
+}
+
+TEST(Statistics, RefuseADecayThatIsNone) {
+  ParameterSet set;
+  for (const double decay : {-0.5, 1.0}) {
+    EXPECT_THAT(message_of<ShapeError>([&] { set.add_statistic("m", {3}, Kind::kZeros, decay); }),
+                fmt::format("statistic m: the decay is {} but must be in [0, 1)", decay));
+  }
 }
 
 }  // namespace

@@ -182,9 +182,9 @@ TEST(SameBytesCanFail, AWorkerDependentBuffer) {
   std::vector<std::unique_ptr<StaleLoader>> loaders;
   const Sabotage sabotage = [&loaders](TrainingRun& run, std::vector<Stage>& stages) {
     loaders.push_back(std::make_unique<StaleLoader>(run.loader(), run.workers()));
-    stages.front().passes.front() =
-        make_pass(*run.updates().front(), run.objective(), *loaders.back(), *run.data().train,
-                  run.data().train_normalization);
+    stages.front().passes.front() = make_pass(
+        *run.updates().front(), run.objective(),
+        {*loaders.back(), *run.data().train, run.data().train_normalization}, stages.front().name);
   };
   TrainOptions options = lenet_momentum();
   const Hashes one = train_small(options, 1, sabotage);

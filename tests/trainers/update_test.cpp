@@ -64,9 +64,10 @@ class UpdateTest : public ::testing::Test {
     stage_.optimizer.lr = 0.5;
   }
 
-  std::unique_ptr<Update> make_update() {
+  std::unique_ptr<Update> make_update() { return make_update(parameters_); }
+  std::unique_ptr<Update> make_update(ParameterSet& parameters) {
     return std::make_unique<Update>(
-        UpdateSetting{*single_, *device_, comm::ExchangeMode::kCanonical, 1}, *queue_, parameters_,
+        UpdateSetting{*single_, *device_, comm::ExchangeMode::kCanonical, 1}, *queue_, parameters,
         stage_, 0);
   }
 
@@ -74,7 +75,7 @@ class UpdateTest : public ::testing::Test {
   void step(Update& update, std::int64_t number, float gradient) {
     update.begin(*queue_, number);
     const auto shard = update.exchange().shard(0, *queue_);
-    for (int i = 0; i < parameters_.size(); ++i) {
+    for (int i = 0; i < update.parameters().size(); ++i) {
       EXPECT_EQ(shard->wants(i), update.trainable()[static_cast<std::size_t>(i)]) << i;
       if (shard->wants(i)) {
         const Tensor slot = shard->slot(i);
@@ -112,7 +113,7 @@ TEST_F(UpdateTest, FrozenValuesKeepTheirBitsWhateverTheOptimizer) {
   stage_.trainable = {{"b/w*", ""}};
   stage_.clip_norm = 100;
   for (const Name name : {Name::kSgd, Name::kAdam, Name::kAdamW}) {
-    stage_.optimizer = {.name = name, .lr = 0.5, .weight_decay = 0.25};
+    stage_.optimizer = {{.name = name, .lr = 0.5, .weight_decay = 0.25}};
     const auto update = make_update();
     EXPECT_THAT(update->trainable(), ElementsAre(false, true, false));
     const std::vector<float> before = values(1);
@@ -147,6 +148,20 @@ TEST_F(UpdateTest, APatternThatMatchesNothingIsNamed) {
             "b/weight, b/bias)");
 }
 
+TEST_F(UpdateTest, TrainsOnlyWhatTheLossReaches) {
+  stage_.trainable = {{"*/weight", ""}};
+  const auto update = [&](const std::vector<Pattern>& reached) {
+    return Update({*single_, *device_, comm::ExchangeMode::kCanonical, 1}, *queue_, parameters_,
+                  stage_, 0, reached)
+        .trainable();
+  };
+  EXPECT_THAT(update({{"b/*", ""}}), ElementsAre(false, true, false));
+  EXPECT_EQ(message_of<JobError>([&] {
+              update({{"b/bias", ""}});
+            }),
+            "stage train: its loss depends on no trainable parameter");
+}
+
 TEST_F(UpdateTest, ClippingScalesLongGradientsAlone) {
   // Ten elements: the norm of a gradient of all g is g sqrt(10).
   stage_.clip_norm = std::sqrt(10.0) / 2;
@@ -174,6 +189,61 @@ TEST_F(UpdateTest, FollowsTheSchedule) {
   EXPECT_EQ(update->learning_rate(), 0.5);
   step(*update, 3, 0.0F);
   EXPECT_EQ(update->learning_rate(), 0.125);
+}
+
+/// Two networks and a statistic of the second one.
+class UpdateOfNetworks : public UpdateTest {
+ protected:
+  UpdateOfNetworks() {
+    const Initializer ones{Initializer::Kind::kOnes};
+    networks_.add("generator/weight", {3}, ones, 1, 1);
+    networks_.add("discriminator/weight", {5}, ones, 1, 1);
+    networks_.add_statistic("discriminator/running_mean", {2}, Initializer::Kind::kOnes, 0.75);
+    networks_.add("discriminator/bias", {2}, ones, 1, 1);
+    networks_.allocate(*device_, *queue_);
+    networks_.initialize(*device_, *queue_, RngKey(1));
+  }
+
+  std::unique_ptr<Update> make_update() { return UpdateTest::make_update(networks_); }
+  std::vector<float> values(int parameter) {
+    return copy_to_host<float>(*device_, *queue_, networks_[parameter]);
+  }
+
+  ParameterSet networks_;
+};
+
+TEST_F(UpdateOfNetworks, HaveRulesOfTheirOwn) {
+  stage_.optimizer.discriminator = OptimizerOptions{.lr = 0.25};
+  const auto update = make_update();
+  step(*update, 0, 1.0F);
+  EXPECT_THAT(values(0), Each(0.5F));
+  EXPECT_THAT(values(1), Each(0.75F));
+  EXPECT_THAT(values(3), Each(0.75F));
+  EXPECT_EQ(update->learning_rate(), 0.5);
+}
+
+TEST_F(UpdateOfNetworks, AStatisticFollowsWhatStandsInPlaceOfItsGradient) {
+  stage_.optimizer = {{.name = OptimizerOptions::Name::kAdamW, .weight_decay = 0.5}};
+  const auto update = make_update();
+  step(*update, 0, 3.0F);
+  EXPECT_THAT(values(2), Each(1.5F));  // 0.75 * 1 + 0.25 * 3
+  step(*update, 1, 3.0F);
+  EXPECT_THAT(values(2), Each(1.875F));
+}
+
+TEST_F(UpdateOfNetworks, StatisticsAreNeitherClippedNorPartOfTheNorm) {
+  stage_.clip_norm = 1;
+  const auto update = make_update();
+  step(*update, 0, 3.0F);
+  EXPECT_NEAR(update->exchange().norm(), 3 * std::sqrt(10.0), 1e-12);  // 3 + 5 + 2 elements
+  EXPECT_THAT(values(2), Each(1.5F));
+}
+
+TEST_F(UpdateOfNetworks, AStatisticThatIsNotTrainedStays) {
+  stage_.trainable = {{"*/weight", ""}};
+  const auto update = make_update();
+  step(*update, 0, 3.0F);
+  EXPECT_THAT(values(2), Each(1.0F));
 }
 
 /// Adam's moments of LeNet over three ranks: every trained element is in exactly one segment, and

@@ -1,7 +1,9 @@
 // The variational autoencoder.
 #include "trainers/models/vae.h"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <numeric>
 #include <utility>
 
@@ -29,20 +31,25 @@ const VaeOptions& checked(const VaeOptions& options) {
   return options;
 }
 
+std::vector<double> to_doubles(Context& context, const Tensor& x) {
+  if (x.dtype() == DType::kF64) {
+    return copy_to_host<double>(context.device, context.queue, x);
+  }
+  const std::vector<float> values = copy_to_host<float>(context.device, context.queue, x);
+  return {values.begin(), values.end()};
+}
+
 double sum_of(Context& context, const Tensor& rows) {
-  const auto sum = [](const auto& values) {
-    return std::accumulate(values.begin(), values.end(), 0.0);
-  };
-  return rows.dtype() == DType::kF64
-             ? sum(copy_to_host<double>(context.device, context.queue, rows))
-             : sum(copy_to_host<float>(context.device, context.queue, rows));
+  const std::vector<double> values = to_doubles(context, rows);
+  return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
 }  // namespace
 
 Vae::Vae(const VaeOptions& options, const InitOptions& init, const Shape& image,
          ParameterSet& parameters)
-    : pixels_(image.elements()),
+    : image_(image),
+      pixels_(image.elements()),
       latent_(checked(options).latent),
       encoder_hidden_(parameters, "encoder/hidden", pixels_, options.hidden, true,
                       {init.name, init.stddev}),
@@ -94,6 +101,170 @@ ObjectiveTerms Vae::compute(Context& context, const Tensor& x, const Tensor& /*l
 void Vae::forward(Context& context, const Tensor& x) const {
   const Tensor noise = ops::normal(context, {x.shape()[0], latent_}, kNoise);
   decode(context, ops::gaussian_sample(context, encode(context, x), noise, 0).z);
+}
+
+Tensor Vae::images_of_latent(Context& context, const Tensor& z) const {
+  const Tensor pixels = ops::activate(context, decode(context, z), Activation::kSigmoid);
+  return ops::reshape(context, pixels, {z.shape()[0], image_[0], image_[1], image_[2]});
+}
+
+Tensor Vae::sample(Context& context, std::int64_t count) const {
+  return images_of_latent(context, ops::normal(context, {count, latent_}, kNoise));
+}
+
+namespace {
+
+/// log((exp(x[0]) + exp(x[1]) + ...) / count)
+double log_mean_exp(const std::vector<double>& x) {
+  const double largest = *std::max_element(x.begin(), x.end());
+  double sum = 0;
+  for (const double value : x) {
+    sum += std::exp(value - largest);
+  }
+  return largest + std::log(sum / static_cast<double>(x.size()));
+}
+
+/// Of each image: log p(z) - log q(z | x). `latent` [n, 2 k], `noise` and `z` [n, k].
+std::vector<double> log_ratios(const std::vector<double>& latent, const std::vector<double>& noise,
+                               const std::vector<double>& z, std::size_t k) {
+  std::vector<double> ratios(z.size() / k);
+  for (std::size_t i = 0; i < ratios.size(); ++i) {
+    double twice = 0;
+    for (std::size_t j = 0; j < k; ++j) {
+      const double log_variance = latent[i * 2 * k + k + j];
+      twice += noise[i * k + j] * noise[i * k + j] + log_variance - z[i * k + j] * z[i * k + j];
+    }
+    ratios[i] = twice / 2;
+  }
+  return ratios;
+}
+
+}  // namespace
+
+double Vae::log_likelihood(Context& context, const Tensor& x, std::int64_t samples) const {
+  const std::int64_t images = x.shape()[0];
+  const Tensor targets = ops::reshape(context, x, {images, pixels_});
+  const Tensor latent = encode(context, x);
+  const std::vector<double> encoded = to_doubles(context, latent);
+  std::vector<std::vector<double>> weights(static_cast<std::size_t>(images));
+  const RngKey key = context.key;
+  for (std::int64_t s = 0; s < samples; ++s) {
+    context.key = key.fold(static_cast<std::uint64_t>(s));
+    const Tensor noise = ops::normal(context, {images, latent_}, kNoise, x.dtype());
+    const Tensor z = ops::gaussian_sample(context, latent, noise, 0).z;
+    const std::vector<double> losses = to_doubles(
+        context, ops::sigmoid_cross_entropy(context, decode(context, z), targets, 0).rows);
+    const std::vector<double> ratios = log_ratios(encoded, to_doubles(context, noise),
+                                                  to_doubles(context, z),
+                                                  static_cast<std::size_t>(latent_));
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      weights[i].push_back(ratios[i] - losses[i]);
+    }
+  }
+  context.key = key;
+  return std::accumulate(
+      weights.begin(), weights.end(), 0.0,
+      [](double sum, const std::vector<double>& one) { return sum + log_mean_exp(one); });
+}
+
+namespace {
+
+/// Values of the images of `x` [n, h, w, c] one after the other.
+std::vector<image::Image> to_images(Context& context, const Tensor& x) {
+  const std::vector<double> values = to_doubles(context, x);
+  return images_of(std::vector<float>(values.begin(), values.end()),
+                   {x.shape()[1], x.shape()[2], x.shape()[3]});
+}
+
+/// The means of what encode() gives [n, 2 k].
+std::vector<double> means_of(const std::vector<double>& latent, std::size_t k) {
+  std::vector<double> means;
+  for (std::size_t at = 0; at < latent.size(); at += 2 * k) {
+    means.insert(means.end(), latent.begin() + static_cast<std::ptrdiff_t>(at),
+                 latent.begin() + static_cast<std::ptrdiff_t>(at + k));
+  }
+  return means;
+}
+
+Tensor from_doubles(Context& context, const std::vector<double>& values, const Shape& shape) {
+  const Tensor tensor = Tensor::empty(context.device, shape);
+  copy_from_host<float>(context.device, context.queue,
+                        std::vector<float>(values.begin(), values.end()), tensor);
+  return tensor;
+}
+
+/// Pairs of neighbouring samples with different labels, or any where there are none.
+std::vector<std::int64_t> ends_of_lines(const data::Dataset& dataset, std::size_t lines) {
+  std::vector<std::int64_t> ends;
+  for (std::int64_t i = 0; i + 1 < dataset.size() && ends.size() < 2 * lines; ++i) {
+    const std::int32_t label = dataset.label(i);
+    if (label < 0 || label != dataset.label(i + 1)) {
+      ends.insert(ends.end(), {i, i + 1});
+      ++i;
+    }
+  }
+  return ends;
+}
+
+}  // namespace
+
+Picture Vae::reconstructions(const PictureSource& source) const {
+  constexpr std::int64_t kAcross = 10;
+  constexpr std::int64_t kRows = 3;
+  Context& context = source.context;
+  std::vector<std::int64_t> indices(
+      static_cast<std::size_t>(std::min(kRows * kAcross, source.test.size())));
+  std::iota(indices.begin(), indices.end(), std::int64_t{0});
+  const Tensor x = read_images(context, source.test, source.normalization, indices);
+  const auto k = static_cast<std::size_t>(latent_);
+  const std::vector<double> means = means_of(to_doubles(context, encode(context, x)), k);
+  const std::vector<image::Image> originals = to_images(context, x);
+  const std::vector<image::Image> copies = to_images(
+      context, images_of_latent(context, from_doubles(context, means, {x.shape()[0], latent_})));
+  std::vector<image::Image> rows;
+  for (std::size_t first = 0; first < originals.size(); first += kAcross) {
+    const auto count = static_cast<std::ptrdiff_t>(
+        std::min<std::size_t>(kAcross, originals.size() - first));
+    const auto at = static_cast<std::ptrdiff_t>(first);
+    rows.insert(rows.end(), originals.begin() + at, originals.begin() + at + count);
+    rows.insert(rows.end(), copies.begin() + at, copies.begin() + at + count);
+  }
+  return {"reconstructions", sheet(rows, std::min<std::int64_t>(kAcross, source.test.size()))};
+}
+
+Picture Vae::line(const PictureSource& source) const {
+  constexpr std::size_t kPoints = 10;
+  constexpr std::size_t kLines = 5;
+  Context& context = source.context;
+  const std::vector<std::int64_t> ends = ends_of_lines(source.test, kLines);
+  if (ends.empty()) {
+    return {};
+  }
+  const Tensor x = read_images(context, source.test, source.normalization, ends);
+  const auto k = static_cast<std::size_t>(latent_);
+  const std::vector<double> means = means_of(to_doubles(context, encode(context, x)), k);
+  std::vector<double> points;
+  for (std::size_t from = 0; from < means.size(); from += 2 * k) {
+    for (std::size_t p = 0; p < kPoints; ++p) {
+      const double t = static_cast<double>(p) / (kPoints - 1);
+      for (std::size_t j = from; j < from + k; ++j) {
+        points.push_back((1 - t) * means[j] + t * means[j + k]);
+      }
+    }
+  }
+  const auto count = static_cast<std::int64_t>(points.size() / k);
+  const Tensor z = from_doubles(context, points, {count, latent_});
+  return {"line", sheet(to_images(context, images_of_latent(context, z)), kPoints)};
+}
+
+std::vector<Picture> Vae::pictures(const PictureSource& source) const {
+  constexpr std::int64_t kSamples = 16;
+  Picture samples{"samples", sheet(to_images(source.context, sample(source.context, kSamples)), 4)};
+  std::vector<Picture> pictures{std::move(samples), reconstructions(source)};
+  if (Picture between = line(source); !between.name.empty()) {
+    pictures.push_back(std::move(between));
+  }
+  return pictures;
 }
 
 }  // namespace gentrain::trainers

@@ -29,6 +29,13 @@ class Vae final : public Objective {
   ObjectiveTerms compute(Context& context, const Tensor& x, const Tensor& labels,
                          double scale) const override;
   void forward(Context& context, const Tensor& x) const override;
+  [[nodiscard]] bool is_generative() const override { return true; }
+  Tensor sample(Context& context, std::int64_t count) const override;
+  double log_likelihood(Context& context, const Tensor& x, std::int64_t samples) const override;
+  /// samples: 4 x 4 of the same noise each time. reconstructions: rows of test images, each above
+  /// what comes back of them from the means of z. line: in each row ten images whose z lies on the
+  /// line between the means of two test images, of two classes where there are labels.
+  std::vector<Picture> pictures(const PictureSource& source) const override;
   [[nodiscard]] const std::vector<LayerInfo>& layers() const override { return layers_; }
 
   /// x [n, h, w, c]; result [n, 2 latent]: means, then logarithms of variances.
@@ -37,6 +44,12 @@ class Vae final : public Objective {
   Tensor decode(Context& context, const Tensor& z) const;
 
  private:
+  /// Pixels in 0..1 of z [n, latent]: [n, h, w, c].
+  Tensor images_of_latent(Context& context, const Tensor& z) const;
+  [[nodiscard]] Picture reconstructions(const PictureSource& source) const;
+  [[nodiscard]] Picture line(const PictureSource& source) const;
+
+  Shape image_;
   std::int64_t pixels_;
   std::int64_t latent_;
   nn::Linear encoder_hidden_;
