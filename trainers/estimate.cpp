@@ -95,14 +95,19 @@ class MemoryTrial final : public Observer {
   std::int64_t before_ = 0;
 };
 
-/// Evaluates one chunk.
+/// Evaluates one chunk, and makes the pictures.
 void try_evaluation(TrainingRun& run, StepRunner& runner) {
   const auto& test = run.data().test;
   std::vector<std::int64_t> first(
       static_cast<std::size_t>(std::min(run.evaluation_chunk(), test->size())));
   std::iota(first.begin(), first.end(), std::int64_t{0});
-  evaluate(run.communicator(), runner, run.objective(), *data::subset(test, std::move(first)),
-           run.data().test_normalization, run.evaluation_chunk());
+  const auto part = data::subset(test, std::move(first));
+  const EvaluationData data{*part, run.data().test_normalization, run.evaluation_chunk()};
+  evaluate(run.communicator(), runner, run.objective(), data);
+  if (draws_pictures(run)) {
+    Context context{run.device(), runner.queue(), nullptr, false, {}};
+    run.objective().pictures({context, *test, run.data().test_normalization});
+  }
 }
 
 /// What a worker keeps between its shards: the scratch of its queue, seen by adding a worker.

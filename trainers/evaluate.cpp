@@ -31,8 +31,8 @@ void read(const data::Dataset& dataset, std::int64_t first, std::int64_t count,
 }
 
 /// What is computed of a chunk of images: sums over them.
-using ChunkSums = std::function<std::vector<double>(Context& context, const Tensor& x,
-                                                    const Tensor& labels)>;
+using ChunkSums =
+    std::function<std::vector<double>(Context& context, const Tensor& x, const Tensor& labels)>;
 
 std::vector<double> run_chunk(Device& device, Worker& worker, const EvaluationData& data,
                               const comm::Range& samples, const ChunkSums& sums_of) {

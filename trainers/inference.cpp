@@ -143,6 +143,26 @@ Evaluation Inference::evaluate(const data::Dataset& samples) {
   return result;
 }
 
+double Inference::log_likelihood(const data::Dataset& samples, std::int64_t importance_samples) {
+  return mean_log_likelihood(communicator_, *runner_, *model_.objective,
+                             {samples, description().test_normalization, kChunk},
+                             importance_samples);
+}
+
+std::vector<image::Image> Inference::sample(std::uint64_t seed, std::int64_t count) {
+  constexpr std::int64_t kAtATime = 256;
+  std::vector<image::Image> images;
+  for (std::int64_t first = 0; first < count; first += kAtATime) {
+    Context context{*device_, runner_->queue(), nullptr, false,
+                    RngKey(seed).fold(static_cast<std::uint64_t>(first))};
+    const Tensor made = model_.objective->sample(context, std::min(kAtATime, count - first));
+    const std::vector<image::Image> more =
+        images_of(copy_to_host<float>(*device_, context.queue, made), description().image);
+    images.insert(images.end(), more.begin(), more.end());
+  }
+  return images;
+}
+
 std::vector<float> Inference::predict(const data::Dataset& samples, std::int64_t count) {
   check_shape(samples);
   const Network* const network = model_.objective->classifier();

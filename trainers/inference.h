@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/image/image.h"
 #include "trainers/data_source.h"
 #include "trainers/evaluate.h"
 #include "trainers/model_io.h"
@@ -48,6 +49,15 @@ class Inference {
   /// Throws JobError if the samples are not what the model takes, or have no labels; CommError if
   /// the ranks have different models, data or contracts; NumericError if the loss is not finite.
   Evaluation evaluate(const data::Dataset& samples);
+
+  /// The mean of log p(x) over the samples, nats: see Objective::log_likelihood. Collective, behind
+  /// evaluate(), which checks the samples. Throws JobError of a model that gives images no
+  /// probability.
+  double log_likelihood(const data::Dataset& samples, std::int64_t importance_samples);
+
+  /// `count` images that the model makes of the noise of a seed. On this rank alone. Throws
+  /// JobError of a model that makes none.
+  std::vector<image::Image> sample(std::uint64_t seed, std::int64_t count);
 
   /// Probabilities [count, classes] of the first `count` samples. On this rank alone.
   /// Throws JobError if the samples are not what the model takes or there are fewer, or if the

@@ -102,8 +102,7 @@ Pass make_pass(Update& update, const Objective& objective, const TrainingData& d
 
 /// Samples `indices` of a data set as a model wants them: x [indices, h, w, c] on the device.
 Tensor read_images(Context& context, const data::Dataset& dataset,
-                   const data::Normalization& normalization,
-                   std::span<const std::int64_t> indices);
+                   const data::Normalization& normalization, std::span<const std::int64_t> indices);
 
 /// Pixels as a model wants them: x [samples, h, w, c] on the device.
 Tensor normalized_images(Context& context, std::span<const std::uint8_t> pixels,

@@ -239,8 +239,8 @@ void EvaluationObserver::after_step(const StepReport& report) {
   if (!due && !report.ends_stage) {
     return;
   }
-  const Evaluation evaluation = evaluate(setting_.communicator, setting_.runner, setting_.objective,
-                                         setting_.dataset, setting_.normalization, setting_.chunk);
+  const Evaluation evaluation =
+      evaluate(setting_.communicator, setting_.runner, setting_.objective, setting_.data);
   check_finite(evaluation.loss, "loss of the evaluation", report, setting_.runner,
                setting_.parameters);
   last_ = evaluation;

@@ -121,9 +121,7 @@ class EvaluationObserver final : public Observer {
     StepRunner& runner;
     const Objective& objective;
     ParameterSet& parameters;
-    const data::Dataset& dataset;
-    data::Normalization normalization;
-    std::int64_t chunk = 256;
+    EvaluationData data;
     EvaluateOptions evaluate;
     EarlyStopOptions early_stop;
     BestOptions best;

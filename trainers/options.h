@@ -147,18 +147,14 @@ struct Pattern {
   friend bool operator==(const Pattern& a, const Pattern& b) { return a.text == b.text; }
 };
 
-/// A stage's update rule, and what replaces it for one network of several.
-struct StageOptimizer : OptimizerOptions {
-  std::optional<OptimizerOptions> generator;      // of parameters named generator/...
-  std::optional<OptimizerOptions> discriminator;  // of parameters named discriminator/...
-  friend bool operator==(const StageOptimizer&, const StageOptimizer&) = default;
-};
-
 /// Part of a job with its own stop, optimizer and trainable parameters.
 struct StageOptions {
   std::string name = "train";
   StopOptions stop;
-  StageOptimizer optimizer;
+  OptimizerOptions optimizer;
+  // In its place:
+  std::optional<OptimizerOptions> generator_optimizer;      // of parameters named generator/...
+  std::optional<OptimizerOptions> discriminator_optimizer;  // of those named discriminator/...
   ScheduleOptions schedule;
   double clip_norm = 0;  // gradients are scaled down to this norm; 0: off
   std::vector<Pattern> trainable = {Pattern{}};

@@ -68,6 +68,11 @@ image::Image sheet(const std::vector<image::Image>& images, std::int64_t columns
   return all;
 }
 
+bool draws_pictures(const TrainingRun& run) {
+  return run.objective().is_generative() &&
+         run.options().samples.every.unit != CheckpointOptions::Unit::kNever;
+}
+
 PictureWriter::PictureWriter(TrainingRun& run, RunFolder& folder) : run_(run), folder_(folder) {
   image::image_library();
 }
@@ -79,7 +84,7 @@ void PictureWriter::after_step(const StepReport& report) {
 }
 
 void PictureWriter::end(const LoopPosition& position, LoopEnd end) {
-  if (end == LoopEnd::kFinished && written_ != position.step) {
+  if (end == LoopEnd::kFinished && position.step > 0 && written_ != position.step) {
     write(position.step);
   }
 }

@@ -32,6 +32,9 @@ std::vector<image::Image> images_of(std::span<const float> values, const Shape& 
 /// row is white. Throws ShapeError if there is no image, their shapes differ or columns is below 1.
 image::Image sheet(const std::vector<image::Image>& images, std::int64_t columns);
 
+/// Whether a run writes pictures.
+bool draws_pictures(const TrainingRun& run);
+
 /// Writes the objective's pictures to samples/NAME-STEP.png every so often and at the end. What
 /// they show is a function of the job's seed and of the weights. On rank 0 alone: the others go on
 /// to the next step and wait there.

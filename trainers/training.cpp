@@ -18,6 +18,7 @@
 #include "trainers/checkpoint.h"
 #include "trainers/contract.h"
 #include "trainers/observers.h"
+#include "trainers/pictures.h"
 #include "trainers/preflight.h"
 #include "trainers/resume.h"
 #include "trainers/run_lock.h"
@@ -239,7 +240,15 @@ nlohmann::json finish(TrainingRun& run, const RunParts& parts, EvaluationObserve
                       const std::string& data_sha256) {
   run.communicator().activity().enter(comm::Phase::kEnding);
   evaluation.restore_best();
+  const std::int64_t samples = run.options().evaluate.importance_samples;
+  const double likelihood =
+      samples == 0 ? 0
+                   : mean_log_likelihood(run.communicator(), run.runner(), run.objective(),
+                                         run.evaluation_data(), samples);
   nlohmann::json summary = summarize(run, parts.setting, {parts.times, evaluation}, data_sha256);
+  if (samples > 0) {
+    summary["metrics"]["log_likelihood"] = likelihood;
+  }
   if (run.communicator().rank() == 0) {
     const comm::PhaseScope writing(run.communicator().activity(), comm::Phase::kWriting);
     parts.folder.flush_metrics();
@@ -306,9 +315,9 @@ RunResult train_into(TrainingRun& run, const RunParts& parts) {
   FiniteCheck finite(run.runner(), run.parameters());
   StepLog log(folder, options.log, parts.setting.terminal);
   EvaluationObserver evaluation({communicator, run.runner(), run.objective(), run.parameters(),
-                                 *run.data().test, run.data().test_normalization,
-                                 run.evaluation_chunk(), options.evaluate, options.early_stop,
+                                 run.evaluation_data(), options.evaluate, options.early_stop,
                                  options.best, first_rank ? &folder : nullptr});
+  std::optional<PictureWriter> pictures;
   StopOnSignal stop_on_signal;
   Checkpointer checkpointer(run, checkpoint_header(parts.setting, run, stages),
                             {&parts.times, &evaluation}, writer ? &*writer : nullptr,
@@ -316,6 +325,9 @@ RunResult train_into(TrainingRun& run, const RunParts& parts) {
   std::vector<Observer*> observers = {&parts.times, &finite, &stop_on_signal};
   if (first_rank) {
     observers.push_back(&log);
+  }
+  if (first_rank && draws_pictures(run)) {
+    observers.push_back(&pictures.emplace(run, folder));
   }
   observers.insert(observers.end(), {&evaluation, &checkpointer});
 

@@ -13,6 +13,7 @@
 
 #include "comm/communicator.h"
 #include "trainers/data_source.h"
+#include "trainers/evaluate.h"
 #include "trainers/loop.h"
 #include "trainers/model_io.h"
 #include "trainers/objective.h"
@@ -80,6 +81,10 @@ class TrainingRun {
   }
   /// Images that evaluation takes at a time.
   [[nodiscard]] std::int64_t evaluation_chunk() const;
+  /// What evaluation goes over.
+  [[nodiscard]] EvaluationData evaluation_data() const {
+    return {*data_.pair.test, data_.pair.test_normalization, evaluation_chunk()};
+  }
   /// What the model file says beside the weights; `record` is the run's.
   [[nodiscard]] ModelDescription description(nlohmann::json record) const;
 

@@ -144,7 +144,7 @@ void Update::keep_reached(const std::vector<Pattern>& reached) {
 /// The stage's own rule, and those of networks by themselves.
 void Update::find_rules() {
   rules_ = {stage_.optimizer};
-  for (const auto& own : {stage_.optimizer.generator, stage_.optimizer.discriminator}) {
+  for (const auto& own : {stage_.generator_optimizer, stage_.discriminator_optimizer}) {
     rules_.push_back(own.value_or(stage_.optimizer));
   }
 }

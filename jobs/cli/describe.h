@@ -160,6 +160,10 @@ void describe(V& v, trainers::EvaluateOptions& e) {
           "Epochs between evaluations; the end of a stage is always one more");
   v.field("batch", e.batch, between(0, kMostImages),
           "Images at a time, over all ranks; 0: as `batch.global`");
+  v.field(
+      "importance_samples", e.importance_samples, between(0, kMostSamples),
+      "vae: at the end of the run log p(x) of the test images is estimated with so many samples "
+      "of each one's latent numbers; 0: it is not");
 }
 
 template <class V>
@@ -176,6 +180,13 @@ void describe(V& v, trainers::CheckpointOptions& c) {
              "there; never: not even the trained model is written");
   v.field("keep", c.keep, between(1, 1000),
           "So many of the newest checkpoints stay, and that of the best evaluation");
+}
+
+template <class V>
+void describe(V& v, trainers::SampleOptions& s) {
+  v.interval("every", s.every,
+             "vae: when pictures are written to `samples/`: every so many steps or epochs, and at "
+             "the end; end: only there; never: none");
 }
 
 template <class V>
@@ -210,6 +221,7 @@ void describe(V& v, Job& j) {
   v.group("evaluate", j.evaluate);
   v.group("log", j.log);
   v.group("checkpoint", j.checkpoint);
+  v.group("samples", j.samples);
 }
 
 /// The values of a layer of the kind that `l` is of.

@@ -7,10 +7,14 @@
 #include "comm/watchdog.h"
 #include "jobs/cli/exit_codes.h"
 #include "jobs/cli/model_options.h"
+#include "jobs/cli/schema.h"
 #include "jobs/cli/verbs.h"
+#include "kernels/error.h"
 #include "trainers/observers.h"
 
 namespace gentrain::jobs {
+
+namespace po = boost::program_options;
 
 int eval_verb(Session& session, const Arguments& arguments) {
   OptionSet options(
@@ -20,6 +24,10 @@ int eval_verb(Session& session, const Arguments& arguments) {
       "built-in digits where it is not found. The last line is one JSON object.");
   add_model_options(options);
   options.add_argument("data");
+  options.visible.add_options()(
+      "importance-samples", po::value<std::int64_t>(),
+      "of an autoencoder: estimates log p(x) too, with so many samples of each image's latent "
+      "numbers");
   if (!options.parse(arguments)) {
     return kSuccess;
   }
@@ -28,7 +36,15 @@ int eval_verb(Session& session, const Arguments& arguments) {
                                 session.communicator);
   const trainers::InferenceData data = trainers::load_inference_data(
       options.has("data") ? options.get<std::string>("data") : "", inference.workers());
-  const trainers::Evaluation result = inference.evaluate(*data.samples);
+  trainers::Evaluation result = inference.evaluate(*data.samples);
+  if (options.has("importance-samples")) {
+    const auto samples = options.get<std::int64_t>("importance-samples");
+    if (const Range range = between(1, kMostSamples);
+        !range.contains(static_cast<double>(samples))) {
+      throw JobError(fmt::format("--importance-samples {}: must be {}", samples, range.text()));
+    }
+    result.terms.emplace_back("log_likelihood", inference.log_likelihood(*data.samples, samples));
+  }
   if (session.communicator.rank() == 0) {
     std::cout << data.note << "\n"
               << trainers::describe(result) << "\n"

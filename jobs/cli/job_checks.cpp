@@ -19,6 +19,7 @@ class Checks {
     batch();
     data();
     model();
+    pictures();
     metrics();
     // With stages that could not be read at all there is nothing to check.
     for (const trainers::StageOptions& stage : job_.stages) {
@@ -135,6 +136,23 @@ class Checks {
       fail("init", "init normal needs init.stddev above 0");
     }
     only_with("init.stddev", job_.init.stddev != 0, normal, "init.name normal");
+  }
+
+  /// What only a generative model has.
+  void pictures() {
+    if (!state_.issues.clean("model")) {
+      return;
+    }
+    const bool vae = is_vae(job_.model);
+    only_with("evaluate.importance_samples", job_.evaluate.importance_samples != 0, vae,
+              "model.name vae");
+    const trainers::CheckpointOptions::Interval& every = job_.samples.every;
+    only_with("samples.every", !(every == trainers::SampleOptions().every), vae, "model.name vae");
+    if (every.unit == trainers::CheckpointOptions::Unit::kSeconds) {
+      fail("samples.every",
+           "samples.every counts steps or epochs: pictures by the clock would "
+           "differ from run to run");
+    }
   }
 
   void metrics() {

@@ -54,6 +54,7 @@ inline constexpr double kMostEpochs = 1e6;
 inline constexpr double kMostSteps = 1e12;
 inline constexpr double kMostSeconds = 1e9;
 inline constexpr double kMostOutputs = 1e7;
+inline constexpr double kMostSamples = 1e6;
 inline constexpr double kMostPixels = 1e5;  // windows, strides, borders
 
 /// 0 <= x < 1

@@ -24,6 +24,7 @@ const std::vector<Verb>& verbs() {
       {"eval", "eval MODEL [DATA]", "loss and accuracy of a trained model", eval_verb},
       {"predict", "predict MODEL [FILE] [-n 8]", "labels and probabilities of images",
        predict_verb},
+      {"sample", "sample MODEL OUT.png [-n 64]", "images that a model makes of noise", sample_verb},
       {"verify", "verify FILE", "whether a model or checkpoint is whole", verify_verb},
       {"list", "list [WHAT]", "models, data, optimizers, keys, ...", list_verb},
   };

@@ -43,6 +43,8 @@ int check_verb(Session& session, const Arguments& arguments);
 int eval_verb(Session& session, const Arguments& arguments);
 /// gentrain predict MODEL [FILE]: labels and probabilities.
 int predict_verb(Session& session, const Arguments& arguments);
+/// gentrain sample MODEL OUT.png: images that a model makes of noise.
+int sample_verb(Session& session, const Arguments& arguments);
 /// gentrain verify FILE: whether a model file is whole.
 int verify_verb(Session& session, const Arguments& arguments);
 /// gentrain list [WHAT]: the names that jobs and commands know.

@@ -365,6 +365,13 @@ TEST(JobErrors, Autoencoder) {
   EXPECT_EQ(error_of("model: {name: lenet, latent: 8, hidden: 9}\nstop: {epochs: 1}\n"),
             "j.yaml:1:22: model.latent has no effect without model.name vae\n"
             "j.yaml:1:33: model.hidden has no effect without model.name vae");
+  EXPECT_EQ(vae("samples: {every: 10 s}"),
+            "j.yaml:3:11: samples.every counts steps or epochs: pictures by the clock would differ "
+            "from run to run");
+  EXPECT_EQ(error_of("model: lenet\nstop: {epochs: 1}\nsamples: {every: 5}\n"
+                     "evaluate: {importance_samples: 9}\n"),
+            "j.yaml:3:11: samples.every has no effect without model.name vae\n"
+            "j.yaml:4:12: evaluate.importance_samples has no effect without model.name vae");
   EXPECT_EQ(error_of("model: {name: vae, latent: 0}\nstop: {epochs: 1}\n"),
             "j.yaml:1:28: model.latent is 0 but must be at least 1 and at most 10000000");
 }

@@ -253,6 +253,7 @@ def main():
     parser.add_argument("--mpirun", default="mpirun")
     parser.add_argument("--faults", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="where a campaign that was cut off goes on")
     parser.add_argument("--only", type=int)
     parser.add_argument("--ranks", type=int, default=16, help="at most so many")
     arguments = parser.parse_args()
@@ -270,7 +271,7 @@ def main():
     try:
         campaign = Campaign(arguments, folder, private)
         campaign.run_straight()
-        wanted = range(arguments.faults) if arguments.only is None else [arguments.only]
+        wanted = range(arguments.first, arguments.faults) if arguments.only is None else [arguments.only]
         for number in wanted:
             kind = KINDS[number % len(KINDS)]
             if kind in kinds:

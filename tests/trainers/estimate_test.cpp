@@ -28,8 +28,7 @@ Measured measure(const TrainOptions& options, int ranks) {
     TrainingRun run(options, communicator);
     std::vector<Stage> stages = run.make_stages("");
     run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
-    evaluate(communicator, run.runner(), run.objective(), *run.data().test,
-             run.data().test_normalization, run.evaluation_chunk());
+    evaluate(communicator, run.runner(), run.objective(), run.evaluation_data());
     all[static_cast<std::size_t>(communicator.rank())] = {
         static_cast<std::int64_t>(run.device().memory().stats().peak_bytes),
         run.updates().back()->exchange().bytes_sent_per_step()};

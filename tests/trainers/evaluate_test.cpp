@@ -21,7 +21,7 @@ Evaluation evaluate_over(const CountedPixels& dataset, int ranks, int workers, s
     StepRunner runner(communicator, *device, workers, 16);
     PixelNet net(*device, runner.queue());
     all[static_cast<std::size_t>(communicator.rank())] =
-        evaluate(communicator, runner, *net.objective, dataset, {0.25, 0.01}, chunk);
+        evaluate(communicator, runner, *net.objective, {dataset, {0.25, 0.01}, chunk});
   });
   for (const Evaluation& one : all) {
     EXPECT_EQ(one.correct, all[0].correct);

@@ -52,7 +52,7 @@ class ObserverTest : public ::testing::Test {
   }
 
   EvaluationObserver::Setting setting() {
-    return {*single_, runner_, *net_.objective, net_.parameters, dataset_, {0.25, 0.5}, 4, {},
+    return {*single_, runner_, *net_.objective, net_.parameters, {dataset_, {0.25, 0.5}, 4}, {},
             {},       {},      nullptr};
   }
 

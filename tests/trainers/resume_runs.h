@@ -68,8 +68,7 @@ class ResumeTest : public ::testing::Test {
     std::vector<Stage> stages = run.make_stages("");
     StepTimes times(std::chrono::system_clock::now());
     EvaluationObserver evaluation({*single, run.runner(), run.objective(), run.parameters(),
-                                   *run.data().test, run.data().test_normalization,
-                                   run.evaluation_chunk(), options_.evaluate, options_.early_stop,
+                                   run.evaluation_data(), options_.evaluate, options_.early_stop,
                                    options_.best, nullptr});
     CheckpointWriter writer(folder, run.parameters(), 100);
     Checkpointer checkpointer(run, checkpoint_header(setting(name), run, stages),

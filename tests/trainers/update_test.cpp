@@ -113,7 +113,7 @@ TEST_F(UpdateTest, FrozenValuesKeepTheirBitsWhateverTheOptimizer) {
   stage_.trainable = {{"b/w*", ""}};
   stage_.clip_norm = 100;
   for (const Name name : {Name::kSgd, Name::kAdam, Name::kAdamW}) {
-    stage_.optimizer = {{.name = name, .lr = 0.5, .weight_decay = 0.25}};
+    stage_.optimizer = {.name = name, .lr = 0.5, .weight_decay = 0.25};
     const auto update = make_update();
     EXPECT_THAT(update->trainable(), ElementsAre(false, true, false));
     const std::vector<float> before = values(1);
@@ -213,7 +213,7 @@ class UpdateOfNetworks : public UpdateTest {
 };
 
 TEST_F(UpdateOfNetworks, HaveRulesOfTheirOwn) {
-  stage_.optimizer.discriminator = OptimizerOptions{.lr = 0.25};
+  stage_.discriminator_optimizer = OptimizerOptions{.lr = 0.25};
   const auto update = make_update();
   step(*update, 0, 1.0F);
   EXPECT_THAT(values(0), Each(0.5F));
@@ -223,7 +223,7 @@ TEST_F(UpdateOfNetworks, HaveRulesOfTheirOwn) {
 }
 
 TEST_F(UpdateOfNetworks, AStatisticFollowsWhatStandsInPlaceOfItsGradient) {
-  stage_.optimizer = {{.name = OptimizerOptions::Name::kAdamW, .weight_decay = 0.5}};
+  stage_.optimizer = {.name = OptimizerOptions::Name::kAdamW, .weight_decay = 0.5};
   const auto update = make_update();
   step(*update, 0, 3.0F);
   EXPECT_THAT(values(2), Each(1.5F));  // 0.75 * 1 + 0.25 * 3

@@ -2,6 +2,7 @@
 // and whole runs: the same bytes on other ranks, threads and after a stop.
 #include "trainers/models/vae.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include "core/image/image.h"
 #include "kernels/error.h"
 #include "tests/support/compare.h"
 #include "tests/support/gradients.h"
@@ -131,6 +133,52 @@ TEST_F(SmallVae, WithoutWeightsItKnowsNothing) {
                                       DoubleEq(kImages * 6 * std::log(2.0)), 0));
 }
 
+/// log p(x) by the trapezoidal rule over a latent number of one dimension.
+TEST(VaeLikelihood, IsTheIntegralOverTheLatentNumber) {
+  test::Workbench bench(test::reference_device());
+  ParameterSet parameters;
+  const Vae vae({.latent = 1, .hidden = 6}, {}, {2, 2, 1}, parameters);
+  parameters.allocate(bench.device(), bench.queue(), DType::kF64);
+  for (int p = 0; p < parameters.size(); ++p) {
+    const std::int64_t count = parameters.info(p).shape.elements();
+    copy_from_host<double>(
+        bench.device(), bench.queue(),
+        test::random_values(count, RngKey(3).fold(static_cast<std::uint64_t>(p)), -1.5, 1.5),
+        parameters[p]);
+  }
+  parameters.mark_changed();
+  const Tensor x = bench.random({2, 2, 2, 1}, RngKey(4), DType::kF64, 0, 1);
+  const std::vector<double> pixels = bench.values(x);
+  Context context{bench.device(), bench.queue(), nullptr, false, RngKey(5)};
+
+  constexpr int kPoints = 4001;
+  constexpr double kReach = 10;
+  const double width = 2 * kReach / (kPoints - 1);
+  std::vector<double> places(kPoints);
+  for (int i = 0; i < kPoints; ++i) {
+    places[static_cast<std::size_t>(i)] = -kReach + i * width;
+  }
+  const Tensor z = Tensor::empty(bench.device(), {kPoints, 1}, DType::kF64);
+  copy_from_host<double>(bench.device(), bench.queue(), places, z);
+  const std::vector<double> logits = bench.values(vae.decode(context, z));
+  double expected = 0;
+  for (std::size_t image = 0; image < 2; ++image) {
+    double integral = 0;
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      double log_density = -places[i] * places[i] / 2 - std::log(2 * 3.14159265358979) / 2;
+      for (std::size_t k = 0; k < 4; ++k) {
+        const double l = logits[i * 4 + k];
+        log_density += pixels[image * 4 + k] * l - std::log1p(std::exp(l));
+      }
+      integral += width * std::exp(log_density);
+    }
+    expected += std::log(integral);
+  }
+  EXPECT_NEAR(vae.log_likelihood(context, x, 4000), expected, 0.02);
+  EXPECT_EQ(vae.log_likelihood(context, x, 10), vae.log_likelihood(context, x, 10));
+  EXPECT_LT(vae.log_likelihood(context, x, 1), 0);
+}
+
 /// Runs of a small one on drawn digits; a folder for what they write.
 class VaeRuns : public ::testing::Test {
  protected:
@@ -153,6 +201,10 @@ class VaeRuns : public ::testing::Test {
     setting.identity = "seed: 7\nstop: " + std::to_string(steps) + "\n";
     setting.resolved = "seed: 7\n";
     setting.output = base_ / folder;
+    if (overwrite_) {
+      setting.overwrite = true;
+      setting.resume.mode = ResumeOptions::Mode::kNever;
+    }
     RunResult result;
     run_ranks(ranks, [&](comm::Communicator& communicator) {
       RunResult mine = train(options_, setting, communicator);
@@ -173,12 +225,26 @@ class VaeRuns : public ::testing::Test {
     }
     return lines;
   }
+  std::vector<std::string> pictures(const std::string& folder) const {
+    std::vector<std::string> names;
+    std::error_code error;
+    for (const auto& file : fs::directory_iterator(base_ / folder / "samples", error)) {
+      names.push_back(file.path().filename());
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+  std::string bytes(const std::string& folder, const std::string& picture) const {
+    std::ifstream file(base_ / folder / "samples" / picture, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
   std::string message_of_data() {
     return message_of<JobError>([&] { TrainingRun run(options_, *comm::make_single()); });
   }
 
   fs::path base_ = fs::temp_directory_path() / ("gentrain_vae_" + std::to_string(getpid()));
   TrainOptions options_;
+  bool overwrite_ = false;
 };
 
 TEST_F(VaeRuns, ItLearnsAndTellsItsTerms) {
@@ -213,6 +279,51 @@ TEST_F(VaeRuns, GoingOnInTheMiddleOfAnEpochGivesTheSameBytes) {
   EXPECT_EQ(metrics("stopped").back(), metrics("straight").back());
 }
 
+TEST_F(VaeRuns, PicturesAreTheSameOnAnyRanksAndBehindARestart) {
+  options_.samples.every = {CheckpointOptions::Unit::kSteps, 3};
+  run("straight", 7, 1, 1);
+  const std::vector<std::string> straight = pictures("straight");
+  EXPECT_THAT(straight, ElementsAre("line-000000003.png", "line-000000006.png",
+                                    "line-000000007.png", "reconstructions-000000003.png",
+                                    "reconstructions-000000006.png",
+                                    "reconstructions-000000007.png", "samples-000000003.png",
+                                    "samples-000000006.png", "samples-000000007.png"));
+  run("resumed", 4, 3, 1);
+  fs::remove(base_ / "resumed/samples/samples-000000006.png");
+  run("resumed", 7, 2, 2);
+  for (const std::string& name : straight) {
+    EXPECT_EQ(bytes("resumed", name), bytes("straight", name)) << name;
+  }
+  EXPECT_NE(bytes("straight", "samples-000000003.png"), bytes("straight", "samples-000000006.png"));
+  const image::Image sheet = image::read_image(base_ / "straight/samples" / straight[0]);
+  EXPECT_EQ(sheet.w, 10 * 30 - 2);
+}
+
+TEST_F(VaeRuns, PicturesThatCannotBeWrittenEndNoRun) {
+  fs::create_directories(base_ / "run");
+  std::ofstream(base_ / "run/samples") << "a file in the way";
+  EXPECT_EQ(run("run", 2, 1, 1).kind, RunResult::Kind::kFinished);
+}
+
+TEST_F(VaeRuns, AnotherRunBeginsWithoutTheEarlierOnesPictures) {
+  options_.samples.every = {CheckpointOptions::Unit::kSteps, 1};
+  run("run", 2, 1, 1);
+  ASSERT_EQ(pictures("run").size(), 6U);
+  options_.samples.every = {CheckpointOptions::Unit::kNever, 1};
+  overwrite_ = true;
+  run("run", 2, 1, 1);
+  EXPECT_THAT(pictures("run"), ElementsAre());
+}
+
+TEST_F(VaeRuns, TheLikelihoodAtTheEndIsAtLeastTheBound) {
+  options_.evaluate.importance_samples = 20;
+  const RunResult one = run("one", 8, 1, 1);
+  const RunResult three = run("three", 8, 3, 2);
+  const nlohmann::json& metrics = one.summary["metrics"];
+  EXPECT_GT(metrics["log_likelihood"].get<double>(), -metrics["loss"].get<double>());
+  EXPECT_EQ(three.summary["metrics"], metrics);
+}
+
 TEST_F(VaeRuns, EvaluationIsTheSameOnAnyRanksAndWorkers) {
   std::vector<nlohmann::json> all;
   for (const auto& [ranks, threads] : std::vector<std::pair<int, int>>{{1, 1}, {1, 3}, {3, 2}}) {
@@ -221,8 +332,8 @@ TEST_F(VaeRuns, EvaluationIsTheSameOnAnyRanksAndWorkers) {
     run_ranks(ranks, [&](comm::Communicator& communicator) {
       TrainingRun run(options_, communicator);
       of_ranks[static_cast<std::size_t>(communicator.rank())] =
-          to_json(evaluate(communicator, run.runner(), run.objective(), *run.data().test,
-                           run.data().test_normalization, 7));
+          to_json(evaluate(communicator, run.runner(), run.objective(),
+                           {*run.data().test, run.data().test_normalization, 7}));
     });
     all.insert(all.end(), of_ranks.begin(), of_ranks.end());
   }
