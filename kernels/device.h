@@ -16,6 +16,8 @@ class MatmulKernels;
 class ElementwiseKernels;
 class ReduceKernels;
 class LossKernels;
+class NormKernels;
+class PixelKernels;
 class RandomKernels;
 class UpdateKernels;
 
@@ -65,6 +67,8 @@ class Device {
   virtual ElementwiseKernels& elementwise() = 0;
   virtual ReduceKernels& reduce() = 0;
   virtual LossKernels& loss() = 0;
+  virtual NormKernels& norm() = 0;
+  virtual PixelKernels& pixel() = 0;
   virtual RandomKernels& random() = 0;
   virtual UpdateKernels& update() = 0;
 };

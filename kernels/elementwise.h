@@ -23,6 +23,14 @@ class ElementwiseKernels {
   /// dx = dy * activation'(x), from the result y: tanh 1 - y^2, relu y > 0, sigmoid y (1 - y).
   virtual void activate_backward(Queue& queue, Activation activation, ConstView y, ConstView dy,
                                  View dx) = 0;
+  /// y = x > 0 ? x : slope * x
+  virtual void leaky_relu(Queue& queue, double slope, ConstView x, View y) = 0;
+  /// dx = dy * (y > 0 ? 1 : slope), slope > 0.
+  virtual void leaky_relu_backward(Queue& queue, double slope, ConstView y, ConstView dy,
+                                   View dx) = 0;
+  /// y = activation(a + b), the activation as above.
+  virtual void add_activate(Queue& queue, Activation activation, ConstView a, ConstView b,
+                            View y) = 0;
   /// y = a + b
   virtual void add(Queue& queue, ConstView a, ConstView b, View y) = 0;
   /// y = a * b

@@ -39,6 +39,15 @@ class LossKernels {
   virtual void sigmoid_cross_entropy_backward(Queue& queue, ConstView logits, ConstView targets,
                                               double scale, View dlogits) = 0;
 
+  /// Squared distances of n rows with k values.
+  ///
+  /// x, target [n, k]
+  /// losses    [n]: sum over the row of (x - target)^2, in a fixed order
+  virtual void squared_error(Queue& queue, ConstView x, ConstView target, View losses) = 0;
+  /// dx [n, k] = 2 * scale * (x - target)
+  virtual void squared_error_backward(Queue& queue, ConstView x, ConstView target, double scale,
+                                      View dx) = 0;
+
   /// A sample of n normal distributions over k values, and how far they are from N(0, I).
   ///
   /// latent     [n, 2 k]: the means, then the logarithms of the variances

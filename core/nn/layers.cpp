@@ -1,4 +1,4 @@
-// Conv2d and Linear.
+// Conv2d, BatchNorm2d and Linear.
 #include "core/nn/layers.h"
 
 #include <fmt/format.h>
@@ -21,6 +21,12 @@ Tensor named(const std::string& name, Op op) {
   } catch (const ShapeError& error) {
     throw ShapeError(fmt::format("{} ({})", error.what(), name));
   }
+}
+
+/// Registers a running statistic of a batch normalisation.
+int add_statistic(ParameterSet& parameters, const std::string& name, std::int64_t channels,
+                  Initializer::Kind start) {
+  return parameters.add(name, {channels}, {start}, 1, 1);
 }
 
 }  // namespace
@@ -54,6 +60,26 @@ Tensor Conv2d::forward_max_pool(Context& context, const Tensor& x, Activation ac
   return named(name_, [&] {
     return ops::conv2d_max_pool(context, x, (*parameters_)[weight_], bias(), options_.stride,
                                 options_.padding, activation);
+  });
+}
+
+BatchNorm2d::BatchNorm2d(ParameterSet& parameters, const std::string& name, std::int64_t channels)
+    : parameters_(&parameters), name_(name) {
+  using Kind = Initializer::Kind;
+  gamma_ = parameters.add(name + "/gamma", {channels}, {Kind::kOnes}, 1, 1);
+  beta_ = parameters.add(name + "/beta", {channels}, {Kind::kZeros}, 1, 1);
+  running_mean_ = add_statistic(parameters, name + "/running_mean", channels, Kind::kZeros);
+  running_var_ = add_statistic(parameters, name + "/running_var", channels, Kind::kOnes);
+}
+
+Tensor BatchNorm2d::forward(Context& context, const Tensor& x, const ops::BatchNormOptions& options,
+                            const Tensor& residual) const {
+  const ParameterSet& parameters = *parameters_;
+  return named(name_, [&] {
+    return ops::batch_norm(context, x,
+                           {parameters[gamma_], parameters[beta_], parameters[running_mean_],
+                            parameters[running_var_]},
+                           options, residual);
   });
 }
 

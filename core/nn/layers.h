@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/context.h"
+#include "core/ops/norm.h"
 #include "core/ops/ops.h"
 #include "core/parameters.h"
 
@@ -43,6 +44,26 @@ class Conv2d {
   Conv2dOptions options_;
   int weight_ = -1;
   int bias_ = -1;
+};
+
+/// Batch normalisation with parameters NAME/gamma (ones), NAME/beta, NAME/running_mean (zeros) and
+/// NAME/running_var (ones), each [channels].
+class BatchNorm2d {
+ public:
+  /// `parameters` must outlive the layer and be allocated before forward(). Throws as
+  /// ParameterSet::add, and ShapeError if the number of channels is negative.
+  BatchNorm2d(ParameterSet& parameters, const std::string& name, std::int64_t channels);
+  /// x [n, h, w, channels], result as ops::batch_norm. Throws ShapeError with the layer's name.
+  Tensor forward(Context& context, const Tensor& x, const ops::BatchNormOptions& options,
+                 const Tensor& residual = {}) const;
+
+ private:
+  const ParameterSet* parameters_;
+  std::string name_;
+  int gamma_ = -1;
+  int beta_ = -1;
+  int running_mean_ = -1;
+  int running_var_ = -1;
 };
 
 /// A dense layer with parameters NAME/weight [out, in] and NAME/bias [out]. Both start as the

@@ -18,6 +18,12 @@ double value_of(Device& device, Queue& queue, const Tensor& dy) {
                                    : static_cast<double>(copy_to_host<float>(device, queue, dy)[0]);
 }
 
+Tensor constant_like(Context& context, const Tensor& x, double value) {
+  Tensor result = Tensor::empty(context.device, x.shape(), x.dtype());
+  context.device.elementwise().fill(context.queue, value, result.view());
+  return result;
+}
+
 }  // namespace
 
 CrossEntropy softmax_cross_entropy(Context& context, const Tensor& logits, const Tensor& labels,
@@ -82,6 +88,48 @@ SigmoidCrossEntropy sigmoid_cross_entropy(Context& context, const Tensor& logits
         });
   }
   return result;
+}
+
+SigmoidCrossEntropy sigmoid_cross_entropy(Context& context, const Tensor& logits, double target,
+                                          double scale) {
+  return sigmoid_cross_entropy(context, logits, constant_like(context, logits, target), scale);
+}
+
+SquaredError squared_error(Context& context, const Tensor& x, const Tensor& target, double scale) {
+  if (x.shape().rank() == 0 || x.elements() == 0 || target.shape() != x.shape()) {
+    throw ShapeError(fmt::format(
+        "squared_error: x and target must have the same shape [n, ...] that is not empty, but they "
+        "are {} and {}",
+        x.shape().str(), target.shape().str()));
+  }
+  Device& device = context.device;
+  Queue& queue = context.queue;
+  const std::int64_t n = x.shape()[0];
+  const Shape rows{n, x.elements() / n};
+  const Tensor values = x.reshaped(rows);
+  const Tensor wanted = target.reshaped(rows);
+  SquaredError result;
+  result.rows = Tensor::empty(device, {n}, x.dtype());
+  device.loss().squared_error(queue, values.cview(), wanted.cview(), result.rows.view());
+  result.loss = Tensor::empty(device, {}, x.dtype());
+  device.reduce().sum(queue, result.rows.cview(), result.loss.view());
+  device.elementwise().scale(queue, scale, result.loss.cview(), result.loss.view());
+  if (context.tape != nullptr) {
+    context.tape->record(
+        "squared_error", result.loss, {x},
+        [&device, &queue, values, wanted, scale](const Tensor& dy, GradSink& sink) {
+          const Tensor dx = sink.make(0);
+          device.loss().squared_error_backward(queue, values.cview(), wanted.cview(),
+                                               scale * value_of(device, queue, dy),
+                                               dx.reshaped(values.shape()).view());
+          sink.put(0, dx);
+        });
+  }
+  return result;
+}
+
+SquaredError squared_error(Context& context, const Tensor& x, double target, double scale) {
+  return squared_error(context, x, constant_like(context, x, target), scale);
 }
 
 GaussianSample gaussian_sample(Context& context, const Tensor& latent, const Tensor& noise,

@@ -59,6 +59,18 @@ Tensor max_pool2d(Context& context, const Tensor& x, Window window, Stride strid
 Tensor average_pool2d(Context& context, const Tensor& x, Window window, Stride stride,
                       Padding padding = {});
 
+/// Pixel shuffle: the channels of a pixel become a square of r x r pixels, then the activation.
+///
+/// x      [n, h, w, c r r]
+/// result [n, h r, w r, c]: element (n, h r + i, w r + j, c) is x(n, h, w, (c r + i) r + j)
+///
+/// This order of channels, c before i and j, is PyTorch's pixel_shuffle; TensorFlow's
+/// depth_to_space takes (i r + j) c instead.
+/// Throws ShapeError if x is not an image or empty, r is below 1 or r r does not divide its
+/// channels. Source: Shi et al. 2016, arXiv:1609.05158.
+Tensor pixel_shuffle(Context& context, const Tensor& x, std::int64_t r,
+                     Activation activation = Activation::kNone);
+
 /// A dense layer: activation(x weights^T + bias).
 ///
 /// x       [n, k]
@@ -72,8 +84,11 @@ Tensor linear(Context& context, const Tensor& x, const Tensor& weights, const Te
 
 /// Pointwise functions; the result has the shape of x.
 Tensor activate(Context& context, const Tensor& x, Activation activation);
-/// a + b and a * b, element by element. Throws ShapeError if the shapes differ.
-Tensor add(Context& context, const Tensor& a, const Tensor& b);
+/// x above 0, slope * x elsewhere. Throws ShapeError unless slope is above 0.
+Tensor leaky_relu(Context& context, const Tensor& x, double slope);
+/// activation(a + b) and a * b, element by element. Throws ShapeError if the shapes differ.
+Tensor add(Context& context, const Tensor& a, const Tensor& b,
+           Activation activation = Activation::kNone);
 Tensor multiply(Context& context, const Tensor& a, const Tensor& b);
 /// factor * x
 Tensor scale(Context& context, const Tensor& x, double factor);
@@ -132,6 +147,24 @@ struct SigmoidCrossEntropy {
 /// Throws ShapeError if the extents do not fit or are 0.
 SigmoidCrossEntropy sigmoid_cross_entropy(Context& context, const Tensor& logits,
                                           const Tensor& targets, double scale);
+/// The same with one target for all logits.
+SigmoidCrossEntropy sigmoid_cross_entropy(Context& context, const Tensor& logits, double target,
+                                          double scale);
+
+/// Squared distances of a batch from what it should be.
+struct SquaredError {
+  Tensor loss;  // []: scale * sum over rows; has the history
+  Tensor rows;  // [n]: of each image the sum over its elements of (x - target)^2, unscaled
+};
+
+/// x      [n, ...]
+/// target as x, or one number for all elements: a constant, into which no gradient goes even if it
+///        has a history
+/// scale  usually 1 / (elements of the global batch): the mean
+///
+/// Throws ShapeError if the shapes differ, x has no axis or no elements.
+SquaredError squared_error(Context& context, const Tensor& x, const Tensor& target, double scale);
+SquaredError squared_error(Context& context, const Tensor& x, double target, double scale);
 
 /// A sample of the normal distribution that an encoder gives for each image.
 struct GaussianSample {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "core/ops/ops.h"
+#include "core/ops/parts.h"
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
 #include "kernels/reduce.h"
@@ -39,15 +40,40 @@ Tensor activate(Context& context, const Tensor& x, Activation activation) {
   return y;
 }
 
-Tensor add(Context& context, const Tensor& a, const Tensor& b) {
-  check_same("add", a, b);
-  Tensor y = Tensor::empty(context.device, a.shape(), a.dtype());
-  context.device.elementwise().add(context.queue, a.cview(), b.cview(), y.view());
+Tensor leaky_relu(Context& context, const Tensor& x, double slope) {
+  if (!(slope > 0)) {
+    throw ShapeError(fmt::format("leaky_relu: slope is {}: above 0 needed", slope));
+  }
+  Device& device = context.device;
+  Queue& queue = context.queue;
+  Tensor y = Tensor::empty(device, x.shape(), x.dtype());
+  device.elementwise().leaky_relu(queue, slope, x.cview(), y.view());
   if (context.tape != nullptr) {
-    context.tape->record("add", y, {a, b}, [](const Tensor& dy, GradSink& sink) {
-      sink.put(0, dy);
-      sink.put(1, dy);
-    });
+    context.tape->record(
+        "leaky_relu", y, {x}, [&device, &queue, slope, y](const Tensor& dy, GradSink& sink) {
+          const Tensor dx = sink.make(0);
+          device.elementwise().leaky_relu_backward(queue, slope, y.cview(), dy.cview(), dx.view());
+          sink.put(0, dx);
+        });
+  }
+  return y;
+}
+
+Tensor add(Context& context, const Tensor& a, const Tensor& b, Activation activation) {
+  check_same("add", a, b);
+  Device& device = context.device;
+  Queue& queue = context.queue;
+  Tensor y = Tensor::empty(device, a.shape(), a.dtype());
+  device.elementwise().add_activate(queue, activation, a.cview(), b.cview(), y.view());
+  if (context.tape != nullptr) {
+    context.tape->record(
+        "add", y, {a, b},
+        [&device, &queue, activation, y = activation == Activation::kNone ? Tensor{} : y](
+            const Tensor& dy, GradSink& sink) {
+          const Tensor dz = before_activation(device, queue, activation, y, dy);
+          sink.put(0, dz);
+          sink.put(1, dz);
+        });
   }
   return y;
 }

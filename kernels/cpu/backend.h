@@ -11,6 +11,8 @@
 #include "kernels/elementwise.h"
 #include "kernels/loss.h"
 #include "kernels/matmul.h"
+#include "kernels/norm.h"
+#include "kernels/pixel.h"
 #include "kernels/pool.h"
 #include "kernels/random.h"
 #include "kernels/reduce.h"
@@ -38,6 +40,8 @@ std::unique_ptr<MatmulKernels> make_matmul(const Backend& backend);
 std::unique_ptr<ElementwiseKernels> make_elementwise(const Backend& backend);
 std::unique_ptr<ReduceKernels> make_reduce(const Backend& backend);
 std::unique_ptr<LossKernels> make_loss(const Backend& backend);
+std::unique_ptr<NormKernels> make_norm(const Backend& backend);
+std::unique_ptr<PixelKernels> make_pixel(const Backend& backend);
 std::unique_ptr<RandomKernels> make_random(const Backend& backend);
 std::unique_ptr<UpdateKernels> make_update(const Backend& backend);
 

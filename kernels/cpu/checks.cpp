@@ -43,4 +43,26 @@ void Arguments::require_matrix(std::string_view name, ConstView view) const {
   }
 }
 
+void Arguments::require_if_present(std::string_view name, ConstView view,
+                                   const Shape& shape) const {
+  if (view.present()) {
+    require(name, view, shape);
+  }
+}
+
+Shape Arguments::require_rows(std::string_view name, ConstView view) const {
+  require_type(name, view, DType::kF32);
+  if (view.shape.rank() == 0 || view.elements() == 0) {
+    throw ShapeError(fmt::format("{}: {} has shape {}: rows of channels that are not empty needed",
+                                 routine_, name, view.shape.str()));
+  }
+  return {view.shape[view.shape.rank() - 1]};
+}
+
+void Arguments::require_slope(double slope) const {
+  if (!(slope >= 0 && slope <= 1)) {
+    throw ShapeError(fmt::format("{}: slope is {}: from 0 to 1 needed", routine_, slope));
+  }
+}
+
 }  // namespace gentrain::cpu

@@ -21,6 +21,14 @@ class Arguments {
                         DType type = DType::kF32) const;
   /// A matrix of rows that is not empty.
   void require_matrix(std::string_view name, ConstView view) const;
+  /// Absent, or as require() wants it.
+  void require_if_present(std::string_view name, ConstView view, const Shape& shape) const;
+  /// Not empty and not a scalar; returns the shape [c] of one value for each channel.
+  [[nodiscard]] Shape require_rows(std::string_view name, ConstView view) const;
+  /// A slope below zero from 0 to 1.
+  void require_slope(double slope) const;
+
+  [[nodiscard]] std::string_view routine() const { return routine_; }
 
  private:
   void require_type(std::string_view name, ConstView view, DType type) const;

@@ -76,6 +76,8 @@ class CpuDevice final : public Device {
         elementwise_(make_elementwise(backend_)),
         reduce_(make_reduce(backend_)),
         loss_(make_loss(backend_)),
+        norm_(make_norm(backend_)),
+        pixel_(make_pixel(backend_)),
         random_(make_random(backend_)),
         update_(make_update(backend_)) {
     const dnnl_version_t& version = *dnnl_version();
@@ -99,6 +101,8 @@ class CpuDevice final : public Device {
   ElementwiseKernels& elementwise() override { return *elementwise_; }
   ReduceKernels& reduce() override { return *reduce_; }
   LossKernels& loss() override { return *loss_; }
+  NormKernels& norm() override { return *norm_; }
+  PixelKernels& pixel() override { return *pixel_; }
   RandomKernels& random() override { return *random_; }
   UpdateKernels& update() override { return *update_; }
 
@@ -124,6 +128,8 @@ class CpuDevice final : public Device {
   std::unique_ptr<ElementwiseKernels> elementwise_;
   std::unique_ptr<ReduceKernels> reduce_;
   std::unique_ptr<LossKernels> loss_;
+  std::unique_ptr<NormKernels> norm_;
+  std::unique_ptr<PixelKernels> pixel_;
   std::unique_ptr<RandomKernels> random_;
   std::unique_ptr<UpdateKernels> update_;
 };

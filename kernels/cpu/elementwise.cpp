@@ -25,6 +25,25 @@ class Elementwise final : public ElementwiseKernels {
                              dx.as<float>(), dx.elements());
   }
 
+  void leaky_relu(Queue& /*queue*/, double slope, ConstView x, View y) override {
+    require("leaky relu", {{"x", x}, {"y", y}});
+    table_.leaky_relu(static_cast<float>(slope), x.as<float>(), y.as<float>(), y.elements());
+  }
+
+  void leaky_relu_backward(Queue& /*queue*/, double slope, ConstView y, ConstView dy,
+                           View dx) override {
+    require("leaky relu backward", {{"y", y}, {"dy", dy}, {"dx", dx}});
+    table_.leaky_relu_backward(static_cast<float>(slope), y.as<float>(), dy.as<float>(),
+                               dx.as<float>(), dx.elements());
+  }
+
+  void add_activate(Queue& /*queue*/, Activation activation, ConstView a, ConstView b,
+                    View y) override {
+    require("add and activate", {{"a", a}, {"b", b}, {"y", y}});
+    table_.add_activate(static_cast<int>(activation), a.as<float>(), b.as<float>(), y.as<float>(),
+                        y.elements());
+  }
+
   void add(Queue& /*queue*/, ConstView a, ConstView b, View y) override {
     require("add", {{"a", a}, {"b", b}, {"y", y}});
     table_.add(a.as<float>(), b.as<float>(), y.as<float>(), y.elements());

@@ -64,6 +64,25 @@ class Loss final : public LossKernels {
                                           dlogits.as<float>());
   }
 
+  void squared_error(Queue& /*queue*/, ConstView x, ConstView target, View losses) override {
+    const Arguments arguments("squared error");
+    arguments.require_matrix("x", x);
+    arguments.require("target", target, x.shape);
+    arguments.require("losses", losses, {x.shape[0]});
+    table_.squared_error(x.as<float>(), target.as<float>(), x.shape[0], x.shape[1],
+                         losses.as<float>());
+  }
+
+  void squared_error_backward(Queue& /*queue*/, ConstView x, ConstView target, double scale,
+                              View dx) override {
+    const Arguments arguments("squared error backward");
+    arguments.require_matrix("x", x);
+    arguments.require("target", target, x.shape);
+    arguments.require("dx", dx, x.shape);
+    table_.squared_error_backward(x.as<float>(), target.as<float>(), static_cast<float>(scale),
+                                  x.elements(), dx.as<float>());
+  }
+
   void gaussian_sample(Queue& /*queue*/, ConstView latent, ConstView noise, View z,
                        View divergence) override {
     const Arguments arguments("gaussian sample");

@@ -6,6 +6,8 @@
 #include "kernels/cpu/simd/elementwise.h"
 #include "kernels/cpu/simd/gemm.h"
 #include "kernels/cpu/simd/loss.h"
+#include "kernels/cpu/simd/norm.h"
+#include "kernels/cpu/simd/pixel.h"
 #include "kernels/cpu/simd/pool.h"
 #include "kernels/cpu/simd/random.h"
 #include "kernels/cpu/simd/reduce.h"
@@ -18,6 +20,8 @@ struct Kernels {
   ElementwiseTable elementwise;
   GemmTable gemm;
   LossTable loss;
+  NormTable norm;
+  PixelTable pixel;
   PoolTable pool;
   RandomTable random;
   ReduceTable reduce;

@@ -17,6 +17,7 @@ namespace {
 using test::gradients_agree;
 using test::message_of;
 using ::testing::Each;
+using ::testing::ElementsAre;
 using Inputs = std::span<const Tensor>;
 
 class GenerativeOps : public Ops {};
@@ -47,6 +48,96 @@ TEST_F(GenerativeOps, SigmoidCrossEntropyErrors) {
             "are [2, 3] and [3, 2]");
   EXPECT_THROW(ops::sigmoid_cross_entropy(context_, random({2}), random({2}), 1), ShapeError);
   EXPECT_THROW(ops::sigmoid_cross_entropy(context_, random({0, 3}), random({0, 3}), 1), ShapeError);
+}
+
+TEST_F(GenerativeOps, SigmoidCrossEntropyTowardsOneTarget) {
+  const Tensor logits = random({3, 4});
+  const Tensor targets = bench_.full({3, 4}, 0.75, DType::kF64);
+  EXPECT_EQ(bench_.values(ops::sigmoid_cross_entropy(context_, logits, 0.75, 0.5).rows),
+            bench_.values(ops::sigmoid_cross_entropy(context_, logits, targets, 0.5).rows));
+  EXPECT_TRUE(gradients_agree(bench_, {random({3, 1})}, [](Context& context, Inputs in) {
+    return ops::sigmoid_cross_entropy(context, in[0], 1.0, 0.25).loss;
+  }));
+}
+
+TEST_F(GenerativeOps, SquaredErrorByHand) {
+  const Tensor x = tensor({2, 1, 2, 1}, {1, 2, 3, 4});
+  const auto result = ops::squared_error(context_, x, tensor({2, 1, 2, 1}, {1, 4, 0, 3}), 0.5);
+  EXPECT_THAT(bench_.values(result.rows), ElementsAre(4, 10));
+  EXPECT_EQ(bench_.value(result.loss), 7);
+  const auto towards_one = ops::squared_error(context_, x, 1.0, 1);
+  EXPECT_THAT(bench_.values(towards_one.rows), ElementsAre(1, 13));
+  EXPECT_EQ(bench_.value(towards_one.loss), 14);
+}
+
+TEST_F(GenerativeOps, SquaredErrorGradients) {
+  const Tensor target = random({3, 2, 2, 4}, 2);
+  EXPECT_TRUE(gradients_agree(bench_, {random({3, 2, 2, 4})}, [&](Context& context, Inputs in) {
+    const Tensor loss = ops::squared_error(context, in[0], target, 0.25).loss;
+    return ops::scale(context, loss, 3);
+  }));
+  EXPECT_TRUE(gradients_agree(bench_, {random({5, 1})}, [](Context& context, Inputs in) {
+    return ops::squared_error(context, in[0], 1.0, 0.1).loss;
+  }));
+}
+
+TEST_F(GenerativeOps, NoGradientOfASquaredErrorGoesIntoTheTarget) {
+  Tensor x = tensor({2}, {1, 2});
+  Tensor target = tensor({2}, {0, 4});
+  Tape tape(bench_.device(), bench_.queue());
+  tape.begin({});
+  tape.watch(x);
+  tape.watch(target);
+  Context context{bench_.device(), bench_.queue(), &tape, true, {}};
+  const Tensor twice = ops::scale(context, target, 2);
+  tape.backward(ops::squared_error(context, x, twice, 1).loss);
+  EXPECT_THAT(bench_.values(tape.gradient(x)), ElementsAre(2, -12));
+  EXPECT_FALSE(tape.gradient(target).defined());
+}
+
+TEST_F(GenerativeOps, SquaredErrorErrors) {
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              ops::squared_error(context_, random({2, 3}), random({3, 2}), 1);
+            }),
+            "squared_error: x and target must have the same shape [n, ...] that is not empty, but "
+            "they are [2, 3] and [3, 2]");
+  EXPECT_THROW(ops::squared_error(context_, random({0, 3}), 1.0, 1), ShapeError);
+  EXPECT_THROW(ops::squared_error(context_, random({}), 1.0, 1), ShapeError);
+}
+
+TEST_F(GenerativeOps, PixelShuffleByHand) {
+  // Two channels of 2 x 2 pixels each, one behind the other.
+  const Tensor x = tensor({1, 1, 1, 8}, {1, 2, 3, 4, -5, 6, -7, 8});
+  const Tensor y = ops::pixel_shuffle(context_, x, 2);
+  EXPECT_EQ(y.shape(), Shape({1, 2, 2, 2}));
+  EXPECT_THAT(bench_.values(y), ElementsAre(1, -5, 2, 6, 3, -7, 4, 8));
+  EXPECT_THAT(bench_.values(ops::pixel_shuffle(context_, x, 2, Activation::kRelu)),
+              ElementsAre(1, 0, 2, 6, 3, 0, 4, 8));
+  EXPECT_THAT(bench_.values(ops::pixel_shuffle(context_, x, 1)), bench_.values(x));
+}
+
+TEST_F(GenerativeOps, PixelShuffleGradients) {
+  for (const Activation activation : {Activation::kNone, Activation::kRelu, Activation::kTanh}) {
+    for (const std::int64_t r : {1, 2, 3}) {
+      EXPECT_TRUE(gradients_agree(bench_, {random({2, 2, 3, 2 * r * r})},
+                                  [&](Context& context, Inputs in) {
+                                    return ops::pixel_shuffle(context, in[0], r, activation);
+                                  }))
+          << name_of(activation) << " r " << r;
+    }
+  }
+}
+
+TEST_F(GenerativeOps, PixelShuffleErrors) {
+  const auto error = [&](const Shape& shape, std::int64_t r) {
+    return message_of<ShapeError>([&] { ops::pixel_shuffle(context_, random(shape), r); });
+  };
+  const std::string needed =
+      "pixel_shuffle: x must be [n, h, w, c r r], not empty, with r at least 1, but is ";
+  EXPECT_EQ(error({2, 8}, 2), needed + "[2, 8] with r = 2");
+  EXPECT_EQ(error({1, 2, 2, 6}, 2), needed + "[1, 2, 2, 6] with r = 2");
+  EXPECT_EQ(error({1, 2, 2, 4}, 0), needed + "[1, 2, 2, 4] with r = 0");
+  EXPECT_EQ(error({0, 2, 2, 4}, 2), needed + "[0, 2, 2, 4] with r = 2");
 }
 
 TEST_F(GenerativeOps, GaussianSampleByHand) {

@@ -290,6 +290,10 @@ TEST_F(Ops, PointwiseByHand) {
   const Tensor a = tensor({3}, {1, 2, 3});
   const Tensor b = tensor({3}, {10, 20, 30});
   EXPECT_THAT(bench_.values(ops::add(context_, a, b)), ElementsAre(11, 22, 33));
+  EXPECT_THAT(bench_.values(ops::add(context_, a, tensor({3}, {-3, 1, -3}), Activation::kRelu)),
+              ElementsAre(0, 3, 0));
+  EXPECT_THAT(bench_.values(ops::leaky_relu(context_, tensor({3}, {-2, 0, 3}), 0.5)),
+              ElementsAre(-1, 0, 3));
   EXPECT_THAT(bench_.values(ops::multiply(context_, a, b)), ElementsAre(10, 40, 90));
   EXPECT_THAT(bench_.values(ops::scale(context_, a, -0.5)), ElementsAre(-0.5, -1, -1.5));
   EXPECT_EQ(bench_.value(ops::sum(context_, b)), 60);
@@ -305,8 +309,14 @@ TEST_F(Ops, PointwiseGradients) {
       return ops::activate(context, in[0], activation);
     })) << name_of(activation);
   }
-  EXPECT_TRUE(gradients_agree(
-      bench_, two, [](Context& context, Inputs in) { return ops::add(context, in[0], in[1]); }));
+  for (const Activation activation : kActivations) {
+    EXPECT_TRUE(gradients_agree(bench_, two, [&](Context& context, Inputs in) {
+      return ops::add(context, in[0], in[1], activation);
+    })) << name_of(activation);
+  }
+  EXPECT_TRUE(gradients_agree(bench_, one, [](Context& context, Inputs in) {
+    return ops::leaky_relu(context, in[0], 0.2);
+  }));
   EXPECT_TRUE(gradients_agree(bench_, two, [](Context& context, Inputs in) {
     return ops::multiply(context, in[0], in[1]);
   }));
@@ -333,6 +343,8 @@ TEST_F(Ops, PointwiseErrors) {
             "add: shapes [2, 3] and [3, 2] differ");
   EXPECT_EQ(message_of<ShapeError>([&] { ops::multiply(context_, a, b); }),
             "multiply: shapes [2, 3] and [3, 2] differ");
+  EXPECT_EQ(message_of<ShapeError>([&] { ops::leaky_relu(context_, a, 0); }),
+            "leaky_relu: slope is 0: above 0 needed");
   EXPECT_EQ(message_of<ShapeError>([&] { ops::reshape(context_, a, {7}); }),
             "reshape: [2, 3] has 6 elements but [7] has 7");
 }

@@ -50,6 +50,13 @@ class GenerativeConformance : public ::testing::TestWithParam<Rows> {
         bench.tensor(shape_, targets_, dtype).cview(), 1 / 64.0, dlogits.view());
     return dlogits.values();
   }
+  Values squared_error(const Workbench& bench, DType dtype) const {
+    const Result losses(bench, {n_}, dtype);
+    bench.device().loss().squared_error(bench.queue(), bench.tensor(shape_, logits_, dtype).cview(),
+                                        bench.tensor(shape_, targets_, dtype).cview(),
+                                        losses.view());
+    return losses.values();
+  }
   struct Sample {
     Values z, divergence;
   };
@@ -81,6 +88,24 @@ TEST_P(GenerativeConformance, SigmoidCrossEntropyGradient) {
   const Values scale(logits_.size(), 1 / 64.0);
   EXPECT_TRUE(within(6e-7, shape_, cross_entropy_backward(cpu_, DType::kF32),
                      cross_entropy_backward(reference_, DType::kF64), scale));
+}
+
+TEST_P(GenerativeConformance, SquaredError) {
+  const Values expected = squared_error(reference_, DType::kF64);
+  EXPECT_TRUE(within(5e-7, {n_}, squared_error(cpu_, DType::kF32), expected, expected));
+}
+
+TEST_P(GenerativeConformance, SquaredErrorGradient) {
+  const auto backward = [&](const Workbench& bench, DType dtype) {
+    const Result dx(bench, shape_, dtype, 1);
+    bench.device().loss().squared_error_backward(
+        bench.queue(), bench.tensor(shape_, logits_, dtype).cview(),
+        bench.tensor(shape_, targets_, dtype).cview(), 0.3, dx.view());
+    return dx.values();
+  };
+  const Values expected = backward(reference_, DType::kF64);
+  EXPECT_TRUE(
+      within(2e-7, shape_, backward(cpu_, DType::kF32), expected, test::absolute(expected)));
 }
 
 // e^(x / 2): 2e-7, and x / 2 is rounded to f32 by itself, up to range / 2 * 6e-8 of it.
@@ -118,6 +143,7 @@ TEST_P(GenerativeConformance, GaussianSampleGradient) {
 
 TEST_P(GenerativeConformance, ARowAloneGivesTheSameBits) {
   const Values losses = cross_entropy(cpu_, DType::kF32);
+  const Values errors = squared_error(cpu_, DType::kF32);
   const Sample whole = sample(cpu_, DType::kF32);
   const Tensor logits = cpu_.tensor(shape_, logits_, DType::kF32);
   const Tensor targets = cpu_.tensor(shape_, targets_, DType::kF32);
@@ -135,6 +161,9 @@ TEST_P(GenerativeConformance, ARowAloneGivesTheSameBits) {
         noise.slice(row * k_, {1, k_}).cview(), z.view(), divergence.view());
     const auto at = static_cast<std::size_t>(row);
     ASSERT_EQ(loss.values()[0], losses[at]) << row;
+    cpu_.device().loss().squared_error(cpu_.queue(), logits.slice(row * k_, {1, k_}).cview(),
+                                       targets.slice(row * k_, {1, k_}).cview(), loss.view());
+    ASSERT_EQ(loss.values()[0], errors[at]) << row;
     ASSERT_EQ(divergence.values()[0], whole.divergence[at]) << row;
     const auto first = whole.z.begin() + row * k_;
     ASSERT_EQ(z.values(), Values(first, first + k_)) << row;
@@ -143,7 +172,7 @@ TEST_P(GenerativeConformance, ARowAloneGivesTheSameBits) {
 
 INSTANTIATE_TEST_SUITE_P(Rows, GenerativeConformance,
                          ::testing::Values(Rows{1, 1, 1}, Rows{3, 17, 5}, Rows{4, 784, 8},
-                                           Rows{33, 100, 3}, Rows{2, 8, 40}),
+                                           Rows{33, 100, 3}, Rows{2, 8, 40}, Rows{2, 10007, 2}),
                          [](const auto& info) {
                            return fmt::format("n{}_k{}_range{}", std::get<0>(info.param),
                                               std::get<1>(info.param),
@@ -152,11 +181,23 @@ INSTANTIATE_TEST_SUITE_P(Rows, GenerativeConformance,
 
 class GenerativeRules : public test::Conformance {};
 
+TEST_F(GenerativeRules, SquaredErrorsOfAWholeImageAreSummedInBlocks) {
+  // One f32 sum of 2^21 terms would stop growing at 2^24.
+  const std::int64_t k = std::int64_t{1} << 21;
+  const Tensor x = cpu_.full({1, k}, 9, DType::kF32);
+  const Tensor target = cpu_.full({1, k}, -1, DType::kF32);
+  const Result loss(cpu_, {1}, DType::kF32);
+  cpu_.device().loss().squared_error(cpu_.queue(), x.cview(), target.cview(), loss.view());
+  EXPECT_EQ(loss.values()[0], 100.0 * static_cast<double>(k));
+}
+
 TEST_F(GenerativeRules, ANanGivesANanLoss) {
   const Tensor x = cpu_.tensor({1, 2}, Values{1, std::nan("")}, DType::kF32);
   const Tensor one = cpu_.full({1, 1}, 1, DType::kF32);
   const Result loss(cpu_, {1}, DType::kF32);
   cpu_.device().loss().sigmoid_cross_entropy(cpu_.queue(), x.cview(), x.cview(), loss.view());
+  EXPECT_THAT(loss.values()[0], ::testing::IsNan());
+  cpu_.device().loss().squared_error(cpu_.queue(), x.cview(), x.cview(), loss.view());
   EXPECT_THAT(loss.values()[0], ::testing::IsNan());
   const Result z(cpu_, {1, 1}, DType::kF32);
   cpu_.device().loss().gaussian_sample(cpu_.queue(), x.cview(), one.cview(), z.view(), loss.view());

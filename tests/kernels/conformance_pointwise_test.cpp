@@ -116,6 +116,30 @@ TEST_P(PointwiseConformance, ActivationGradients) {
   }
 }
 
+TEST_P(PointwiseConformance, LeakyRelu) {
+  for (const double slope : {0.2, 1.5}) {
+    expect_conforms(2 * kRounding, [=](const Workbench& bench, ConstView a, ConstView, View y) {
+      bench.device().elementwise().leaky_relu(bench.queue(), slope, a, y);
+    });
+    expect_conforms(2 * kRounding, [=](const Workbench& bench, ConstView a, ConstView b, View y) {
+      bench.device().elementwise().leaky_relu_backward(bench.queue(), slope, a, b, y);
+    });
+  }
+}
+
+TEST_P(PointwiseConformance, AddAndActivate) {
+  for (const Activation activation :
+       {Activation::kNone, Activation::kRelu, Activation::kTanh, Activation::kSigmoid}) {
+    const Routine routine = [=](const Workbench& bench, ConstView a, ConstView b, View y) {
+      bench.device().elementwise().add_activate(bench.queue(), activation, a, b, y);
+    };
+    // The rounding of a sum of up to 10 passes through the function.
+    EXPECT_TRUE(within(4e-7, shape_, run(cpu_, DType::kF32, routine, a_, b_),
+                       run(reference_, DType::kF64, routine, a_, b_), Values(a_.size(), 2)))
+        << name_of(activation);
+  }
+}
+
 TEST_P(PointwiseConformance, Arithmetic) {
   expect_conforms(kRounding, [](const Workbench& bench, ConstView a, ConstView b, View y) {
     bench.device().elementwise().add(bench.queue(), a, b, y);

@@ -66,6 +66,67 @@ TEST_P(Wide, PointwiseRoutines) {
   });
 }
 
+TEST_P(Wide, Rectifiers) {
+  const std::vector<float> a = floats(kCount, 1, -6, 6);
+  const std::vector<float> b = floats(kCount, 2, -6, 6);
+  std::vector<float> y = empty(kCount);
+  expect_same([&](const simd::Kernels& table) {
+    table.elementwise.leaky_relu(0.2F, a.data(), y.data(), kCount);
+    table.elementwise.leaky_relu_backward(0.2F, y.data(), b.data(), y.data(), kCount);
+    return y;
+  });
+  for (int activation = 0; activation < 4; ++activation) {
+    expect_same([&](const simd::Kernels& table) {
+      table.elementwise.add_activate(activation, a.data(), b.data(), y.data(), kCount);
+      return y;
+    });
+  }
+}
+
+TEST_P(Wide, BatchNormalization) {
+  // Sums too: each channel has a lane of its own.
+  const std::int64_t rows = 301;
+  const std::int64_t c = 37;
+  const std::vector<float> x = floats(rows * c, 17);
+  const std::vector<float> dy = floats(rows * c, 18);
+  const std::vector<float> gamma = floats(c, 19, -1, 2);
+  expect_same([&](const simd::Kernels& table) {
+    const auto bytes = static_cast<std::size_t>(table.norm.scratch_bytes(c));
+    void* scratch = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    std::vector<float> all = empty(3 * rows * c + 5 * c);
+    float* mean = all.data() + 3 * rows * c;
+    float* y = all.data();
+    float* dx = y + rows * c;
+    table.norm.statistics(x.data(), rows, c, mean, mean + c, scratch);
+    table.norm.normalize(
+        {rows, c, x.data(), mean, mean + c, gamma.data(), nullptr, dy.data(), 1e-3F, 0.2F, y},
+        scratch);
+    table.norm.normalize_backward(
+        {rows, c, x.data(), y, dy.data(), mean, mean + c, gamma.data(), 1e-3F, 0.2F, true, dx,
+         mean + 2 * c, mean + 3 * c, dx + rows * c},
+        scratch);
+    table.norm.prelu(y, gamma.data(), rows, c, y);
+    table.norm.prelu_backward({rows, c, x.data(), gamma.data(), dx, dx, mean + 4 * c}, scratch);
+    std::free(scratch);
+    return all;
+  });
+}
+
+TEST_P(Wide, PixelShuffle) {
+  for (const std::int64_t r : {2, 3}) {
+    const simd::ShuffleShape s = {2, 3, 4, 37, r};
+    const std::int64_t count = s.n * s.h * s.w * s.c * r * r;
+    const std::vector<float> x = floats(count, 20);
+    std::vector<float> y = empty(count);
+    std::vector<float> dx = empty(count);
+    expect_same([&](const simd::Kernels& table) {
+      table.pixel.shuffle(s, 0, x.data(), y.data());
+      table.pixel.shuffle_backward(s, 0, y.data(), x.data(), dx.data());
+      return std::pair(y, dx);
+    });
+  }
+}
+
 TEST_P(Wide, RandomTensors) {
   const simd::RandomStream stream = {{1, 2}, {3, 4}};
   const std::vector<float> x = floats(kCount, 3);
@@ -173,13 +234,15 @@ TEST_P(Wide, LossesOfGenerativeModels) {
   const std::vector<float> noise = floats(n * k, 15, -3, 3);
   const std::vector<float> targets = floats(n * k, 16, 0, 1);
   const auto run = [&](const simd::LossTable& table) {
-    std::vector<float> all = empty(6 * n * k);
+    std::vector<float> all = empty(8 * n * k);
     float* at = all.data();
     table.gaussian_sample(latent.data(), noise.data(), n, k, at, at + n * k);
     table.gaussian_sample_backward(latent.data(), noise.data(), targets.data(), 0.5F, n, k,
                                    at + 2 * n * k);
     table.sigmoid_cross_entropy(noise.data(), targets.data(), n, k, at + 4 * n * k);
     table.sigmoid_cross_entropy_backward(noise.data(), targets.data(), 0.5F, n * k, at + 5 * n * k);
+    table.squared_error(noise.data(), targets.data(), n, k, at + 6 * n * k);
+    table.squared_error_backward(noise.data(), targets.data(), 0.5F, n * k, at + 7 * n * k);
     return all;
   };
   const std::vector<float> narrow = run(simd::v3::kernels().loss);

@@ -282,6 +282,19 @@ TEST_P(Refusals, Pointwise) {
   EXPECT_THAT(message_of<ShapeError>(
                   [&] { elementwise.cast_u8(queue(), four.cview(), 1, 0, four.view()); }),
               HasSubstr("x has type f32: u8 needed"));
+  EXPECT_THAT(message_of<ShapeError>(
+                  [&] { elementwise.leaky_relu(queue(), 0.2, three.cview(), four.view()); }),
+              HasSubstr("x has 3 elements (shape [3]): 4 needed"));
+  EXPECT_THAT(message_of<ShapeError>([&] {
+                elementwise.leaky_relu_backward(queue(), 0.2, four.cview(), three.cview(),
+                                                four.view());
+              }),
+              HasSubstr(" has 3 elements (shape [3]): 4 needed"));
+  EXPECT_THAT(message_of<ShapeError>([&] {
+                elementwise.add_activate(queue(), Activation::kRelu, three.cview(), four.cview(),
+                                         four.view());
+              }),
+              HasSubstr("a has 3 elements (shape [3]): 4 needed"));
   EXPECT_NO_THROW(elementwise.add(queue(), four.cview(), f32({2, 2}).cview(), four.view()))
       << "as many elements suffice";
 }
@@ -354,6 +367,23 @@ TEST_P(Refusals, LossesOfGenerativeModels) {
                                               x.view());
               }),
               HasSubstr("dlatent has shape [2, 3]: [2, 6] needed"));
+}
+
+TEST_P(Refusals, SquaredErrors) {
+  LossKernels& loss = device().loss();
+  const Tensor x = f32({2, 3});
+  EXPECT_THAT(message_of<ShapeError>([&] {
+                loss.squared_error(queue(), x.cview(), f32({3, 2}).cview(), f32({2}).view());
+              }),
+              HasSubstr("target has shape [3, 2]: [2, 3] needed"));
+  EXPECT_THAT(message_of<ShapeError>([&] {
+                loss.squared_error(queue(), f32({6}).cview(), f32({6}).cview(), f32({2}).view());
+              }),
+              HasSubstr("[6]"));
+  EXPECT_THAT(message_of<ShapeError>([&] {
+                loss.squared_error_backward(queue(), x.cview(), x.cview(), 1, f32({6}).view());
+              }),
+              HasSubstr("dx has shape [6]: [2, 3] needed"));
 }
 
 TEST_P(Refusals, RandomTensors) {

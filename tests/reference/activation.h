@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/format.h>
+
 #include "kernels/activation.h"
+#include "kernels/error.h"
 
 namespace gentrain::reference {
 
@@ -35,6 +38,21 @@ inline double derivative(Activation activation, double y) {
       break;
   }
   return 1.0;
+}
+
+/// z above 0, slope * z elsewhere; with slope 0 it is 0 for -infinity too.
+inline double rectify(double slope, double z) {
+  if (slope == 0) {
+    return std::max(z, 0.0);
+  }
+  return z > 0 ? z : slope * z;
+}
+
+/// Throws ShapeError if a slope is not in [0, 1].
+inline void check_slope(const char* routine, double slope) {
+  if (!(slope >= 0 && slope <= 1)) {
+    throw ShapeError(fmt::format("{}: slope is {}: from 0 to 1 needed", routine, slope));
+  }
 }
 
 }  // namespace gentrain::reference

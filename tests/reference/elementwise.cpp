@@ -42,6 +42,19 @@ class Elementwise final : public ElementwiseKernels {
     map("activate_backward", y, dy, dx,
         [&](double result, double gradient) { return gradient * derivative(activation, result); });
   }
+  void leaky_relu(Queue& /*queue*/, double slope, ConstView x, View y) override {
+    map("leaky_relu", x, y, [&](double value) { return value > 0 ? value : slope * value; });
+  }
+  void leaky_relu_backward(Queue& /*queue*/, double slope, ConstView y, ConstView dy,
+                           View dx) override {
+    map("leaky_relu_backward", y, dy, dx,
+        [&](double result, double gradient) { return result > 0 ? gradient : slope * gradient; });
+  }
+  void add_activate(Queue& /*queue*/, Activation activation, ConstView a, ConstView b,
+                    View y) override {
+    map("add_activate", a, b, y,
+        [&](double first, double second) { return apply(activation, first + second); });
+  }
   void add(Queue& /*queue*/, ConstView a, ConstView b, View y) override {
     map("add", a, b, y, [](double first, double second) { return first + second; });
   }

@@ -7,6 +7,8 @@
 #include "kernels/elementwise.h"
 #include "kernels/loss.h"
 #include "kernels/matmul.h"
+#include "kernels/norm.h"
+#include "kernels/pixel.h"
 #include "kernels/pool.h"
 #include "kernels/random.h"
 #include "kernels/reduce.h"
@@ -20,6 +22,8 @@ std::unique_ptr<MatmulKernels> make_matmul();
 std::unique_ptr<ElementwiseKernels> make_elementwise();
 std::unique_ptr<ReduceKernels> make_reduce();
 std::unique_ptr<LossKernels> make_loss();
+std::unique_ptr<NormKernels> make_norm();
+std::unique_ptr<PixelKernels> make_pixel();
 std::unique_ptr<RandomKernels> make_random();
 std::unique_ptr<UpdateKernels> make_update();
 

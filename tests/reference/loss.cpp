@@ -121,6 +121,32 @@ class Loss final : public LossKernels {
     call.store("dlogits", result, dlogits);
   }
 
+  void squared_error(Queue& /*queue*/, ConstView x, ConstView target, View losses) override {
+    check_rows("squared_error", x.shape);
+    const Call call("squared_error", losses.dtype);
+    const Values a = call.load("x", x, x.shape);
+    const Values t = call.load("target", target, x.shape);
+    Values result({x.shape[0]});
+    for (std::int64_t n = 0; n < x.shape[0]; ++n) {
+      for (std::int64_t k = 0; k < x.shape[1]; ++k) {
+        result(n) += (a(n, k) - t(n, k)) * (a(n, k) - t(n, k));
+      }
+    }
+    call.store("losses", result, losses);
+  }
+
+  void squared_error_backward(Queue& /*queue*/, ConstView x, ConstView target, double scale,
+                              View dx) override {
+    check_rows("squared_error_backward", x.shape);
+    const Call call("squared_error_backward", dx.dtype);
+    Values result = call.load("x", x, x.shape);
+    const Values t = call.load("target", target, x.shape);
+    for (std::int64_t i = 0; i < result.elements(); ++i) {
+      result[i] = 2 * scale * (result[i] - t[i]);
+    }
+    call.store("dx", result, dx);
+  }
+
   void gaussian_sample(Queue& /*queue*/, ConstView latent, ConstView noise, View z,
                        View divergence) override {
     check_rows("gaussian_sample", noise.shape);

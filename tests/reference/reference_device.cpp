@@ -48,6 +48,8 @@ class ReferenceDevice final : public Device {
   ElementwiseKernels& elementwise() override { return *elementwise_; }
   ReduceKernels& reduce() override { return *reduce_; }
   LossKernels& loss() override { return *loss_; }
+  NormKernels& norm() override { return *norm_; }
+  PixelKernels& pixel() override { return *pixel_; }
   RandomKernels& random() override { return *random_; }
   UpdateKernels& update() override { return *update_; }
 
@@ -60,6 +62,8 @@ class ReferenceDevice final : public Device {
   std::unique_ptr<ElementwiseKernels> elementwise_ = reference::make_elementwise();
   std::unique_ptr<ReduceKernels> reduce_ = reference::make_reduce();
   std::unique_ptr<LossKernels> loss_ = reference::make_loss();
+  std::unique_ptr<NormKernels> norm_ = reference::make_norm();
+  std::unique_ptr<PixelKernels> pixel_ = reference::make_pixel();
   std::unique_ptr<RandomKernels> random_ = reference::make_random();
   std::unique_ptr<UpdateKernels> update_ = reference::make_update();
 };

@@ -5,6 +5,8 @@
 #include "kernels/elementwise.h"
 #include "kernels/loss.h"
 #include "kernels/matmul.h"
+#include "kernels/norm.h"
+#include "kernels/pixel.h"
 #include "kernels/pool.h"
 #include "kernels/random.h"
 #include "kernels/reduce.h"
@@ -108,6 +110,17 @@ class CountingElementwise final : public Counting<ElementwiseKernels> {
                          View dx) override {
     counted("elementwise.activate_backward").activate_backward(queue, activation, y, dy, dx);
   }
+  void leaky_relu(Queue& queue, double slope, ConstView x, View y) override {
+    counted("elementwise.leaky_relu").leaky_relu(queue, slope, x, y);
+  }
+  void leaky_relu_backward(Queue& queue, double slope, ConstView y, ConstView dy,
+                           View dx) override {
+    counted("elementwise.leaky_relu_backward").leaky_relu_backward(queue, slope, y, dy, dx);
+  }
+  void add_activate(Queue& queue, Activation activation, ConstView a, ConstView b,
+                    View y) override {
+    counted("elementwise.add_activate").add_activate(queue, activation, a, b, y);
+  }
   void add(Queue& queue, ConstView a, ConstView b, View y) override {
     counted("elementwise.add").add(queue, a, b, y);
   }
@@ -162,6 +175,13 @@ class CountingLoss final : public Counting<LossKernels> {
     counted("loss.sigmoid_cross_entropy_backward")
         .sigmoid_cross_entropy_backward(queue, logits, targets, scale, dlogits);
   }
+  void squared_error(Queue& queue, ConstView x, ConstView target, View losses) override {
+    counted("loss.squared_error").squared_error(queue, x, target, losses);
+  }
+  void squared_error_backward(Queue& queue, ConstView x, ConstView target, double scale,
+                              View dx) override {
+    counted("loss.squared_error_backward").squared_error_backward(queue, x, target, scale, dx);
+  }
   void gaussian_sample(Queue& queue, ConstView latent, ConstView noise, View z,
                        View divergence) override {
     counted("loss.gaussian_sample").gaussian_sample(queue, latent, noise, z, divergence);
@@ -170,6 +190,40 @@ class CountingLoss final : public Counting<LossKernels> {
                                 double scale, View dlatent) override {
     counted("loss.gaussian_sample_backward")
         .gaussian_sample_backward(queue, latent, noise, dz, scale, dlatent);
+  }
+};
+
+class CountingNorm final : public Counting<NormKernels> {
+ public:
+  using Counting::Counting;
+  void statistics(Queue& queue, ConstView x, View mean, View variance) override {
+    counted("norm.statistics").statistics(queue, x, mean, variance);
+  }
+  void normalize(Queue& queue, const NormRule& rule, const NormSources& sources, View y) override {
+    counted("norm.normalize").normalize(queue, rule, sources, y);
+  }
+  void normalize_backward(Queue& queue, const NormRule& rule, const NormGradientSources& sources,
+                          const NormGradients& results) override {
+    counted("norm.normalize_backward").normalize_backward(queue, rule, sources, results);
+  }
+  void prelu(Queue& queue, ConstView x, ConstView alpha, View y) override {
+    counted("norm.prelu").prelu(queue, x, alpha, y);
+  }
+  void prelu_backward(Queue& queue, ConstView x, ConstView alpha, ConstView dy, View dx,
+                      View dalpha) override {
+    counted("norm.prelu_backward").prelu_backward(queue, x, alpha, dy, dx, dalpha);
+  }
+};
+
+class CountingPixel final : public Counting<PixelKernels> {
+ public:
+  using Counting::Counting;
+  void shuffle(Queue& queue, std::int64_t r, double slope, ConstView x, View y) override {
+    counted("pixel.shuffle").shuffle(queue, r, slope, x, y);
+  }
+  void shuffle_backward(Queue& queue, std::int64_t r, double slope, ConstView y, ConstView dy,
+                        View dx) override {
+    counted("pixel.shuffle_backward").shuffle_backward(queue, r, slope, y, dy, dx);
   }
 };
 
@@ -209,6 +263,8 @@ CountingDevice::CountingDevice(Device& device)
       elementwise_(std::make_unique<CountingElementwise>(device.elementwise(), calls_)),
       reduce_(std::make_unique<CountingReduce>(device.reduce(), calls_)),
       loss_(std::make_unique<CountingLoss>(device.loss(), calls_)),
+      norm_(std::make_unique<CountingNorm>(device.norm(), calls_)),
+      pixel_(std::make_unique<CountingPixel>(device.pixel(), calls_)),
       random_(std::make_unique<CountingRandom>(device.random(), calls_)),
       update_(std::make_unique<CountingUpdate>(device.update(), calls_)) {}
 

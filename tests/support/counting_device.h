@@ -41,6 +41,8 @@ class CountingDevice final : public Device {
   ElementwiseKernels& elementwise() override { return *elementwise_; }
   ReduceKernels& reduce() override { return *reduce_; }
   LossKernels& loss() override { return *loss_; }
+  NormKernels& norm() override { return *norm_; }
+  PixelKernels& pixel() override { return *pixel_; }
   RandomKernels& random() override { return *random_; }
   UpdateKernels& update() override { return *update_; }
 
@@ -53,6 +55,8 @@ class CountingDevice final : public Device {
   std::unique_ptr<ElementwiseKernels> elementwise_;
   std::unique_ptr<ReduceKernels> reduce_;
   std::unique_ptr<LossKernels> loss_;
+  std::unique_ptr<NormKernels> norm_;
+  std::unique_ptr<PixelKernels> pixel_;
   std::unique_ptr<RandomKernels> random_;
   std::unique_ptr<UpdateKernels> update_;
 };

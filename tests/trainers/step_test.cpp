@@ -45,6 +45,8 @@ class FailingDevice final : public Device {
   ElementwiseKernels& elementwise() override { return cpu_->elementwise(); }
   ReduceKernels& reduce() override { return cpu_->reduce(); }
   LossKernels& loss() override { return cpu_->loss(); }
+  NormKernels& norm() override { return cpu_->norm(); }
+  PixelKernels& pixel() override { return cpu_->pixel(); }
   RandomKernels& random() override { return cpu_->random(); }
   UpdateKernels& update() override { return cpu_->update(); }
 

@@ -1,6 +1,6 @@
 // Pointwise routines: one loop over whole vectors and one masked vector for the rest, by the same
 // arithmetic, so that an element's bits do not depend on where it stands.
-#include "kernels/cpu/simd/math.h"
+#include "kernels/cpu/simd/rectify.h"
 #include "kernels/cpu/simd/tables.h"
 
 namespace gentrain::simd::GENTRAIN_SIMD_NS {
@@ -65,6 +65,31 @@ void activate_backward(int activation, const float* y, const float* dy, float* d
   }
 }
 
+void leaky_relu(float slope, const float* x, float* y, std::int64_t count) {
+  map(x, y, count, [slope](Vec v) { return rectify<Rectifier::kLeaky>(v, broadcast(slope)); });
+}
+
+void leaky_relu_backward(float slope, const float* y, const float* dy, float* dx,
+                         std::int64_t count) {
+  map(y, dy, dx, count, [slope](Vec v, Vec d) {
+    return rectify_backward<Rectifier::kLeaky>(v, d, broadcast(slope));
+  });
+}
+
+void add_activate(int activation, const float* a, const float* b, float* y, std::int64_t count) {
+  switch (static_cast<Activation>(activation)) {
+    case Activation::kTanh:
+      return map(a, b, y, count, [](Vec v, Vec w) { return tanh_vec(v + w); });
+    case Activation::kRelu:
+      return map(a, b, y, count, [](Vec v, Vec w) { return relu_vec(v + w); });
+    case Activation::kSigmoid:
+      return map(a, b, y, count, [](Vec v, Vec w) { return sigmoid_vec(v + w); });
+    case Activation::kNone:
+      break;
+  }
+  map(a, b, y, count, [](Vec v, Vec w) { return v + w; });
+}
+
 void add(const float* a, const float* b, float* y, std::int64_t count) {
   map(a, b, y, count, [](Vec v, Vec w) { return v + w; });
 }
@@ -103,7 +128,11 @@ void cast_u8(const std::uint8_t* x, float factor, float shift, float* y, std::in
 }  // namespace
 
 ElementwiseTable make_elementwise_table() {
-  return {activate, activate_backward, add, multiply, scale, fill, cast_u8};
+  return {activate,     activate_backward,
+          leaky_relu,   leaky_relu_backward,
+          add_activate, add,
+          multiply,     scale,
+          fill,         cast_u8};
 }
 
 }  // namespace gentrain::simd::GENTRAIN_SIMD_NS

@@ -10,6 +10,11 @@ struct ElementwiseTable {
   void (*activate)(int activation, const float* x, float* y, std::int64_t count);
   void (*activate_backward)(int activation, const float* y, const float* dy, float* dx,
                             std::int64_t count);
+  void (*leaky_relu)(float slope, const float* x, float* y, std::int64_t count);
+  void (*leaky_relu_backward)(float slope, const float* y, const float* dy, float* dx,
+                              std::int64_t count);
+  void (*add_activate)(int activation, const float* a, const float* b, float* y,
+                       std::int64_t count);
   void (*add)(const float* a, const float* b, float* y, std::int64_t count);
   void (*multiply)(const float* a, const float* b, float* y, std::int64_t count);
   void (*scale)(float factor, const float* x, float* y, std::int64_t count);

@@ -127,6 +127,44 @@ void sigmoid_cross_entropy_backward(const float* logits, const float* targets, f
   }
 }
 
+// A row may be a whole image: floats are summed within blocks of kReduceBlock only.
+void squared_error(const float* x, const float* target, std::int64_t n, std::int64_t k,
+                   float* losses) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    double total = 0;
+    for (std::int64_t first = 0; first < k; first += kReduceBlock) {
+      const std::int64_t last = smaller(k, first + kReduceBlock);
+      const float* a = x + i * k;
+      const float* b = target + i * k;
+      Vec sums[2] = {};
+      std::int64_t j = first;
+      for (; j + 2 * kLanes <= last; j += 2 * kLanes) {
+        const Vec even = load(a + j) - load(b + j);
+        const Vec odd = load(a + j + kLanes) - load(b + j + kLanes);
+        sums[0] = fma(even, even, sums[0]);
+        sums[1] = fma(odd, odd, sums[1]);
+      }
+      for (; j < last; j += kLanes) {
+        const IntVec lanes = lanes_at(j, last);
+        const Vec distance = load_masked(a + j, lanes) - load_masked(b + j, lanes);
+        sums[0] = fma(distance, distance, sums[0]);
+      }
+      total += static_cast<double>(sum(sums[0] + sums[1]));
+    }
+    losses[i] = static_cast<float>(total);
+  }
+}
+
+void squared_error_backward(const float* x, const float* target, float scale, std::int64_t count,
+                            float* dx) {
+  const Vec factor = broadcast(2.0F * scale);
+  for (std::int64_t j = 0; j < count; j += kLanes) {
+    const IntVec lanes = lanes_at(j, count);
+    const Vec distance = load_masked(x + j, lanes) - load_masked(target + j, lanes);
+    store_masked(dx + j, factor * distance, lanes);
+  }
+}
+
 void gaussian_sample(const float* latent, const float* noise, std::int64_t n, std::int64_t k,
                      float* z, float* divergence) {
   const Vec half = broadcast(0.5F);
@@ -169,8 +207,14 @@ void gaussian_sample_backward(const float* latent, const float* noise, const flo
 }  // namespace
 
 LossTable make_loss_table() {
-  return {softmax_cross_entropy,   softmax_cross_entropy_backward, softmax,
-          sigmoid_cross_entropy,   sigmoid_cross_entropy_backward, gaussian_sample,
+  return {softmax_cross_entropy,
+          softmax_cross_entropy_backward,
+          softmax,
+          sigmoid_cross_entropy,
+          sigmoid_cross_entropy_backward,
+          squared_error,
+          squared_error_backward,
+          gaussian_sample,
           gaussian_sample_backward};
 }
 

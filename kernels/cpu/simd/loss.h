@@ -18,6 +18,10 @@ struct LossTable {
                                 std::int64_t k, float* losses);
   void (*sigmoid_cross_entropy_backward)(const float* logits, const float* targets, float scale,
                                          std::int64_t count, float* dlogits);
+  void (*squared_error)(const float* x, const float* target, std::int64_t n, std::int64_t k,
+                        float* losses);
+  void (*squared_error_backward)(const float* x, const float* target, float scale,
+                                 std::int64_t count, float* dx);
   void (*gaussian_sample)(const float* latent, const float* noise, std::int64_t n, std::int64_t k,
                           float* z, float* divergence);
   void (*gaussian_sample_backward)(const float* latent, const float* noise, const float* dz,

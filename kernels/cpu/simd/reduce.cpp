@@ -8,13 +8,6 @@ namespace gentrain::simd::GENTRAIN_SIMD_NS {
 namespace {
 
 constexpr int kSums = 4;
-// Half a vector of floats widens to one of doubles.
-constexpr int kWide = kLanes / 2;
-
-typedef float NarrowVec  // NOLINT
-    __attribute__((vector_size(2 * GENTRAIN_SIMD_LANES), aligned(4), may_alias));
-typedef double WideVec  // NOLINT
-    __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES), aligned(8), may_alias));
 
 // visit(address of `step` elements) over a block; the last ones from a copy that zeros fill up.
 template <std::int64_t kStep, class Visit>
@@ -52,8 +45,7 @@ double block_square_sum(const float* x, std::int64_t count) {
   WideVec sums[kSums] = {};
   for_each_step<kSums * kWide>(x, count, [&](const float* p) {
     for (int s = 0; s < kSums; ++s) {
-      const auto narrow = *reinterpret_cast<const NarrowVec*>(p + s * kWide);
-      const WideVec wide = __builtin_convertvector(narrow, WideVec);
+      const WideVec wide = load_wide(p + s * kWide);
       sums[s] += wide * wide;
     }
   });

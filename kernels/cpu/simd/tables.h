@@ -10,6 +10,8 @@ ConvPoolTable make_conv_pool_table();
 ElementwiseTable make_elementwise_table();
 GemmTable make_gemm_table();
 LossTable make_loss_table();
+NormTable make_norm_table();
+PixelTable make_pixel_table();
 PoolTable make_pool_table();
 RandomTable make_random_table();
 ReduceTable make_reduce_table();

@@ -33,6 +33,13 @@ typedef std::int32_t IntVec                                                     
 typedef std::uint8_t ByteVec
     __attribute__((vector_size(GENTRAIN_SIMD_LANES), aligned(1), may_alias));  // NOLINT
 
+// Half a vector of floats widens to one of doubles.
+inline constexpr int kWide = kLanes / 2;
+typedef float NarrowVec  // NOLINT
+    __attribute__((vector_size(2 * GENTRAIN_SIMD_LANES), aligned(4), may_alias));
+typedef double WideVec  // NOLINT
+    __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES), aligned(8), may_alias));
+
 static inline std::int64_t smaller(std::int64_t a, std::int64_t b) {
   return a < b ? a : b;
 }
@@ -51,6 +58,20 @@ static inline Vec broadcast(float x) {
 }
 static inline IntVec broadcast(std::int32_t x) {
   return x - IntVec{};
+}
+
+/// kWide floats as doubles, kWide doubles, and doubles rounded to floats.
+static inline WideVec load_wide(const float* p) {
+  return __builtin_convertvector(*reinterpret_cast<const NarrowVec*>(p), WideVec);
+}
+static inline WideVec load_wide(const double* p) {
+  return *reinterpret_cast<const WideVec*>(p);
+}
+static inline void store_wide(float* p, WideVec v) {
+  *reinterpret_cast<NarrowVec*>(p) = __builtin_convertvector(v, NarrowVec);
+}
+static inline void store_wide(double* p, WideVec v) {
+  *reinterpret_cast<WideVec*>(p) = v;
 }
 
 static inline ByteVec load(const std::uint8_t* p) {

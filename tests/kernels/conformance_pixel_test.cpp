@@ -1,0 +1,109 @@
+// Pixel shuffle of the CPU backend against the reference: it moves values and must agree exactly,
+// but for the one product of a leaky slope.
+#include <cmath>
+#include <limits>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/pixel.h"
+#include "tests/support/conformance.h"
+
+namespace gentrain {
+namespace {
+
+using test::random_values;
+using test::Result;
+using test::within;
+using test::Workbench;
+using Values = std::vector<double>;
+
+/// The extents of the tensor with few pixels, its channels divided by r r.
+struct Case {
+  const char* name;
+  std::int64_t n, h, w, c, r;
+
+  [[nodiscard]] Shape narrow() const { return {n, h, w, c * r * r}; }
+  [[nodiscard]] Shape wide() const { return {n, h * r, w * r, c}; }
+};
+
+Values shuffle(const Workbench& bench, DType dtype, const Case& s, double slope, const Values& x) {
+  const Result y(bench, s.wide(), dtype, 1);
+  bench.device().pixel().shuffle(bench.queue(), s.r, slope,
+                                 bench.tensor(s.narrow(), x, dtype).cview(), y.view());
+  return y.values();
+}
+
+Values shuffle_backward(const Workbench& bench, DType dtype, const Case& s, double slope,
+                        const Values& y, const Values& dy) {
+  const Result dx(bench, s.narrow(), dtype, 1);
+  const Tensor result = bench.tensor(s.wide(), y, dtype);
+  bench.device().pixel().shuffle_backward(bench.queue(), s.r, slope,
+                                          slope == 1 ? ConstView{} : result.cview(),
+                                          bench.tensor(s.wide(), dy, dtype).cview(), dx.view());
+  return dx.values();
+}
+
+class PixelConformance : public ::testing::TestWithParam<Case> {
+ protected:
+  const Case s_ = GetParam();
+  const std::int64_t count_ = s_.wide().elements();
+  const Values x_ = random_values(count_, RngKey(1));
+  const Values dy_ = random_values(count_, RngKey(2));
+  Workbench cpu_{test::cpu_device()};
+  Workbench reference_{test::reference_device()};
+};
+
+TEST_P(PixelConformance, Shuffle) {
+  for (const double slope : {1.0, 0.0, 0.25}) {
+    EXPECT_EQ(shuffle(cpu_, DType::kF32, s_, slope, x_),
+              shuffle(reference_, DType::kF32, s_, slope, x_))
+        << "slope " << slope;
+  }
+}
+
+TEST_P(PixelConformance, ShuffleGradient) {
+  for (const double slope : {1.0, 0.0, 0.25}) {
+    EXPECT_EQ(shuffle_backward(cpu_, DType::kF32, s_, slope, x_, dy_),
+              shuffle_backward(reference_, DType::kF32, s_, slope, x_, dy_))
+        << "slope " << slope;
+  }
+}
+
+TEST_P(PixelConformance, TheGradientGoesTheWayBack) {
+  EXPECT_EQ(shuffle_backward(cpu_, DType::kF32, s_, 1, {x_}, shuffle(cpu_, DType::kF32, s_, 1, x_)),
+            x_);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, PixelConformance,
+    ::testing::Values(Case{"one_value", 1, 1, 1, 1, 1}, Case{"one_pixel", 1, 1, 1, 1, 2},
+                      Case{"r1_c3", 2, 3, 2, 3, 1}, Case{"r2_c3", 2, 3, 5, 3, 2},
+                      Case{"r2_c16", 1, 4, 3, 16, 2}, Case{"r2_c65", 3, 2, 3, 65, 2},
+                      Case{"r3_c1", 1, 2, 2, 1, 3}, Case{"r3_c17", 2, 3, 2, 17, 3},
+                      Case{"r4_c3", 1, 3, 3, 3, 4}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+class PixelRules : public test::OnBothDevices {};
+
+INSTANTIATE_TEST_SUITE_P(Devices, PixelRules,
+                         ::testing::Values(&test::cpu_device, &test::reference_device),
+                         test::name_of_device);
+
+TEST_P(PixelRules, ChannelsComeBeforeRowsBeforeColumns) {
+  // Channel 0 of the four pixels, then channel 1: the order of PyTorch's pixel_shuffle.
+  const Case one{"", 1, 1, 1, 2, 2};
+  EXPECT_EQ(shuffle(bench_, DType::kF32, one, 1, {1, 2, 3, 4, 5, 6, 7, 8}),
+            (Values{1, 5, 2, 6, 3, 7, 4, 8}));
+}
+
+TEST_P(PixelRules, ReluKeepsNanAndDropsInfinityBelowZero) {
+  const double nan = std::nan("");
+  const double inf = std::numeric_limits<double>::infinity();
+  const Case one{"", 1, 1, 1, 1, 2};
+  const Values y = shuffle(bench_, DType::kF32, one, 0, {nan, -inf, inf, -1});
+  EXPECT_TRUE(within(0, one.wide(), y, Values{nan, 0, inf, 0}));
+}
+
+}  // namespace
+}  // namespace gentrain

@@ -1,0 +1,108 @@
+// What every backend must refuse of batch normalisation, PReLU and pixel shuffles, with the
+// message.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/error.h"
+#include "kernels/norm.h"
+#include "kernels/pixel.h"
+#include "tests/support/conformance.h"
+
+namespace gentrain {
+namespace {
+
+using test::message_of;
+using ::testing::HasSubstr;
+
+class ChannelRefusals : public test::OnBothDevices {
+ protected:
+  [[nodiscard]] Tensor f32(const Shape& shape) const { return bench_.full(shape, 0, DType::kF32); }
+  [[nodiscard]] Device& device() const { return bench_.device(); }
+  [[nodiscard]] Queue& queue() const { return bench_.queue(); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Devices, ChannelRefusals,
+                         ::testing::Values(&test::cpu_device, &test::reference_device),
+                         test::name_of_device);
+
+TEST_P(ChannelRefusals, Statistics) {
+  NormKernels& norm = device().norm();
+  const auto refusal = [&](const Tensor& x, const Tensor& mean, const Tensor& variance) {
+    return message_of<ShapeError>(
+        [&] { norm.statistics(queue(), x.cview(), mean.view(), variance.view()); });
+  };
+  const Tensor c = f32({3});
+  EXPECT_EQ(refusal(f32({0, 3}), c, c),
+            "batch statistics: x has shape [0, 3]: rows of channels that are not empty needed");
+  EXPECT_THAT(refusal(f32({}), c, c), HasSubstr("x has shape []: rows of channels"));
+  EXPECT_THAT(refusal(f32({2, 3}), f32({2}), c), HasSubstr("mean has shape [2]: [3] needed"));
+  EXPECT_THAT(refusal(f32({2, 3}), c, f32({1, 3})),
+              HasSubstr("variance has shape [1, 3]: [3] needed"));
+}
+
+TEST_P(ChannelRefusals, Normalization) {
+  NormKernels& norm = device().norm();
+  const Tensor x = f32({2, 3});
+  const Tensor c = f32({3});
+  const auto forward = [&](const NormRule& rule, const Tensor& gamma, const Tensor& residual) {
+    return message_of<ShapeError>([&] {
+      norm.normalize(queue(), rule,
+                     {x.cview(), c.cview(), c.cview(), gamma.cview(), c.cview(), residual.cview()},
+                     x.view());
+    });
+  };
+  EXPECT_EQ(forward({.epsilon = 0}, c, x), "normalize: epsilon is 0: above 0 needed");
+  EXPECT_EQ(forward({.slope = -1}, c, x), "normalize: slope is -1: from 0 to 1 needed");
+  EXPECT_EQ(forward({.slope = 1.5}, c, x), "normalize: slope is 1.5: from 0 to 1 needed");
+  EXPECT_THAT(forward({}, f32({2}), x), HasSubstr("gamma has shape [2]: [3] needed"));
+  EXPECT_THAT(forward({}, c, c), HasSubstr("residual has shape [3]: [2, 3] needed"));
+  const auto backward = [&](const NormRule& rule, ConstView y, const NormGradients& results) {
+    return message_of<ShapeError>([&] {
+      norm.normalize_backward(queue(), rule, {x.cview(), y, x.cview(), c.cview(), c.cview(), {}},
+                              results);
+    });
+  };
+  EXPECT_EQ(backward({.slope = 2}, {}, {}), "normalize backward: slope is 2: from 0 to 1 needed");
+  EXPECT_EQ(backward({.slope = 0}, {}, {}), "normalize backward: y is missing");
+  EXPECT_THAT(backward({}, {}, {.dx = c.view(), .dgamma = {}, .dbeta = {}, .dresidual = {}}),
+              HasSubstr("dx has shape [3]: [2, 3] needed"));
+  EXPECT_THAT(backward({}, {}, {.dx = {}, .dgamma = x.view(), .dbeta = {}, .dresidual = {}}),
+              HasSubstr("dgamma has shape [2, 3]: [3] needed"));
+}
+
+TEST_P(ChannelRefusals, Prelu) {
+  NormKernels& norm = device().norm();
+  const Tensor x = f32({2, 3});
+  EXPECT_THAT(
+      message_of<ShapeError>([&] { norm.prelu(queue(), x.cview(), f32({2}).cview(), x.view()); }),
+      HasSubstr("alpha has shape [2]: [3] needed"));
+  EXPECT_THAT(message_of<ShapeError>([&] {
+                norm.prelu_backward(queue(), x.cview(), f32({3}).cview(), x.cview(), {}, x.view());
+              }),
+              HasSubstr("dalpha has shape [2, 3]: [3] needed"));
+}
+
+TEST_P(ChannelRefusals, PixelShuffle) {
+  PixelKernels& pixel = device().pixel();
+  const Tensor narrow = f32({1, 2, 3, 8});
+  const Tensor wide = f32({1, 4, 6, 2});
+  const auto forward = [&](std::int64_t r, double slope, const Tensor& x, const Tensor& y) {
+    return message_of<ShapeError>([&] { pixel.shuffle(queue(), r, slope, x.cview(), y.view()); });
+  };
+  EXPECT_EQ(forward(2, -0.5, narrow, wide), "pixel shuffle: slope is -0.5: from 0 to 1 needed");
+  EXPECT_EQ(forward(0, 1, narrow, wide),
+            "pixel shuffle: y has shape [1, 4, 6, 2]: [n, h r, w r, c] that is not empty needed, "
+            "r = 0 at least 1");
+  EXPECT_THAT(forward(4, 1, narrow, wide), HasSubstr("r = 4"));
+  EXPECT_THAT(forward(2, 1, f32({1, 2, 3, 4}), wide),
+              HasSubstr("x has shape [1, 2, 3, 4]: [1, 2, 3, 8] needed"));
+  EXPECT_EQ(message_of<ShapeError>(
+                [&] { pixel.shuffle_backward(queue(), 2, 0, {}, wide.cview(), narrow.view()); }),
+            "pixel shuffle backward: y is missing");
+  EXPECT_THAT(message_of<ShapeError>(
+                  [&] { pixel.shuffle_backward(queue(), 2, 1, {}, wide.cview(), wide.view()); }),
+              HasSubstr("dx has shape [1, 4, 6, 2]: [1, 2, 3, 8] needed"));
+}
+
+}  // namespace
+}  // namespace gentrain

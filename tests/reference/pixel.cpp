@@ -1,0 +1,77 @@
+// Pixel shuffle, element by element.
+#include "kernels/pixel.h"
+
+#include <fmt/format.h>
+
+#include "kernels/error.h"
+#include "tests/reference/activation.h"
+#include "tests/reference/families.h"
+#include "tests/reference/values.h"
+
+namespace gentrain::reference {
+
+namespace {
+
+/// The shape [n, h, w, c r r] that belongs to `shape`, [n, h r, w r, c].
+Shape narrow_shape(const char* routine, const char* name, const Shape& shape, std::int64_t r) {
+  if (r < 1 || shape.rank() != 4 || shape.elements() == 0 || shape[1] % r != 0 ||
+      shape[2] % r != 0) {
+    throw ShapeError(fmt::format(
+        "{}: {} has shape {}: [n, h r, w r, c] that is not empty needed, r = {} at least 1",
+        routine, name, shape.str(), r));
+  }
+  return {shape[0], shape[1] / r, shape[2] / r, shape[3] * r * r};
+}
+
+/// visit(number of an element of [n, h r, w r, c], number in [n, h, w, c r r])
+template <class Visit>
+void for_each_move(const Shape& wide, const Shape& narrow, std::int64_t r, Visit visit) {
+  std::int64_t to = 0;
+  for (std::int64_t n = 0; n < wide[0]; ++n) {
+    for (std::int64_t h = 0; h < wide[1]; ++h) {
+      for (std::int64_t w = 0; w < wide[2]; ++w) {
+        for (std::int64_t c = 0; c < wide[3]; ++c, ++to) {
+          const std::int64_t pixel = (n * narrow[1] + h / r) * narrow[2] + w / r;
+          visit(to, pixel * narrow[3] + (c * r + h % r) * r + w % r);
+        }
+      }
+    }
+  }
+}
+
+class Pixel final : public PixelKernels {
+ public:
+  void shuffle(Queue& /*queue*/, std::int64_t r, double slope, ConstView x, View y) override {
+    check_slope("pixel shuffle", slope);
+    const Shape narrow = narrow_shape("pixel shuffle", "y", y.shape, r);
+    const Call call("pixel shuffle", y.dtype);
+    const Values source = call.load("x", x, narrow);
+    Values result(y.shape);
+    for_each_move(y.shape, narrow, r, [&](std::int64_t to, std::int64_t from) {
+      result[to] = rectify(slope, source[from]);
+    });
+    call.store("y", result, y);
+  }
+
+  void shuffle_backward(Queue& /*queue*/, std::int64_t r, double slope, ConstView y, ConstView dy,
+                        View dx) override {
+    check_slope("pixel shuffle backward", slope);
+    const Shape narrow = narrow_shape("pixel shuffle backward", "dy", dy.shape, r);
+    const Call call("pixel shuffle backward", dx.dtype);
+    const Values gradient = call.load("dy", dy, dy.shape);
+    const Values result = slope == 1 ? gradient : call.load("y", y, dy.shape);
+    Values moved(narrow);
+    for_each_move(dy.shape, narrow, r, [&](std::int64_t from, std::int64_t to) {
+      moved[to] = gradient[from] * (slope == 1 || result[from] > 0 ? 1 : slope);
+    });
+    call.store("dx", moved, dx);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<PixelKernels> make_pixel() {
+  return std::make_unique<Pixel>();
+}
+
+}  // namespace gentrain::reference
