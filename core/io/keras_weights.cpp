@@ -1,0 +1,389 @@
+// Keras's layout in HDF5, the meaning of its names, and what is said where a file does not fit.
+#include "core/io/keras_weights.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <set>
+#include <utility>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <hdf5.h>
+
+#include "core/io/hdf5_objects.h"
+#include "core/io/posix_file.h"
+#include "core/io/sha256.h"
+#include "kernels/error.h"
+#include "kernels/progress.h"
+
+namespace gentrain::io {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMaxLayers = 65536;
+constexpr std::size_t kMaxListed = 24;  // names in a message
+constexpr std::size_t kHashBlock = std::size_t{1} << 20;
+
+constexpr std::array<std::pair<KerasRole, std::string_view>, 6> kRoles = {{
+    {KerasRole::kKernel, "kernel"},
+    {KerasRole::kBias, "bias"},
+    {KerasRole::kGamma, "gamma"},
+    {KerasRole::kBeta, "beta"},
+    {KerasRole::kMovingMean, "moving_mean"},
+    {KerasRole::kMovingVariance, "moving_variance"},
+}};
+constexpr std::array<std::pair<KerasRole, std::string_view>, 4> kOldRoles = {{
+    {KerasRole::kKernel, "W"},
+    {KerasRole::kBias, "b"},
+    {KerasRole::kMovingMean, "running_mean"},
+    {KerasRole::kMovingVariance, "running_std"},
+}};
+
+bool ends_with_word(std::string_view text, std::string_view word) {
+  return text.ends_with(word) &&
+         (text.size() == word.size() || text[text.size() - word.size() - 1] == '_');
+}
+
+/// Without the number that TensorFlow puts behind a name: "W_1" -> "W".
+std::string_view without_number(std::string_view text, char before) {
+  const std::size_t end = text.find_last_not_of("0123456789");
+  const bool numbered =
+      end != std::string_view::npos && end > 0 && end + 1 < text.size() && text[end] == before;
+  return numbered ? text.substr(0, end) : text;
+}
+
+/// A list of texts that may be cut into NAME0, NAME1 and so on.
+std::optional<std::vector<std::string>> read_list(const Hdf5Handle& group, const std::string& name,
+                                                  const std::string& where) {
+  auto whole = read_hdf5_texts(group, name, where);
+  if (whole) {
+    return whole;
+  }
+  for (int i = 0;; ++i) {
+    const auto part = read_hdf5_texts(group, fmt::format("{}{}", name, i), where);
+    if (!part) {
+      return whole;
+    }
+    if (!whole) {
+      whole.emplace();
+    }
+    whole->insert(whole->end(), part->begin(), part->end());
+    if (whole->size() > kMaxLayers) {
+      throw IoError(
+          fmt::format("{}: attribute {}{}: more than {} names", where, name, i, kMaxLayers));
+    }
+  }
+}
+
+/// The first name that comes twice, or "".
+std::string twice(const std::vector<std::string>& names) {
+  std::set<std::string_view> seen;
+  for (const std::string& name : names) {
+    if (!seen.insert(name).second) {
+      return name;
+    }
+  }
+  return "";
+}
+
+bool is_kernel(KerasRole role) {
+  return role == KerasRole::kKernel;
+}
+
+/// [out, kh, kw, in] as Keras has it: [kh, kw, in, out].
+Shape keras_shape(const KerasNeed& need) {
+  std::vector<std::int64_t> extents(need.shape.extents().begin(), need.shape.extents().end());
+  if (is_kernel(need.role) && !extents.empty()) {
+    std::rotate(extents.begin(), extents.begin() + 1, extents.end());
+  }
+  return Shape(extents);
+}
+
+/// What is worth saying of extents that are the needed ones in another order.
+std::string order_hint(const Shape& came, const Shape& needed) {
+  const auto is = [&](std::initializer_list<int> axes) {
+    return std::ranges::equal(came.extents(), axes, [&](std::int64_t extent, int axis) {
+      return extent == needed[axis];
+    });
+  };
+  if (needed.rank() == 2 && is({1, 0})) {
+    return ": it is the transpose, [out, in] instead of [in, out]";
+  }
+  if (needed.rank() == 4 && is({3, 2, 0, 1})) {
+    return ": they are in the order [out, in, kh, kw] of channels first instead of [kh, kw, in, "
+           "out]";
+  }
+  if (needed.rank() == 4 && is({3, 0, 1, 2})) {
+    return ": they are in the order [out, kh, kw, in] instead of [kh, kw, in, out]";
+  }
+  return std::ranges::is_permutation(came.extents(), needed.extents())
+             ? ": they are the same in another order"
+             : "";
+}
+
+void check_shape(const std::string& where, const Shape& came, const Shape& needed) {
+  if (came.rank() != needed.rank()) {
+    throw IoError(fmt::format("{}: it has {} extents, {}, but {}, {}, are needed", where,
+                              came.rank(), came.str(), needed.rank(), needed.str()));
+  }
+  if (came != needed) {
+    throw IoError(fmt::format("{}: its extents are {}, but {} are needed{}", where, came.str(),
+                              needed.str(), order_hint(came, needed)));
+  }
+}
+
+/// Index of a row-major element by axis: "[1, 0, 2]".
+std::string position(const Shape& shape, std::int64_t element) {
+  std::vector<std::int64_t> index(static_cast<std::size_t>(shape.rank()));
+  for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+    index[static_cast<std::size_t>(axis)] = element % shape[axis];
+    element /= shape[axis];
+  }
+  return fmt::format("[{}]", fmt::join(index, ", "));
+}
+
+std::string describe(const KerasLayer& layer) {
+  std::vector<std::string> texts;
+  for (const KerasArray& array : layer.arrays) {
+    texts.push_back(array.name + " " + array.shape.str());
+  }
+  return texts.empty() ? "it has no arrays" : fmt::format("it has {}", fmt::join(texts, ", "));
+}
+
+std::string describe(std::span<const KerasNeed> needs) {
+  std::vector<std::string> texts;
+  for (const KerasNeed& need : needs) {
+    texts.push_back(fmt::format("{} {}", name_of(need.role), keras_shape(need).str()));
+  }
+  return texts.empty() ? "nothing" : fmt::format("{}", fmt::join(texts, ", "));
+}
+
+/// For each need the array of the layer that it means.
+std::vector<const KerasArray*> match(const KerasLayer& layer, std::span<const KerasNeed> needs,
+                                     const std::string& where) {
+  std::vector<const KerasArray*> found(needs.size());
+  std::vector<const KerasArray*> nameless;
+  for (const KerasArray& array : layer.arrays) {
+    const auto role = keras_role(array.name);
+    const auto need = std::ranges::find_if(
+        needs, [&](const KerasNeed& candidate) { return candidate.role == role; });
+    if (!role) {
+      nameless.push_back(&array);
+    } else if (need == needs.end()) {
+      throw IoError(fmt::format("{}: its array {} {} is not needed; needed: {}", where, array.name,
+                                array.shape.str(), describe(needs)));
+    } else {
+      const KerasArray*& place = found[static_cast<std::size_t>(need - needs.begin())];
+      if (place != nullptr) {
+        throw IoError(fmt::format("{}: {} and {} both look like its {}", where, place->name,
+                                  array.name, name_of(*role)));
+      }
+      place = &array;
+    }
+  }
+  const auto missing = std::ranges::find(found, nullptr);
+  if (nameless.size() == 1 && std::ranges::count(found, nullptr) == 1) {
+    *missing = nameless[0];
+    return found;
+  }
+  if (missing != found.end()) {
+    const KerasNeed& need = needs[static_cast<std::size_t>(missing - found.begin())];
+    throw IoError(fmt::format("{}: its {} {} is missing; {}", where, name_of(need.role),
+                              keras_shape(need).str(), describe(layer)));
+  }
+  if (!nameless.empty()) {
+    throw IoError(fmt::format("{}: its array {} {} is not needed; needed: {}", where,
+                              nameless[0]->name, nameless[0]->shape.str(), describe(needs)));
+  }
+  return found;
+}
+
+}  // namespace
+
+std::string_view name_of(KerasRole role) {
+  return kRoles.at(static_cast<std::size_t>(role)).second;
+}
+
+std::optional<KerasRole> keras_role(std::string_view array) {
+  std::string_view word = array.substr(array.find_last_of('/') + 1);
+  word = without_number(without_number(word, ':'), '_');
+  for (const auto& [role, name] : kRoles) {
+    if (ends_with_word(word, name)) {
+      return role;
+    }
+  }
+  for (const auto& [role, name] : kOldRoles) {
+    if (ends_with_word(word, name)) {
+      return role;
+    }
+  }
+  return std::nullopt;
+}
+
+KerasWeights::KerasWeights(std::filesystem::path path, std::string_view expected)
+    : path_(std::move(path)) {
+  const std::string name = path_.string();
+  std::error_code ignored;
+  if (!fs::exists(path_, ignored)) {
+    throw IoError(name + " is missing: a Keras weights file (.h5) was looked for");
+  }
+  if (!fs::is_regular_file(path_, ignored)) {
+    throw IoError(name + ": it is no regular file");
+  }
+  if (const std::string hash = expected.empty() ? "" : sha256(); hash != expected) {
+    throw IoError(fmt::format("{}: its SHA-256 is {}, but {} was expected", name, hash, expected));
+  }
+  file_bytes_ = fs::file_size(path_, ignored);
+  const Hdf5Lock lock;
+  Hdf5Handle file(H5Fopen(path_.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose, name);
+  Hdf5Handle base = open_hdf5_object(file, "", name);
+  auto names = read_list(base, "layer_names", name);
+  if (!names && H5Lexists(file.get(), "model_weights", H5P_DEFAULT) > 0) {
+    base = open_hdf5_object(file, "model_weights", name);
+    names = read_list(base, "layer_names", name);
+  }
+  if (!names) {
+    throw IoError(name +
+                  ": neither the root nor /model_weights has the attribute layer_names of a "
+                  "Keras .h5 file (.weights.h5 of Keras 3 is laid out in another way)");
+  }
+  if (const std::string again = twice(*names); !again.empty()) {
+    throw IoError(fmt::format("{}: layer_names holds {} twice", name, again));
+  }
+  const auto backend = read_hdf5_texts(base, "backend", name);
+  if (backend && std::ranges::find(*backend, "theano") != backend->end()) {
+    throw IoError(name +
+                  ": it was written with the backend theano, whose convolution kernels are "
+                  "flipped; one written with tensorflow is needed");
+  }
+  for (const std::string& layer : *names) {
+    layers_.push_back(list_layer(base, layer));
+  }
+  file_ = std::move(file);
+  base_ = std::move(base);
+}
+
+KerasWeights::~KerasWeights() {
+  const Hdf5Lock lock;
+  base_ = Hdf5Handle();
+  file_ = Hdf5Handle();
+}
+
+KerasLayer KerasWeights::list_layer(const Hdf5Handle& base, const std::string& name) const {
+  const std::string here = where(name);
+  const Hdf5Handle group = open_hdf5_object(base, name, here);
+  if (!is_hdf5_group(group)) {
+    throw IoError(here + ": it is no group");
+  }
+  const auto names = read_list(group, "weight_names", here);
+  if (!names) {
+    throw IoError(here + ": it has no attribute weight_names");
+  }
+  if (const std::string again = twice(*names); !again.empty()) {
+    throw IoError(fmt::format("{}: weight_names holds {} twice", here, again));
+  }
+  KerasLayer layer{name, {}};
+  for (const std::string& array : *names) {
+    const std::string there = where(name, array);
+    const Hdf5Array opened(open_hdf5_object(group, array, there), there, file_bytes_);
+    layer.arrays.push_back({array, opened.shape()});
+  }
+  progress::tick();
+  return layer;
+}
+
+std::string KerasWeights::where(std::string_view layer) const {
+  return fmt::format("{}: layer {}", path_.string(), layer);
+}
+
+std::string KerasWeights::where(std::string_view layer, std::string_view array) const {
+  return fmt::format("{}: array {}", where(layer), array);
+}
+
+const KerasLayer* KerasWeights::find(std::string_view layer) const {
+  const auto found = std::ranges::find(layers_, layer, &KerasLayer::name);
+  return found == layers_.end() ? nullptr : &*found;
+}
+
+const KerasLayer& KerasWeights::layer(std::string_view name) const {
+  if (const KerasLayer* found = find(name); found != nullptr) {
+    return *found;
+  }
+  std::vector<std::string> known;
+  for (const KerasLayer& layer : layers_) {
+    if (!layer.arrays.empty()) {
+      known.push_back(layer.name);
+    }
+  }
+  std::string more;
+  if (known.size() > kMaxListed) {
+    more = fmt::format(" and {} more", known.size() - kMaxListed);
+    known.resize(kMaxListed);
+  }
+  throw IoError(fmt::format("{}: there is no such layer; layers with weights: {}{}", where(name),
+                            known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")),
+                            more));
+}
+
+std::vector<float> KerasWeights::read(std::string_view layer_name, std::string_view array) const {
+  const KerasLayer& of = layer(layer_name);
+  const std::string there = where(layer_name, array);
+  if (std::ranges::find(of.arrays, array, &KerasArray::name) == of.arrays.end()) {
+    throw IoError(fmt::format("{}: there is no such array; {}", there, describe(of)));
+  }
+  const Hdf5Lock lock;
+  const Hdf5Handle group = open_hdf5_object(base_, of.name, there);
+  const Hdf5Array opened(open_hdf5_object(group, std::string(array), there), there, file_bytes_);
+  std::vector<float> values = opened.read();
+  const auto bad = std::ranges::find_if(values, [](float value) { return !std::isfinite(value); });
+  if (bad != values.end()) {
+    throw IoError(fmt::format("{}: its element {} is {} as f32; weights must be finite", there,
+                              position(opened.shape(), bad - values.begin()), *bad));
+  }
+  return values;
+}
+
+std::vector<std::vector<float>> KerasWeights::read_layer(std::string_view layer_name,
+                                                         std::span<const KerasNeed> needs) const {
+  const KerasLayer& of = layer(layer_name);
+  const std::vector<const KerasArray*> arrays = match(of, needs, where(layer_name));
+  for (std::size_t i = 0; i < needs.size(); ++i) {
+    check_shape(where(layer_name, arrays[i]->name), arrays[i]->shape, keras_shape(needs[i]));
+  }
+  std::vector<std::vector<float>> result;
+  for (std::size_t i = 0; i < needs.size(); ++i) {
+    std::vector<float> values = read(layer_name, arrays[i]->name);
+    result.push_back(is_kernel(needs[i].role) ? last_axis_first(values, arrays[i]->shape)
+                                              : std::move(values));
+  }
+  return result;
+}
+
+std::string KerasWeights::sha256() const {
+  PosixFile file(path_, O_RDONLY);
+  const Bytes block = make_bytes(kHashBlock);
+  Sha256 hash;
+  while (const std::size_t bytes = file.read(block.data.get(), block.size)) {
+    hash.update(block.data.get(), bytes);
+    progress::tick();
+  }
+  return hash.finish();
+}
+
+std::vector<float> last_axis_first(std::span<const float> values, const Shape& shape) {
+  const auto columns = static_cast<std::size_t>(shape[shape.rank() - 1]);
+  const std::size_t rows = columns == 0 ? 0 : values.size() / columns;
+  std::vector<float> result(values.size());
+  for (std::size_t column = 0; column < columns; ++column) {
+    for (std::size_t row = 0; row < rows; ++row) {
+      result[column * rows + row] = values[row * columns + column];
+    }
+    progress::tick();
+  }
+  return result;
+}
+
+}  // namespace gentrain::io

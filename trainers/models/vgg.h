@@ -1,0 +1,86 @@
+// The convolutional part of VGG16 and VGG19 as a fixed extractor of features, for content losses
+// and dreams: images in, the maps of named layers out, differentiable with respect to the images.
+// Its weights are a parameter set of their own that no tape is told of: they cost no gradient.
+// Source: Simonyan and Zisserman 2015, arXiv:1409.1556; names of layers are those of Keras.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/nn/layers.h"
+
+namespace gentrain::trainers {
+
+enum class VggNet : std::uint8_t { kVgg16, kVgg19 };
+
+/// What is done with an image before the first convolution.
+enum class VggInput : std::uint8_t {
+  kAsIs,
+  /// From RGB in -1..1 to what the ImageNet weights were trained on: (x + 1) * 127.5 in the order
+  /// BGR, minus the means 103.939, 116.779, 123.68. A convolution with a 1x1 kernel computes it. It
+  /// is not folded into block1_conv1, whose padding stands for pixels of the mean colour.
+  kCaffe,
+};
+
+/// A layer whose output is wanted: "block3_conv4" behind its ReLU or before it, "block3_pool".
+struct VggMap {
+  std::string layer;
+  bool before_activation = false;
+};
+
+class VggFeatures {
+ public:
+  /// A network that is deep enough for these maps; it has no weights yet. Throws JobError for no
+  /// maps, an unknown layer (lists the known ones) and a pool before its activation.
+  VggFeatures(VggNet net, std::span<const VggMap> maps, VggInput input = VggInput::kAsIs);
+
+  /// All layers of a network in order: block1_conv1, block1_conv2, block1_pool and so on.
+  static std::vector<std::string> layer_names(VggNet net);
+
+  /// Reads the weights of its layers, f32, from a Keras file that may hold more layers. Throws
+  /// IoError as io::KerasWeights, whose `expected` is `sha256`: naming the file, the layer that is
+  /// missing or does not fit, and what the file holds.
+  void load(Device& device, Queue& queue, const std::filesystem::path& file,
+            std::string_view sha256 = {});
+  /// Weights by He's rule and zero biases: a pure function of the key.
+  void initialize(Device& device, Queue& queue, RngKey key, DType dtype = DType::kF32);
+
+  /// x      [n, h, w, 3]
+  /// result one tensor for each map, in the order asked for: [n, h / 2^p, w / 2^p, channels] behind
+  ///        p pools, extents rounded down. No layer behind the deepest map is computed.
+  ///
+  /// Throws JobError as the constructor, Error for a map deeper than those that it was given or
+  /// without weights, ShapeError naming the layer if x has other channels or becomes too small.
+  std::vector<Tensor> forward(Context& context, const Tensor& x,
+                              std::span<const VggMap> maps) const;
+
+  /// NAME/weight [out, 3, 3, in] and NAME/bias [out] of each convolution down to the deepest map.
+  [[nodiscard]] const ParameterSet& parameters() const { return parameters_; }
+  /// SHA-256 of the file that the weights are from; "" if they are from none.
+  [[nodiscard]] const std::string& file_sha256() const { return file_sha256_; }
+
+ private:
+  struct Layer;
+
+  [[nodiscard]] int index_of(const VggMap& map) const;
+  [[nodiscard]] int deepest(std::span<const VggMap> maps) const;
+  void compute(Context& context, Tensor y, std::vector<Layer>& layers) const;
+  void allocate(Device& device, Queue& queue, DType dtype);
+
+  VggNet net_;
+  VggInput input_;
+  std::vector<std::string> names_;  // of all layers
+  ParameterSet parameters_;
+  ParameterSet preprocessing_;     // constants
+  std::vector<nn::Conv2d> caffe_;  // one with kCaffe, else none
+  std::vector<nn::Conv2d> convs_;  // in order
+  int depth_ = 0;                  // layers that there are weights for
+  bool ready_ = false;
+  std::string file_sha256_;
+};
+
+}  // namespace gentrain::trainers
