@@ -99,6 +99,9 @@ void ParameterSet::initialize(Device& device, Queue& queue, RngKey key) {
       case Kind::kOnes:
         device.elementwise().fill(queue, 1.0, values);
         break;
+      case Kind::kConstant:
+        device.elementwise().fill(queue, p.initializer.value, values);
+        break;
       case Kind::kUniformFanIn: {
         const double bound = 1.0 / std::sqrt(fan_in);
         device.random().uniform(queue, stream, -bound, bound, values);

@@ -25,9 +25,11 @@ struct Initializer {
     kXavierUniform,  // uniform in +-sqrt(6 / (fan_in + fan_out)); Glorot and Bengio 2010
     kKaimingNormal,  // normal, stddev sqrt(2 / fan_in); He et al. 2015, arXiv:1502.01852
     kNormal,         // normal, stddev `stddev`
+    kConstant,       // `value`
   };
   Kind kind = Kind::kZeros;
   double stddev = 0;
+  double value = 0;
 };
 
 /// Who changes a parameter.

@@ -12,6 +12,7 @@
 #include "comm/backoff.h"
 #include "comm/shards.h"
 #include "core/data/digits.h"
+#include "core/data/faces.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 
@@ -56,6 +57,9 @@ LoadedData load_source(const DataOptions& options, int threads, comm::Communicat
   using Source = DataOptions::Source;
   if (options.source == Source::kHdf5) {
     return {data::load_hdf5(options.train_file, options.test_file), ""};
+  }
+  if (options.source == Source::kFaces) {
+    return {data::make_faces(options.seed, options.train_count, options.test_count, threads), ""};
   }
   if (options.source == Source::kDigits) {
     return {digits(options, threads, communicator), ""};
@@ -169,6 +173,17 @@ void check_pixels_are_probabilities(const data::DataPair& pair) {
       throw JobError(
           fmt::format("model vae takes pixels in 0..1, but they become (x - {}) / {}: set "
                       "data.normalize.train: {{mean: 0, std: 1}}",
+                      n.mean, n.stddev));
+    }
+  }
+}
+
+void check_pixels_are_signed(const data::DataPair& pair) {
+  for (const data::Normalization& n : {pair.train_normalization, pair.test_normalization}) {
+    if (n.mean != 0.5 || n.stddev != 0.5) {
+      throw JobError(
+          fmt::format("model srgan takes pixels in -1..1, but they become (x - {}) / {}: set "
+                      "data.normalize.train: {{mean: 0.5, std: 0.5}}",
                       n.mean, n.stddev));
     }
   }

@@ -44,6 +44,8 @@ std::string data_identity(const data::Dataset& dataset);
 /// Throws JobError unless the constants keep pixels in 0..1, which the targets of a sigmoid must
 /// be.
 void check_pixels_are_probabilities(const data::DataPair& pair);
+/// Throws JobError unless the constants bring pixels to -1..1.
+void check_pixels_are_signed(const data::DataPair& pair);
 
 /// Throws JobError unless the constants give finite values for every pixel; `name` says which they
 /// are.

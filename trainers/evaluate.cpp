@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <functional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -29,10 +28,6 @@ void read(const data::Dataset& dataset, std::int64_t first, std::int64_t count,
     batch.labels[static_cast<std::size_t>(i)] = dataset.label(first + i);
   }
 }
-
-/// What is computed of a chunk of images: sums over them.
-using ChunkSums =
-    std::function<std::vector<double>(Context& context, const Tensor& x, const Tensor& labels)>;
 
 std::vector<double> run_chunk(Device& device, Worker& worker, const EvaluationData& data,
                               const comm::Range& samples, const ChunkSums& sums_of) {
@@ -64,10 +59,11 @@ std::vector<double> total_of(comm::Communicator& communicator,
   return total;
 }
 
-/// `count` sums over the whole data set. Collective.
-std::vector<double> sum_chunks(comm::Communicator& communicator, StepRunner& runner,
-                               const EvaluationData& data, std::size_t count,
-                               const ChunkSums& sums_of) {
+}  // namespace
+
+std::vector<double> sum_over_chunks(comm::Communicator& communicator, StepRunner& runner,
+                                    const EvaluationData& data, std::size_t count,
+                                    const ChunkSums& sums_of) {
   const comm::PhaseScope phase(communicator.activity(), comm::Phase::kEvaluating);
   const std::int64_t size = data.dataset.size();
   const std::int64_t chunks = (size + data.chunk - 1) / data.chunk;
@@ -87,8 +83,6 @@ std::vector<double> sum_chunks(comm::Communicator& communicator, StepRunner& run
   });
   return total_of(communicator, sums, count);
 }
-
-}  // namespace
 
 nlohmann::json to_json(const Evaluation& evaluation) {
   nlohmann::json json = {{"loss", evaluation.loss}, {"samples", evaluation.samples}};
@@ -143,10 +137,10 @@ Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner,
                     const Objective& objective, const EvaluationData& data) {
   const auto names = objective.names();
   const std::vector<double> total =
-      sum_chunks(communicator, runner, data, names.size(),
-                 [&objective](Context& context, const Tensor& x, const Tensor& labels) {
-                   return objective.compute(context, x, labels, 1.0).sums;
-                 });
+      sum_over_chunks(communicator, runner, data, names.size(),
+                      [&objective](Context& context, const Tensor& x, const Tensor& labels) {
+                        return objective.compute(context, x, labels, 1.0).sums;
+                      });
   const auto size = static_cast<double>(data.dataset.size());
   Evaluation result;
   result.samples = data.dataset.size();
@@ -165,10 +159,10 @@ double mean_log_likelihood(comm::Communicator& communicator, StepRunner& runner,
                            const Objective& objective, const EvaluationData& data,
                            std::int64_t samples) {
   const std::vector<double> total =
-      sum_chunks(communicator, runner, data, 1,
-                 [&](Context& context, const Tensor& x, const Tensor& /*labels*/) {
-                   return std::vector{objective.log_likelihood(context, x, samples)};
-                 });
+      sum_over_chunks(communicator, runner, data, 1,
+                      [&](Context& context, const Tensor& x, const Tensor& /*labels*/) {
+                        return std::vector{objective.log_likelihood(context, x, samples)};
+                      });
   return total[0] / static_cast<double>(data.dataset.size());
 }
 

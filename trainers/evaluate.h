@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,6 +45,16 @@ struct EvaluationData {
   data::Normalization normalization;
   std::int64_t chunk = 256;
 };
+
+/// What is computed of a chunk of images: sums over them.
+using ChunkSums =
+    std::function<std::vector<double>(Context& context, const Tensor& x, const Tensor& labels)>;
+
+/// `count` sums over a data set, in chunks dealt out over ranks and workers; they are added in the
+/// chunks' order, so they are the same for any number of either. Collective.
+std::vector<double> sum_over_chunks(comm::Communicator& communicator, StepRunner& runner,
+                                    const EvaluationData& data, std::size_t count,
+                                    const ChunkSums& sums_of);
 
 /// Runs the objective over the data set in chunks dealt out over ranks and workers; sums go over
 /// the chunks in order, so they are the same for any number of either. What is random is a function

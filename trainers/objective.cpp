@@ -2,8 +2,10 @@
 #include "trainers/objective.h"
 
 #include "core/ops/ops.h"
+#include "kernels/error.h"
 #include "trainers/classifier.h"
 #include "trainers/models/vae.h"
+#include "trainers/srgan.h"
 
 namespace gentrain::trainers {
 
@@ -22,6 +24,9 @@ std::unique_ptr<Objective> make_objective(const ModelOptions& model, const InitO
                                           ParameterSet& parameters) {
   if (is_vae(model)) {
     return std::make_unique<Vae>(model.vae, init, image, parameters);
+  }
+  if (is_srgan(model)) {
+    return std::make_unique<Srgan>(model.srgan, init, image, parameters);
   }
   return std::make_unique<Classifier>(build_network(model, init, image, classes, parameters));
 }

@@ -16,6 +16,8 @@
 
 namespace gentrain::trainers {
 
+class TrainingRun;
+
 /// What an objective makes of some images.
 struct ObjectiveTerms {
   Tensor loss;               // []: scale * sum over the images; has the history
@@ -57,6 +59,11 @@ class Objective {
   [[nodiscard]] virtual std::vector<Pattern> trainable(std::string_view /*stage*/) const {
     return {Pattern{}};
   }
+  /// Makes ready for training, once, before the first train(): on every rank, with weights in
+  /// place.
+  virtual void prepare(TrainingRun& /*run*/) {}
+  /// What a run's log and record are to say of it; after prepare().
+  [[nodiscard]] virtual std::vector<std::string> notes() const { return {}; }
   /// Forward and backward: gradients of scale * the sum over the images. By names(stage): sums over
   /// the images, unscaled.
   virtual std::vector<double> train(ShardStep& step) const;
@@ -66,16 +73,16 @@ class Objective {
   /// The network of a classifier; null for any other objective.
   [[nodiscard]] virtual const Network* classifier() const { return nullptr; }
 
-  /// Whether the model makes images of noise.
-  [[nodiscard]] virtual bool is_generative() const { return false; }
   /// Images [count, h, w, c] in 0..1 out of the noise that the context's key gives. Throws JobError
-  /// unless is_generative().
+  /// of a model that makes none of noise.
   virtual Tensor sample(Context& context, std::int64_t count) const;
   /// The sum over images x of log p(x), nats, estimated with `samples` samples of each image's
-  /// latent numbers (importance sampling). Throws JobError unless is_generative().
+  /// latent numbers (importance sampling). Throws JobError of a model that has none.
   /// Source: Burda et al. 2016, arXiv:1509.00519, equation 8.
   virtual double log_likelihood(Context& context, const Tensor& x, std::int64_t samples) const;
-  /// Pictures of what the model can do; none of a classifier.
+  /// Whether there are pictures().
+  [[nodiscard]] virtual bool draws() const { return false; }
+  /// Pictures of what the model can do.
   virtual std::vector<Picture> pictures(const PictureSource& source) const;
 };
 

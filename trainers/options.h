@@ -70,7 +70,7 @@ inline bool operator==(const NormalizeOptions& a, const NormalizeOptions& b) {
 
 struct DataOptions {
   /// kAuto: MNIST if it is found, else the built-in digits, and the log says so.
-  enum class Source : std::uint8_t { kAuto, kMnist, kDigits, kHdf5 };
+  enum class Source : std::uint8_t { kAuto, kMnist, kDigits, kFaces, kHdf5 };
   Source source = Source::kAuto;
   /// mnist, auto: the folder of the idx files. Empty: searched for in $GENTRAIN_DATA/mnist, then in
   /// data/mnist.
@@ -78,15 +78,16 @@ struct DataOptions {
   std::string train_file;  // hdf5
   std::string test_file;   // hdf5; may be empty if `validation` is not 0
   double validation = 0;   // fraction of the training set that is set aside, 0 <= x < 1; 0: none
-  std::uint64_t seed = 1;  // digits: which digits are drawn; not the job's seed, so that data stay
-  std::int64_t train_count = 60000;  // digits
-  std::int64_t test_count = 10000;   // digits
+  /// digits, faces: which are drawn; not the job's seed, so that data stay.
+  std::uint64_t seed = 1;
+  std::int64_t train_count = 60000;  // digits, faces
+  std::int64_t test_count = 10000;   // digits, faces
   NormalizeOptions normalize;
   friend bool operator==(const DataOptions&, const DataOptions&) = default;
 };
 
 /// Names of the built-in models.
-inline constexpr std::array<std::string_view, 2> kModelNames = {"lenet", "vae"};
+inline constexpr std::array<std::string_view, 3> kModelNames = {"lenet", "vae", "srgan"};
 
 /// Extents of a variational autoencoder.
 struct VaeOptions {
@@ -95,15 +96,55 @@ struct VaeOptions {
   friend bool operator==(const VaeOptions&, const VaeOptions&) = default;
 };
 
+/// Extents of SRGAN's networks.
+struct SrganOptions {
+  enum class Variant : std::uint8_t { kBook, kPaper };
+  Variant variant = Variant::kBook;
+  std::int64_t width = 64;  // channels of the generator, a multiple of 4
+  std::int64_t blocks = 0;  // residual blocks of the generator; 0: 5, of the paper's 16
+  friend bool operator==(const SrganOptions&, const SrganOptions&) = default;
+};
+
+/// How like the photograph the generated image is: by maps of a network, or pixel by pixel.
+struct ContentOptions {
+  enum class Network : std::uint8_t { kVgg19, kVgg16, kPixels };
+  /// Of images in -1..1. kCaffe: to what the ImageNet weights were trained on; kNone: as they are.
+  enum class Preprocess : std::uint8_t { kCaffe, kNone };
+  /// kMeanSquare: each map's squared difference is divided by the map's mean square over training
+  /// images.
+  enum class Scale : std::uint8_t { kMeanSquare, kNone };
+  Network network = Network::kVgg19;
+  /// A Keras file; "random": He's rule; empty: searched for in $GENTRAIN_DATA/weights, then in
+  /// data/weights.
+  std::string weights;
+  std::vector<std::string> maps = {"block1_conv2", "block2_conv2", "block3_conv4"};
+  std::vector<double> map_weights;  // one for each map; none: 1 each
+  bool before_activation = false;   // the maps before their ReLU
+  Preprocess preprocess = Preprocess::kCaffe;
+  Scale scale = Scale::kMeanSquare;
+  friend bool operator==(const ContentOptions&, const ContentOptions&) = default;
+};
+
+struct AdversarialOptions {
+  enum class Loss : std::uint8_t { kLeastSquares, kCrossEntropy };
+  Loss loss = Loss::kLeastSquares;
+  double weight = 1e-3;  // beside the content loss
+  friend bool operator==(const AdversarialOptions&, const AdversarialOptions&) = default;
+};
+
 /// Either `name` or `layers` is set.
 struct ModelOptions {
   std::string name;               // one of kModelNames
   std::vector<LayerSpec> layers;  // a sequential network
   VaeOptions vae;                 // of the model "vae"
+  SrganOptions srgan;             // of the model "srgan"
   friend bool operator==(const ModelOptions&, const ModelOptions&) = default;
 };
 inline bool is_vae(const ModelOptions& model) {
   return model.name == "vae";
+}
+inline bool is_srgan(const ModelOptions& model) {
+  return model.name == "srgan";
 }
 
 struct EvaluateOptions {
@@ -196,6 +237,8 @@ struct TrainOptions {
   LogOptions log;
   CheckpointOptions checkpoint;
   SampleOptions samples;
+  ContentOptions content;          // of the model "srgan"
+  AdversarialOptions adversarial;  // of it too
   friend bool operator==(const TrainOptions&, const TrainOptions&) = default;
 };
 

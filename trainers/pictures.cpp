@@ -69,7 +69,7 @@ image::Image sheet(const std::vector<image::Image>& images, std::int64_t columns
 }
 
 bool draws_pictures(const TrainingRun& run) {
-  return run.objective().is_generative() &&
+  return run.objective().draws() &&
          run.options().samples.every.unit != CheckpointOptions::Unit::kNever;
 }
 

@@ -17,6 +17,7 @@
 #include "kernels/progress.h"
 #include "trainers/checkpoint.h"
 #include "trainers/contract.h"
+#include "trainers/gan_watch.h"
 #include "trainers/observers.h"
 #include "trainers/pictures.h"
 #include "trainers/preflight.h"
@@ -44,6 +45,7 @@ nlohmann::json environment(TrainingRun& run, const RunSetting& setting) {
           {"libraries", device.libraries},
           {"ranks", run.communicator().size()},
           {"threads", run.workers()},
+          {"notes", run.objective().notes()},
           {"rank0", run.communicator().where()}};
 }
 
@@ -59,6 +61,9 @@ void announce_run(TrainingRun& run, const RunSetting& setting) {
   spdlog::info("{} training and {} test images, {} parameters",
                with_commas(run.data().train->size()), with_commas(run.data().test->size()),
                with_commas(run.parameters().count()));
+  for (const std::string& note : run.objective().notes()) {
+    spdlog::info("{}", note);
+  }
   if (run.options().exchange == comm::ExchangeMode::kLibrary) {
     spdlog::info("exchange: library: another number of ranks gives other bytes");
   }
@@ -318,13 +323,14 @@ RunResult train_into(TrainingRun& run, const RunParts& parts) {
                                  run.evaluation_data(), options.evaluate, options.early_stop,
                                  options.best, first_rank ? &folder : nullptr});
   std::optional<PictureWriter> pictures;
+  GanWatch gan;
   StopOnSignal stop_on_signal;
   Checkpointer checkpointer(run, checkpoint_header(parts.setting, run, stages),
-                            {&parts.times, &evaluation}, writer ? &*writer : nullptr,
+                            {&parts.times, &evaluation, &gan}, writer ? &*writer : nullptr,
                             [&evaluation] { return evaluation.best_step(); });
   std::vector<Observer*> observers = {&parts.times, &finite, &stop_on_signal};
   if (first_rank) {
-    observers.push_back(&log);
+    observers.insert(observers.end(), {&log, &gan});
   }
   if (first_rank && draws_pictures(run)) {
     observers.push_back(&pictures.emplace(run, folder));

@@ -40,6 +40,9 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
   if (is_vae(options_.model)) {
     check_pixels_are_probabilities(data_.pair);
   }
+  if (is_srgan(options_.model)) {
+    check_pixels_are_signed(data_.pair);
+  }
   objective_ = make_objective(options_.model, options_.init, data_.pair.train->sample_shape(),
                               data_.pair.train->classes(), parameters_);
   parameters_.allocate(*device_, runner_->queue());
@@ -52,6 +55,7 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
     });
   }
   loader_ = data::make_loader(data_.pair.train, options_.seed, true);
+  objective_->prepare(*this);
 }
 
 std::vector<Stage> TrainingRun::make_stages(const std::string& only) {

@@ -22,13 +22,6 @@ Tensor named(const std::string& name, Op op) {
     throw ShapeError(fmt::format("{} ({})", error.what(), name));
   }
 }
-
-/// Registers a running statistic of a batch normalisation.
-int add_statistic(ParameterSet& parameters, const std::string& name, std::int64_t channels,
-                  Initializer::Kind start) {
-  return parameters.add(name, {channels}, {start}, 1, 1);
-}
-
 }  // namespace
 
 Conv2d::Conv2d(ParameterSet& parameters, const std::string& name, const Conv2dOptions& options)
@@ -63,13 +56,14 @@ Tensor Conv2d::forward_max_pool(Context& context, const Tensor& x, Activation ac
   });
 }
 
-BatchNorm2d::BatchNorm2d(ParameterSet& parameters, const std::string& name, std::int64_t channels)
+BatchNorm2d::BatchNorm2d(ParameterSet& parameters, const std::string& name, std::int64_t channels,
+                         double decay)
     : parameters_(&parameters), name_(name) {
   using Kind = Initializer::Kind;
   gamma_ = parameters.add(name + "/gamma", {channels}, {Kind::kOnes}, 1, 1);
   beta_ = parameters.add(name + "/beta", {channels}, {Kind::kZeros}, 1, 1);
-  running_mean_ = add_statistic(parameters, name + "/running_mean", channels, Kind::kZeros);
-  running_var_ = add_statistic(parameters, name + "/running_var", channels, Kind::kOnes);
+  running_mean_ = parameters.add_statistic(name + "/running_mean", {channels}, Kind::kZeros, decay);
+  running_var_ = parameters.add_statistic(name + "/running_var", {channels}, Kind::kOnes, decay);
 }
 
 Tensor BatchNorm2d::forward(Context& context, const Tensor& x, const ops::BatchNormOptions& options,
@@ -81,6 +75,17 @@ Tensor BatchNorm2d::forward(Context& context, const Tensor& x, const ops::BatchN
                             parameters[running_var_]},
                            options, residual);
   });
+}
+
+PRelu::PRelu(ParameterSet& parameters, const std::string& name, std::int64_t channels)
+    : parameters_(&parameters), name_(name) {
+  constexpr double kInitial = 0.25;
+  alpha_ = parameters.add(name + "/alpha", {channels},
+                          {.kind = Initializer::Kind::kConstant, .value = kInitial}, 1, 1);
+}
+
+Tensor PRelu::forward(Context& context, const Tensor& x) const {
+  return named(name_, [&] { return ops::prelu(context, x, (*parameters_)[alpha_]); });
 }
 
 Linear::Linear(ParameterSet& parameters, const std::string& name, std::int64_t in, std::int64_t out,

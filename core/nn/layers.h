@@ -52,7 +52,8 @@ class BatchNorm2d {
  public:
   /// `parameters` must outlive the layer and be allocated before forward(). Throws as
   /// ParameterSet::add, and ShapeError if the number of channels is negative.
-  BatchNorm2d(ParameterSet& parameters, const std::string& name, std::int64_t channels);
+  BatchNorm2d(ParameterSet& parameters, const std::string& name, std::int64_t channels,
+              double decay = 0.99);
   /// x [n, h, w, channels], result as ops::batch_norm. Throws ShapeError with the layer's name.
   Tensor forward(Context& context, const Tensor& x, const ops::BatchNormOptions& options,
                  const Tensor& residual = {}) const;
@@ -64,6 +65,21 @@ class BatchNorm2d {
   int beta_ = -1;
   int running_mean_ = -1;
   int running_var_ = -1;
+};
+
+/// PReLU with the parameter NAME/alpha [channels], which starts at 0.25.
+class PRelu {
+ public:
+  /// `parameters` must outlive the layer and be allocated before forward(). Throws as
+  /// ParameterSet::add, and ShapeError if the number of channels is negative.
+  PRelu(ParameterSet& parameters, const std::string& name, std::int64_t channels);
+  /// x [..., channels], result as x. Throws ShapeError with the layer's name.
+  Tensor forward(Context& context, const Tensor& x) const;
+
+ private:
+  const ParameterSet* parameters_;
+  std::string name_;
+  int alpha_ = -1;
 };
 
 /// A dense layer with parameters NAME/weight [out, in] and NAME/bias [out]. Both start as the

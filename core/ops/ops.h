@@ -97,6 +97,10 @@ Tensor sum(Context& context, const Tensor& x);
 /// The same elements under another shape. Throws ShapeError if their number differs.
 Tensor reshape(Context& context, const Tensor& x, const Shape& shape);
 
+/// x itself, shape and elements; backward writes the sum of squares of the gradient that comes
+/// through here to `square_sum`, which must live until then.
+Tensor probe(Context& context, const Tensor& x, double& square_sum);
+
 /// Bytes as floats: x (u8) * factor + shift, f32. Has no gradient.
 Tensor from_bytes(Context& context, const Tensor& x, double factor, double shift);
 /// softmax of the rows of logits [n, k]. Has no gradient: train with softmax_cross_entropy.

@@ -1,4 +1,7 @@
 // Pointwise operations, sums and reshapes.
+#include <numeric>
+#include <vector>
+
 #include <fmt/format.h>
 
 #include "core/ops/ops.h"
@@ -36,6 +39,24 @@ Tensor activate(Context& context, const Tensor& x, Activation activation) {
                                                                   dy.cview(), dx.view());
                            sink.put(0, dx);
                          });
+  }
+  return y;
+}
+
+Tensor probe(Context& context, const Tensor& x, double& square_sum) {
+  Tensor y = x.reshaped(x.shape());
+  if (context.tape != nullptr) {
+    Device& device = context.device;
+    Queue& queue = context.queue;
+    context.tape->record(
+        "probe", y, {x}, [&device, &queue, &square_sum](const Tensor& dy, GradSink& sink) {
+          const std::int64_t blocks = (dy.elements() + kReduceBlock - 1) / kReduceBlock;
+          const Tensor sums = Tensor::empty(device, {blocks}, DType::kF64);
+          device.reduce().square_sums(queue, dy.cview(), sums.view());
+          const std::vector<double> parts = copy_to_host<double>(device, queue, sums);
+          square_sum = std::accumulate(parts.begin(), parts.end(), 0.0);
+          sink.put(0, dy);
+        });
   }
   return y;
 }

@@ -1,6 +1,7 @@
 // The descriptions of the structs of a job: name, range and meaning of every key. See schema.h.
 #pragma once
 
+#include "jobs/cli/describe_model.h"
 #include "jobs/cli/schema.h"
 
 namespace gentrain::jobs {
@@ -54,10 +55,26 @@ void describe(V& v, ScheduleOptions& s) {
           "Over so many first steps the rate grows linearly from nearly 0; 0: off");
 }
 
+/// A stage's update rule, and what replaces it for a network.
+struct StageOptimizer {
+  OptimizerOptions& all;
+  std::optional<OptimizerOptions>& generator;
+  std::optional<OptimizerOptions>& discriminator;
+};
+
+template <class V>
+void describe(V& v, StageOptimizer& o) {
+  describe(v, o.all);
+  v.group("generator", o.generator,
+          "srgan: the generator's own update rule; keys that it leaves out are as above", o.all);
+  v.group("discriminator", o.discriminator, "srgan: the same of the discriminator", o.all);
+}
+
 template <class V>
 void describe(V& v, trainers::StageOptions& s) {
   v.group("stop", s.stop);
-  v.group("optimizer", s.optimizer);
+  StageOptimizer optimizer{s.optimizer, s.generator_optimizer, s.discriminator_optimizer};
+  v.group("optimizer", optimizer);
   v.group("schedule", s.schedule);
   v.field("clip_norm", s.clip_norm, at_least(0),
           "Gradients with a larger norm (over all parameters) are scaled down to it; 0: off");
@@ -85,7 +102,8 @@ void describe(V& v, trainers::NormalizeOptions& n) {
 template <class V>
 void describe(V& v, trainers::DataOptions& d) {
   v.field("source", d.source,
-          "mnist: idx files; digits: built-in digits, drawn by the program; hdf5: arrays `/x` and "
+          "mnist: idx files; digits: built-in digits, drawn by the program; faces: built-in faces, "
+          "drawn too, 96 x 96 pixels in colour; hdf5: arrays `/x` and "
           "`/y`; auto: mnist if it is found, else digits, and the log says which");
   v.field("folder", d.folder,
           "mnist, auto: folder of the idx files (plain or .gz). Without it they are looked for in "
@@ -96,44 +114,12 @@ void describe(V& v, trainers::DataOptions& d) {
   v.field("validation", d.validation, below_one(),
           "Share of the training set that is set aside, chosen by the seed; early stop and best "
           "model then go by it instead of the test set. 0: none");
-  v.field("seed", d.seed, at_least(0), "digits: which digits are drawn");
+  v.field("seed", d.seed, at_least(0), "digits, faces: which are drawn");
   v.field("train_count", d.train_count, between(1, kMostImages),
-          "digits: size of the training set");
-  v.field("test_count", d.test_count, between(1, kMostImages), "digits: size of the test set");
+          "digits, faces: size of the training set");
+  v.field("test_count", d.test_count, between(1, kMostImages),
+          "digits, faces: size of the test set");
   v.group("normalize", d.normalize);
-}
-
-template <class V>
-void describe(V& v, trainers::ModelOptions& m) {
-  v.one_of(
-      "name", m.name, trainers::kModelNames,
-      "A built-in model: the classifier lenet, or the variational autoencoder vae. `model: lenet` "
-      "is short for `model: {name: lenet}`. `name` or `layers` must be set, not both");
-  v.layers("layers", m.layers, "A sequential network, layer by layer; see below");
-  v.field("latent", m.vae.latent, between(1, kMostOutputs), "vae: numbers that stand for an image");
-  v.field("hidden", m.vae.hidden, between(1, kMostOutputs),
-          "vae: outputs of the dense layer on either side");
-}
-
-template <class V>
-void describe(V& v, trainers::InitOptions& i) {
-  v.field(
-      "name", i.name,
-      "Initial weights. uniform_fan_in: uniform in +-1/sqrt(fan_in), biases too; xavier: "
-      "uniform in +-sqrt(6 / (fan_in + fan_out)); kaiming: normal, sqrt(2 / fan_in); normal: "
-      "`stddev`; biases 0 with these three. `init: xavier` is short for `init: {name: xavier}`");
-  v.field("stddev", i.stddev, at_least(0), "normal: standard deviation, above 0 there");
-}
-
-template <class V>
-void describe(V& v, trainers::InitFromOptions& i) {
-  v.field(
-      "name", i.file,
-      "A model or checkpoint whose weights are the initial ones. `init_from: FILE` is short for "
-      "`init_from: {name: FILE}`");
-  v.patterns("parameters", i.parameters,
-             "Parameters that are taken from it: patterns over their names, as `trainable`; each "
-             "must be there with the same shape. The others are initialised by `init`");
 }
 
 template <class V>
@@ -222,29 +208,8 @@ void describe(V& v, Job& j) {
   v.group("log", j.log);
   v.group("checkpoint", j.checkpoint);
   v.group("samples", j.samples);
-}
-
-/// The values of a layer of the kind that `l` is of.
-template <class V>
-void describe(V& v, trainers::LayerSpec& l) {
-  using trainers::LayerKind;
-  if (l.kind == LayerKind::kConv) {
-    v.field("out", l.out, between(1, kMostOutputs), "Output channels");
-    v.extent("kernel", l.kernel_h, l.kernel_w, "Extents of the kernel");
-    v.extent("stride", l.stride_h, l.stride_w, "Pixels between two positions");
-    v.padding("padding", l, "Zeros on both sides; same: as many as make the result h / stride");
-    v.field("bias", l.bias, "Whether a bias is added");
-  } else if (l.kind == LayerKind::kMaxPool || l.kind == LayerKind::kAveragePool) {
-    v.extent("size", l.kernel_h, l.kernel_w, "Extents of the window, at most 255 pixels");
-    v.extent("stride", l.stride_h, l.stride_w, "Pixels between two windows", "size");
-    v.padding("padding", l,
-              "Border that windows may reach over, smaller than they are; it never counts");
-  } else if (l.kind == LayerKind::kLinear) {
-    v.field("out", l.out, between(1, kMostOutputs), "Outputs");
-    v.field("bias", l.bias, "Whether a bias is added");
-  } else if (l.kind == LayerKind::kDropout) {
-    v.field("rate", l.rate, below_one(), "Share of the values that are zeroed in training");
-  }
+  v.group("content", j.content);
+  v.group("adversarial", j.adversarial);
 }
 
 }  // namespace gentrain::jobs

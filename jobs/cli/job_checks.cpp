@@ -1,11 +1,14 @@
 // What does not fit together in a job although each value is right by itself: named with its
 // position, and with what to do about it.
+#include <algorithm>
 #include <string>
 #include <string_view>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "jobs/cli/job_reader.h"
+#include "trainers/models/vgg.h"
 
 namespace gentrain::jobs {
 namespace {
@@ -94,7 +97,8 @@ class Checks {
         fail("data.source", "data.source hdf5 needs data.test_file, or data.validation above 0");
       }
     }
-    const bool digits = d.source == Source::kDigits || d.source == Source::kAuto;
+    const bool drawn =
+        d.source == Source::kDigits || d.source == Source::kFaces || d.source == Source::kAuto;
     const bool mnist = d.source == Source::kMnist || d.source == Source::kAuto;
     const trainers::DataOptions defaults;
     only_with("data.train_file", !d.train_file.empty(), d.source == Source::kHdf5,
@@ -102,11 +106,11 @@ class Checks {
     only_with("data.test_file", !d.test_file.empty(), d.source == Source::kHdf5,
               "data.source hdf5");
     only_with("data.folder", !d.folder.empty(), mnist, "data.source mnist or auto");
-    only_with("data.seed", d.seed != defaults.seed, digits, "data.source digits or auto");
-    only_with("data.train_count", d.train_count != defaults.train_count, digits,
-              "data.source digits or auto");
-    only_with("data.test_count", d.test_count != defaults.test_count, digits,
-              "data.source digits or auto");
+    only_with("data.seed", d.seed != defaults.seed, drawn, "data.source digits, faces or auto");
+    only_with("data.train_count", d.train_count != defaults.train_count, drawn,
+              "data.source digits, faces or auto");
+    only_with("data.test_count", d.test_count != defaults.test_count, drawn,
+              "data.source digits, faces or auto");
   }
 
   void model() {
@@ -116,7 +120,7 @@ class Checks {
     const bool named = !job_.model.name.empty();
     const bool layered = !job_.model.layers.empty();
     if (!named && !layered) {
-      fail("model", "model is missing; set model: lenet, model: vae, or model: {layers: [...]}");
+      fail("model", "model is missing; set model to lenet, vae, srgan or {layers: [...]}");
     } else if (named && layered) {
       fail("model.layers", "model.name and model.layers exclude each other");
     }
@@ -128,6 +132,7 @@ class Checks {
     const trainers::VaeOptions defaults;
     only_with("model.latent", job_.model.vae.latent != defaults.latent, vae, "model.name vae");
     only_with("model.hidden", job_.model.vae.hidden != defaults.hidden, vae, "model.name vae");
+    srgan();
     if (!state_.issues.clean("init")) {
       return;
     }
@@ -144,14 +149,68 @@ class Checks {
       return;
     }
     const bool vae = is_vae(job_.model);
+    const bool srgan = is_srgan(job_.model);
     only_with("evaluate.importance_samples", job_.evaluate.importance_samples != 0, vae,
               "model.name vae");
     const trainers::CheckpointOptions::Interval& every = job_.samples.every;
-    only_with("samples.every", !(every == trainers::SampleOptions().every), vae, "model.name vae");
+    only_with("samples.every", !(every == trainers::SampleOptions().every), vae || srgan,
+              "model.name vae or srgan");
     if (every.unit == trainers::CheckpointOptions::Unit::kSeconds) {
       fail("samples.every",
            "samples.every counts steps or epochs: pictures by the clock would "
            "differ from run to run");
+    }
+  }
+
+  /// SRGAN's networks, stages and losses.
+  void srgan() {
+    const bool chosen = is_srgan(job_.model);
+    const trainers::SrganOptions& networks = job_.model.srgan;
+    const trainers::SrganOptions defaults;
+    constexpr std::string_view kNeeds = "model.name srgan";
+    only_with("model.variant", networks.variant != defaults.variant, chosen, kNeeds);
+    only_with("model.width", networks.width != defaults.width, chosen, kNeeds);
+    only_with("model.blocks", networks.blocks != defaults.blocks, chosen, kNeeds);
+    only_with("content", !(job_.content == trainers::ContentOptions()), chosen, kNeeds);
+    only_with("adversarial", !(job_.adversarial == trainers::AdversarialOptions()), chosen, kNeeds);
+    for (const trainers::StageOptions& stage : job_.stages) {
+      const bool top_level = !state_.positions.contains("stages");
+      const std::string optimizer =
+          top_level ? "optimizer." : fmt::format("stages.{}.optimizer.", stage.name);
+      only_with(optimizer + "generator", stage.generator_optimizer.has_value(), chosen, kNeeds);
+      only_with(optimizer + "discriminator", stage.discriminator_optimizer.has_value(), chosen,
+                kNeeds);
+      if (chosen && stage.name != "mse" && stage.name != "gan") {
+        fail("stages", fmt::format("model srgan has the stages mse and gan, not '{}'", stage.name));
+      }
+    }
+    if (chosen && networks.width % 4 != 0) {
+      fail("model.width",
+           fmt::format("model.width is {} but must be a multiple of 4", networks.width));
+    }
+    if (chosen) {
+      content();
+    }
+  }
+
+  void content() {
+    const trainers::ContentOptions& c = job_.content;
+    if (!state_.issues.clean("content") ||
+        c.network == trainers::ContentOptions::Network::kPixels) {
+      return;
+    }
+    if (!c.map_weights.empty() && c.map_weights.size() != c.maps.size()) {
+      fail("content.map_weights", fmt::format("content.map_weights has {} weights for {} maps",
+                                              c.map_weights.size(), c.maps.size()));
+    }
+    const bool vgg19 = c.network == trainers::ContentOptions::Network::kVgg19;
+    const auto known = trainers::VggFeatures::layer_names(vgg19 ? trainers::VggNet::kVgg19
+                                                                : trainers::VggNet::kVgg16);
+    for (const std::string& map : c.maps) {
+      if (std::find(known.begin(), known.end(), map) == known.end()) {
+        fail("content.maps", fmt::format("content.maps: {} has no layer '{}' (there are {})",
+                                         choice_name(c.network), map, fmt::join(known, ", ")));
+      }
     }
   }
 
@@ -224,7 +283,7 @@ class Checks {
   }
 
   void only_a_classifier_has_top1(const std::string& path, trainers::Metric metric) {
-    if (metric == trainers::Metric::kTop1 && is_vae(job_.model)) {
+    if (metric == trainers::Metric::kTop1 && (is_vae(job_.model) || is_srgan(job_.model))) {
       fail(path, fmt::format("{} top1: model {} has none, it is no classifier; loss is there", path,
                              job_.model.name));
     }

@@ -101,13 +101,14 @@ class Lister {
     path_.pop_back();
   }
   template <class S>
-  void group(std::string_view name, std::optional<S>& value, std::string_view doc) {
+  void group(std::string_view name, std::optional<S>& value, std::string_view doc,
+             const S& base = S{}) {
     if (!value) {
       Entry& entry = add(name, doc);
       entry.type = "none or a map";
       entry.value = "none";
     }
-    S shown = value.value_or(S{});
+    S shown = value.value_or(base);
     if (value || mode_ == Mode::kReference) {
       group(name, shown);
     }
@@ -134,14 +135,29 @@ class Lister {
   }
   void patterns(std::string_view name, std::vector<trainers::Pattern>& value,
                 std::string_view doc) {
-    std::vector<std::string> texts;
-    texts.reserve(value.size());
+    std::vector<std::string> plain;
+    plain.reserve(value.size());
     for (const trainers::Pattern& pattern : value) {
-      texts.push_back(quote(pattern.text));
+      plain.push_back(pattern.text);
+    }
+    texts(name, plain, doc);
+  }
+  void texts(std::string_view name, std::vector<std::string>& value, std::string_view doc) {
+    std::vector<std::string> quoted;
+    quoted.reserve(value.size());
+    for (const std::string& text : value) {
+      quoted.push_back(quote(text));
     }
     Entry& entry = add(name, doc);
     entry.type = "list of texts";
-    entry.value = fmt::format("[{}]", fmt::join(texts, ", "));
+    entry.value = fmt::format("[{}]", fmt::join(quoted, ", "));
+  }
+  void numbers(std::string_view name, std::vector<double>& value, const Range& range,
+               std::string_view doc) {
+    Entry& entry = add(name, doc);
+    entry.type = "list of numbers";
+    entry.range = range.text();
+    entry.value = fmt::format("[{}]", fmt::join(value, ", "));
   }
   void layers(std::string_view name, std::vector<trainers::LayerSpec>& value,
               std::string_view doc) {

@@ -68,14 +68,16 @@ class Reader {
       sub.finish();
     }
   }
+  /// `base`: what keys that are left out stand at.
   template <class S>
-  void group(std::string_view name, std::optional<S>& value, std::string_view /*doc*/) {
+  void group(std::string_view name, std::optional<S>& value, std::string_view /*doc*/,
+             const S& base = S{}) {
     const YamlEntry* entry = map_.find(name);
     if (entry != nullptr && is_none(entry->value)) {
       take(name);
       value.reset();
     } else if (entry != nullptr) {
-      S read_value{};
+      S read_value = base;
       group(name, read_value);
       value = read_value;
     } else {
@@ -88,6 +90,9 @@ class Reader {
                 std::string_view doc);
   void padding(std::string_view name, trainers::LayerSpec& layer, std::string_view doc);
   void patterns(std::string_view name, std::vector<trainers::Pattern>& value, std::string_view doc);
+  void texts(std::string_view name, std::vector<std::string>& value, std::string_view doc);
+  void numbers(std::string_view name, std::vector<double>& value, const Range& range,
+               std::string_view doc);
   void layers(std::string_view name, std::vector<trainers::LayerSpec>& value, std::string_view doc);
   void stages(std::vector<trainers::StageOptions>& value);
 

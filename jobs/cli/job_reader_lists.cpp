@@ -168,4 +168,36 @@ bool Reader::read_stage(const YamlEntry& entry, trainers::StageOptions& stage) {
   return false;
 }
 
+void Reader::texts(std::string_view name, std::vector<std::string>& value,
+                   std::string_view /*doc*/) {
+  const YamlNode* node = take(name);
+  if (node == nullptr) {
+    return;
+  }
+  if (node->kind != YamlNode::Kind::kList || node->items.empty()) {
+    report_needs(name, *node, "a list of texts");
+    return;
+  }
+  value.clear();
+  for (const YamlNode& item : node->items) {
+    read(name, item, value.emplace_back());
+  }
+}
+
+void Reader::numbers(std::string_view name, std::vector<double>& value, const Range& range,
+                     std::string_view /*doc*/) {
+  const YamlNode* node = take(name);
+  if (node == nullptr) {
+    return;
+  }
+  if (node->kind != YamlNode::Kind::kList) {
+    report_needs(name, *node, "a list of numbers");
+    return;
+  }
+  value.clear();
+  for (const YamlNode& item : node->items) {
+    read(name, item, range, value.emplace_back());
+  }
+}
+
 }  // namespace gentrain::jobs

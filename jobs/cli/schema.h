@@ -55,6 +55,7 @@ inline constexpr double kMostSteps = 1e12;
 inline constexpr double kMostSeconds = 1e9;
 inline constexpr double kMostOutputs = 1e7;
 inline constexpr double kMostSamples = 1e6;
+inline constexpr double kMostBlocks = 1000;
 inline constexpr double kMostPixels = 1e5;  // windows, strides, borders
 
 /// 0 <= x < 1
@@ -109,6 +110,7 @@ inline constexpr auto kChoices<trainers::DataOptions::Source> =
         {{trainers::DataOptions::Source::kAuto, "auto"},
          {trainers::DataOptions::Source::kMnist, "mnist"},
          {trainers::DataOptions::Source::kDigits, "digits"},
+         {trainers::DataOptions::Source::kFaces, "faces"},
          {trainers::DataOptions::Source::kHdf5, "hdf5"}});
 template <>
 inline constexpr auto kChoices<OptimizerOptions::Name> =
@@ -128,6 +130,32 @@ inline constexpr auto kChoices<Initializer::Kind> =
                                               {Initializer::Kind::kXavierUniform, "xavier"},
                                               {Initializer::Kind::kKaimingNormal, "kaiming"},
                                               {Initializer::Kind::kNormal, "normal"}});
+template <>
+inline constexpr auto kChoices<trainers::SrganOptions::Variant> =
+    std::to_array<Choice<trainers::SrganOptions::Variant>>(
+        {{trainers::SrganOptions::Variant::kBook, "book"},
+         {trainers::SrganOptions::Variant::kPaper, "paper"}});
+template <>
+inline constexpr auto kChoices<trainers::ContentOptions::Network> =
+    std::to_array<Choice<trainers::ContentOptions::Network>>(
+        {{trainers::ContentOptions::Network::kVgg19, "vgg19"},
+         {trainers::ContentOptions::Network::kVgg16, "vgg16"},
+         {trainers::ContentOptions::Network::kPixels, "pixels"}});
+template <>
+inline constexpr auto kChoices<trainers::ContentOptions::Preprocess> =
+    std::to_array<Choice<trainers::ContentOptions::Preprocess>>(
+        {{trainers::ContentOptions::Preprocess::kCaffe, "caffe"},
+         {trainers::ContentOptions::Preprocess::kNone, "none"}});
+template <>
+inline constexpr auto kChoices<trainers::ContentOptions::Scale> =
+    std::to_array<Choice<trainers::ContentOptions::Scale>>(
+        {{trainers::ContentOptions::Scale::kMeanSquare, "mean_square"},
+         {trainers::ContentOptions::Scale::kNone, "none"}});
+template <>
+inline constexpr auto kChoices<trainers::AdversarialOptions::Loss> =
+    std::to_array<Choice<trainers::AdversarialOptions::Loss>>(
+        {{trainers::AdversarialOptions::Loss::kLeastSquares, "least_squares"},
+         {trainers::AdversarialOptions::Loss::kCrossEntropy, "cross_entropy"}});
 template <>
 inline constexpr auto kChoices<trainers::LayerKind> = [] {
   std::array<Choice<trainers::LayerKind>, trainers::kLayerNames.size()> choices{};

@@ -472,6 +472,18 @@ TEST_F(Ops, SoftmaxOfRows) {
             "softmax: logits must be [n, k] but are [3]");
 }
 
+TEST_F(Ops, AProbeTellsTheSizeOfTheGradient) {
+  Tensor x = random({2, 3});
+  double square_sum = -1;
+  tape_.begin({});
+  tape_.watch(x);
+  const Tensor y = ops::probe(context_, ops::scale(context_, x, 2), square_sum);
+  EXPECT_EQ(bench_.values(y), bench_.values(ops::scale(context_, x, 2)));
+  tape_.backward(ops::sum(context_, ops::scale(context_, y, -3)));
+  EXPECT_DOUBLE_EQ(square_sum, 6 * 9);
+  EXPECT_THAT(bench_.values(tape_.gradient(x)), ::testing::Each(-6));
+}
+
 TEST_F(Ops, TypesMustAgree) {
   const Tensor x = random({2, 3});
   const Tensor w32 = bench_.random({4, 3}, RngKey(2), DType::kF32);

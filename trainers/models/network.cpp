@@ -31,6 +31,11 @@ nlohmann::json to_json(const ModelOptions& model) {
       json["latent"] = model.vae.latent;
       json["hidden"] = model.vae.hidden;
     }
+    if (is_srgan(model)) {
+      json["paper"] = model.srgan.variant == SrganOptions::Variant::kPaper;
+      json["width"] = model.srgan.width;
+      json["blocks"] = model.srgan.blocks;
+    }
     return json;
   }
   json["layers"] = nlohmann::json::array();
@@ -89,6 +94,12 @@ ModelOptions model_from_json(const nlohmann::json& json) {
       if (is_vae(model)) {
         model.vae.latent = json.at("latent").get<std::int64_t>();
         model.vae.hidden = json.at("hidden").get<std::int64_t>();
+      }
+      if (is_srgan(model)) {
+        model.srgan.variant = json.at("paper").get<bool>() ? SrganOptions::Variant::kPaper
+                                                           : SrganOptions::Variant::kBook;
+        model.srgan.width = json.at("width").get<std::int64_t>();
+        model.srgan.blocks = json.at("blocks").get<std::int64_t>();
       }
     }
   } catch (const nlohmann::json::exception& error) {

@@ -33,7 +33,7 @@ std::int64_t blocks_of(const SrganOptions& options) {
   if (options.blocks < 0) {
     throw JobError(fmt::format("model srgan: blocks is {} but must be at least 0", options.blocks));
   }
-  return options.blocks > 0                    ? options.blocks
+  return options.blocks > 0                   ? options.blocks
          : options.variant == Variant::kPaper ? kOfPaper
                                               : kOfBook;
 }
@@ -161,8 +161,7 @@ struct Generator::Layers {
   nn::Conv2d last;
 };
 
-Generator::Generator(const SrganOptions& options, const Initializer& init,
-                     ParameterSet& parameters)
+Generator::Generator(const SrganOptions& options, const Initializer& init, ParameterSet& parameters)
     : layers_(std::make_unique<Layers>(options, init, parameters)) {}
 Generator::~Generator() = default;
 
@@ -296,8 +295,8 @@ std::vector<LayerInfo> Discriminator::layers() const {
     const Layers::Stage& stage = l.stages[i];
     infos.push_back(conv_info(stage.name, stage.shape, stage.h, stage.w));
     if (stage.norm) {
-      infos.push_back(norm_info(fmt::format("discriminator/norm{}", i + 1), stage.shape.out,
-                                stage.h, stage.w));
+      infos.push_back(
+          norm_info(fmt::format("discriminator/norm{}", i + 1), stage.shape.out, stage.h, stage.w));
     }
   }
   const auto dense = [&](const std::string& name, std::int64_t in, std::int64_t out) {

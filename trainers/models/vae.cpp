@@ -154,9 +154,9 @@ double Vae::log_likelihood(Context& context, const Tensor& x, std::int64_t sampl
     const Tensor z = ops::gaussian_sample(context, latent, noise, 0).z;
     const std::vector<double> losses = to_doubles(
         context, ops::sigmoid_cross_entropy(context, decode(context, z), targets, 0).rows);
-    const std::vector<double> ratios = log_ratios(encoded, to_doubles(context, noise),
-                                                  to_doubles(context, z),
-                                                  static_cast<std::size_t>(latent_));
+    const std::vector<double> ratios =
+        log_ratios(encoded, to_doubles(context, noise), to_doubles(context, z),
+                   static_cast<std::size_t>(latent_));
     for (std::size_t i = 0; i < weights.size(); ++i) {
       weights[i].push_back(ratios[i] - losses[i]);
     }
@@ -223,8 +223,8 @@ Picture Vae::reconstructions(const PictureSource& source) const {
       context, images_of_latent(context, from_doubles(context, means, {x.shape()[0], latent_})));
   std::vector<image::Image> rows;
   for (std::size_t first = 0; first < originals.size(); first += kAcross) {
-    const auto count = static_cast<std::ptrdiff_t>(
-        std::min<std::size_t>(kAcross, originals.size() - first));
+    const auto count =
+        static_cast<std::ptrdiff_t>(std::min<std::size_t>(kAcross, originals.size() - first));
     const auto at = static_cast<std::ptrdiff_t>(first);
     rows.insert(rows.end(), originals.begin() + at, originals.begin() + at + count);
     rows.insert(rows.end(), copies.begin() + at, copies.begin() + at + count);

@@ -29,7 +29,7 @@ class Vae final : public Objective {
   ObjectiveTerms compute(Context& context, const Tensor& x, const Tensor& labels,
                          double scale) const override;
   void forward(Context& context, const Tensor& x) const override;
-  [[nodiscard]] bool is_generative() const override { return true; }
+  [[nodiscard]] bool draws() const override { return true; }
   Tensor sample(Context& context, std::int64_t count) const override;
   double log_likelihood(Context& context, const Tensor& x, std::int64_t samples) const override;
   /// samples: 4 x 4 of the same noise each time. reconstructions: rows of test images, each above

@@ -1,0 +1,99 @@
+// What a job says of its model: keys, ranges and documentation, as describe.h has them of the rest.
+#pragma once
+
+#include "jobs/cli/schema.h"
+
+namespace gentrain::jobs {
+
+template <class V>
+void describe(V& v, trainers::ModelOptions& m) {
+  v.one_of(
+      "name", m.name, trainers::kModelNames,
+      "A built-in model: the classifier lenet, the variational autoencoder vae, or srgan, which "
+      "makes "
+      "images four times as large. `model: lenet` is short for `model: {name: lenet}`. `name` or "
+      "`layers` must be set, not both");
+  v.layers("layers", m.layers, "A sequential network, layer by layer; see below");
+  v.field("latent", m.vae.latent, between(1, kMostOutputs), "vae: numbers that stand for an image");
+  v.field("hidden", m.vae.hidden, between(1, kMostOutputs),
+          "vae: outputs of the dense layer on either side");
+  v.field("variant", m.srgan.variant,
+          "srgan: the networks of the book (ReLU, 5 blocks) or of the paper (PReLU, 16 blocks)");
+  v.field("width", m.srgan.width, between(4, kMostOutputs),
+          "srgan: channels of the generator, a multiple of 4; the discriminator has up to 8 times "
+          "as many");
+  v.field("blocks", m.srgan.blocks, between(0, kMostBlocks),
+          "srgan: residual blocks; 0: those of the variant");
+}
+
+template <class V>
+void describe(V& v, trainers::ContentOptions& c) {
+  v.field("network", c.network,
+          "srgan: what compares a generated image with the original in the stage gan: maps of "
+          "VGG19 or VGG16, or the pixels themselves");
+  v.field("weights", c.weights,
+          "Keras file with the network's weights; random: drawn, for tests and benchmarks. Without "
+          "it `vgg19*.h5` (`vgg16*.h5`) is looked for in `$GENTRAIN_DATA/weights`, then in "
+          "`data/weights`");
+  v.texts("maps", c.maps, "The layers whose maps are compared, by Keras's names");
+  v.numbers("map_weights", c.map_weights, at_least(0), "A weight for each map; none: 1 each");
+  v.field("before_activation", c.before_activation, "Whether maps are taken before their ReLU");
+  v.field("preprocess", c.preprocess,
+          "caffe: as the ImageNet weights were trained, (x + 1) * 127.5, BGR, minus the means; "
+          "none: pixels in -1..1");
+  v.field("scale", c.scale,
+          "mean_square: each map's squared difference is divided by its mean square over 256 "
+          "training images; none: it is not");
+}
+
+template <class V>
+void describe(V& v, trainers::AdversarialOptions& a) {
+  v.field("loss", a.loss, "srgan: least squares (1 real, 0 generated), or sigmoid cross entropy");
+  v.field("weight", a.weight, at_least(0), "Beside the content loss, which has 1");
+}
+
+template <class V>
+void describe(V& v, trainers::InitOptions& i) {
+  v.field(
+      "name", i.name,
+      "Initial weights. uniform_fan_in: uniform in +-1/sqrt(fan_in), biases too; xavier: "
+      "uniform in +-sqrt(6 / (fan_in + fan_out)); kaiming: normal, sqrt(2 / fan_in); normal: "
+      "`stddev`; biases 0 with these three. `init: xavier` is short for `init: {name: xavier}`");
+  v.field("stddev", i.stddev, at_least(0), "normal: standard deviation, above 0 there");
+}
+
+template <class V>
+void describe(V& v, trainers::InitFromOptions& i) {
+  v.field(
+      "name", i.file,
+      "A model or checkpoint whose weights are the initial ones. `init_from: FILE` is short for "
+      "`init_from: {name: FILE}`");
+  v.patterns("parameters", i.parameters,
+             "Parameters that are taken from it: patterns over their names, as `trainable`; each "
+             "must be there with the same shape. The others are initialised by `init`");
+}
+
+/// The values of a layer of the kind that `l` is of.
+template <class V>
+void describe(V& v, trainers::LayerSpec& l) {
+  using trainers::LayerKind;
+  if (l.kind == LayerKind::kConv) {
+    v.field("out", l.out, between(1, kMostOutputs), "Output channels");
+    v.extent("kernel", l.kernel_h, l.kernel_w, "Extents of the kernel");
+    v.extent("stride", l.stride_h, l.stride_w, "Pixels between two positions");
+    v.padding("padding", l, "Zeros on both sides; same: as many as make the result h / stride");
+    v.field("bias", l.bias, "Whether a bias is added");
+  } else if (l.kind == LayerKind::kMaxPool || l.kind == LayerKind::kAveragePool) {
+    v.extent("size", l.kernel_h, l.kernel_w, "Extents of the window, at most 255 pixels");
+    v.extent("stride", l.stride_h, l.stride_w, "Pixels between two windows", "size");
+    v.padding("padding", l,
+              "Border that windows may reach over, smaller than they are; it never counts");
+  } else if (l.kind == LayerKind::kLinear) {
+    v.field("out", l.out, between(1, kMostOutputs), "Outputs");
+    v.field("bias", l.bias, "Whether a bias is added");
+  } else if (l.kind == LayerKind::kDropout) {
+    v.field("rate", l.rate, below_one(), "Share of the values that are zeroed in training");
+  }
+}
+
+}  // namespace gentrain::jobs

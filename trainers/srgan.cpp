@@ -1,0 +1,363 @@
+// SRGAN's losses, and both networks' gradients from one forward pass.
+#include "trainers/srgan.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "core/ops/ops.h"
+#include "kernels/error.h"
+#include "trainers/contract.h"
+#include "trainers/data_source.h"
+#include "trainers/image_quality.h"
+#include "trainers/training.h"
+
+namespace gentrain::trainers {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::uint64_t kContentKey = 0x434F4E54;
+constexpr std::string_view kPixelStage = "mse";
+constexpr std::string_view kBothStage = "gan";
+constexpr std::int64_t kScaleImages = 256;  // that maps are scaled by
+
+const Shape& checked(const Shape& image) {
+  if (image.rank() != 3 || image[2] != 3 || image[0] % kUpscale != 0 || image[1] % kUpscale != 0) {
+    throw JobError(
+        fmt::format("model srgan takes colour images whose height and width are "
+                    "multiples of {}, but they are {}",
+                    kUpscale, image.str()));
+  }
+  return image;
+}
+
+Tensor low_of(Context& context, const Tensor& x) {
+  return ops::average_pool2d(context, x, {kUpscale, kUpscale}, {kUpscale, kUpscale});
+}
+
+double sum_of(Context& context, const Tensor& rows) {
+  const std::vector<float> values = copy_to_host<float>(context.device, context.queue, rows);
+  return std::accumulate(values.begin(), values.end(), 0.0);
+}
+
+/// Images of values in -1..1.
+std::vector<image::Image> to_images(Context& context, const Tensor& x) {
+  std::vector<float> values = copy_to_host<float>(context.device, context.queue, x);
+  for (float& value : values) {
+    value = (value + 1) / 2;
+  }
+  return images_of(values, {x.shape()[1], x.shape()[2], x.shape()[3]});
+}
+
+/// Each pixel as a square.
+image::Image enlarged(const image::Image& low) {
+  image::Image large{low.h * kUpscale, low.w * kUpscale, low.c, {}};
+  for (std::int64_t y = 0; y < large.h; ++y) {
+    for (std::int64_t x = 0; x < large.w; ++x) {
+      const auto* pixel = low.pixels.data() + (y / kUpscale * low.w + x / kUpscale) * low.c;
+      large.pixels.insert(large.pixels.end(), pixel, pixel + low.c);
+    }
+  }
+  return large;
+}
+
+image::Image bicubic(const image::Image& low) {
+  return image::image_library().resize(low, low.h * kUpscale, low.w * kUpscale,
+                                       image::Interpolation::kBicubic);
+}
+
+std::vector<bool> parameters_of(const ParameterSet& parameters, std::string_view network) {
+  std::vector<bool> chosen;
+  for (int i = 0; i < parameters.size(); ++i) {
+    chosen.push_back(parameters.info(i).name.starts_with(network));
+  }
+  return chosen;
+}
+
+/// The file of a network's weights: the first NAME*.h5 of the folders in which weights are looked
+/// for.
+fs::path find_weights(const std::string& name) {
+  std::vector<fs::path> folders;
+  if (const char* data = std::getenv("GENTRAIN_DATA")) {
+    folders.push_back(fs::path(data) / "weights");
+  }
+  folders.emplace_back("data/weights");
+  for (const fs::path& folder : folders) {
+    std::vector<fs::path> found;
+    std::error_code error;
+    for (const auto& file : fs::directory_iterator(folder, error)) {
+      const std::string file_name = file.path().filename();
+      if (file_name.starts_with(name) && file_name.ends_with(".h5")) {
+        found.push_back(file.path());
+      }
+    }
+    if (!found.empty()) {
+      return *std::min_element(found.begin(), found.end());
+    }
+  }
+  throw IoError(
+      fmt::format("content.weights: no {}*.h5, the weights of the content loss, in {}; "
+                  "name the file, or set content.weights: random",
+                  name, joined(folders)));
+}
+
+}  // namespace
+
+Srgan::Srgan(const SrganOptions& options, const InitOptions& init, const Shape& image,
+             ParameterSet& parameters)
+    : image_(checked(image)),
+      generator_(options, {init.name, init.stddev}, parameters),
+      discriminator_(options, {init.name, init.stddev}, image[0], image[1], parameters),
+      infos_(generator_.layers(image[0] / kUpscale, image[1] / kUpscale)),
+      of_generator_(parameters_of(parameters, "generator/")),
+      of_discriminator_(parameters_of(parameters, "discriminator/")) {
+  const std::vector<LayerInfo> more = discriminator_.layers();
+  infos_.insert(infos_.end(), more.begin(), more.end());
+}
+
+std::span<const std::string_view> Srgan::names() const {
+  static constexpr std::array<std::string_view, 5> kNames = {"loss", "psnr", "ssim", "psnr_bicubic",
+                                                             "ssim_bicubic"};
+  return kNames;
+}
+
+std::span<const std::string_view> Srgan::names(std::string_view stage) const {
+  static constexpr std::array<std::string_view, 1> kOfPixels = {"loss"};
+  static constexpr std::array<std::string_view, 8> kOfBoth = {
+      "loss",       "content",         "adversarial",      "discriminator",
+      "real_right", "generated_right", "content_gradient", "adversarial_gradient"};
+  if (stage == kPixelStage) {
+    return kOfPixels;
+  }
+  if (stage == kBothStage) {
+    return kOfBoth;
+  }
+  throw JobError(
+      fmt::format("model srgan has the stages mse and gan, but the job has a stage '{}'", stage));
+}
+
+std::vector<Pattern> Srgan::trainable(std::string_view stage) const {
+  return {Pattern{stage == kPixelStage ? "generator/*" : "*", ""}};
+}
+
+void Srgan::prepare(TrainingRun& run) {
+  content_ = run.options().content;
+  adversarial_ = run.options().adversarial;
+  const auto& stages = run.options().stages;
+  const bool needed = std::any_of(stages.begin(), stages.end(), [](const StageOptions& stage) {
+    return stage.name == kBothStage && stage.stop.steps != 0;
+  });
+  if (!needed || content_.network == ContentOptions::Network::kPixels) {
+    return;
+  }
+  const bool vgg19 = content_.network == ContentOptions::Network::kVgg19;
+  for (const std::string& layer : content_.maps) {
+    maps_.push_back({layer, content_.before_activation});
+  }
+  const bool caffe = content_.preprocess == ContentOptions::Preprocess::kCaffe;
+  features_ = std::make_unique<VggFeatures>(vgg19 ? VggNet::kVgg19 : VggNet::kVgg16, maps_,
+                                            caffe ? VggInput::kCaffe : VggInput::kAsIs);
+  Queue& queue = run.runner().queue();
+  if (content_.weights == "random") {
+    features_->initialize(run.device(), queue, RngKey(run.options().seed).fold(kContentKey));
+    notes_.emplace_back("content: weights drawn at random");
+  } else {
+    const fs::path file = content_.weights.empty() ? find_weights(vgg19 ? "vgg19" : "vgg16")
+                                                   : fs::path(content_.weights);
+    features_->load(run.device(), queue, file);
+    notes_.push_back(
+        fmt::format("content: weights of {} ({})", file.string(), features_->file_sha256()));
+  }
+  check_equal_on_all_ranks(run.communicator(), [&]() -> std::vector<NamedText> {
+    return {{"content.weights", features_->file_sha256()}};
+  });
+  find_scales(run);
+}
+
+/// The mean square of each map over training images.
+void Srgan::find_scales(TrainingRun& run) {
+  map_weights_ = content_.map_weights;
+  map_weights_.resize(maps_.size(), 1.0);
+  if (content_.scale == ContentOptions::Scale::kNone) {
+    return;
+  }
+  const data::DataPair& data = run.data();
+  std::vector<std::int64_t> first(
+      static_cast<std::size_t>(std::min(kScaleImages, data.train->size())));
+  std::iota(first.begin(), first.end(), std::int64_t{0});
+  const auto part = data::subset(data.train, std::move(first));
+  const std::vector<double> sums = sum_over_chunks(
+      run.communicator(), run.runner(), {*part, data.train_normalization, run.evaluation_chunk()},
+      maps_.size(), [&](Context& context, const Tensor& x, const Tensor& /*labels*/) {
+        std::vector<double> squares;
+        for (const Tensor& map : features_->forward(context, x, maps_)) {
+          const double elements =
+              static_cast<double>(map.elements()) / static_cast<double>(x.shape()[0]);
+          squares.push_back(sum_of(context, ops::squared_error(context, map, 0.0, 1.0).rows) /
+                            elements);
+        }
+        return squares;
+      });
+  for (std::size_t i = 0; i < maps_.size(); ++i) {
+    const double scale = sums[i] / static_cast<double>(part->size());
+    if (!(scale > 0)) {
+      throw JobError(fmt::format("content.maps: {} is zero on all of {} training images",
+                                 maps_[i].layer, part->size()));
+    }
+    map_weights_[i] /= scale;
+    notes_.push_back(fmt::format("content: {} divided by its mean square {:.6g} over {} images",
+                                 maps_[i].layer, scale, part->size()));
+  }
+}
+
+std::vector<std::string> Srgan::notes() const {
+  return notes_;
+}
+
+std::vector<double> Srgan::train(ShardStep& step) const {
+  return step.stage == kPixelStage ? train_on_pixels(step) : train_both(step);
+}
+
+std::vector<double> Srgan::train_on_pixels(ShardStep& step) const {
+  Context& context = step.context;
+  ParameterGradients* const sets[] = {&step.gradients};
+  context.tape->begin(sets);
+  const Tensor made = generator_.forward(context, low_of(context, step.x));
+  const auto elements = static_cast<double>(image_.elements());
+  const ops::SquaredError error = ops::squared_error(context, made, step.x, step.scale / elements);
+  const double sum = sum_of(context, error.rows) / elements;
+  context.tape->backward(error.loss);
+  return {sum};
+}
+
+std::pair<Tensor, double> Srgan::content_loss(Context& context, const Tensor& made,
+                                              const Tensor& original, double scale) const {
+  std::vector<Tensor> maps{made};
+  std::vector<Tensor> targets{original};
+  if (features_ != nullptr) {
+    Context constants = context;
+    constants.tape = nullptr;
+    targets = features_->forward(constants, original, maps_);
+    maps = features_->forward(context, made, maps_);
+  }
+  Tensor loss;
+  double sum = 0;
+  for (std::size_t i = 0; i < maps.size(); ++i) {
+    const double elements =
+        static_cast<double>(maps[i].elements()) / static_cast<double>(made.shape()[0]);
+    const double weight = (features_ == nullptr ? 1.0 : map_weights_[i]) / elements;
+    const ops::SquaredError error =
+        ops::squared_error(context, maps[i], targets[i], weight * scale);
+    sum += weight * sum_of(context, error.rows);
+    loss = loss.defined() ? ops::add(context, loss, error.loss) : error.loss;
+  }
+  return {loss, sum};
+}
+
+std::pair<Tensor, double> Srgan::score_loss(Context& context, const Tensor& scores, double target,
+                                            double scale) const {
+  if (adversarial_.loss == AdversarialOptions::Loss::kLeastSquares) {
+    const ops::SquaredError error = ops::squared_error(context, scores, target, scale);
+    return {error.loss, sum_of(context, error.rows)};
+  }
+  const ops::SigmoidCrossEntropy entropy =
+      ops::sigmoid_cross_entropy(context, scores, target, scale);
+  return {entropy.loss, sum_of(context, entropy.rows)};
+}
+
+/// Images that the discriminator takes for what they are.
+double Srgan::count_right(Context& context, const Tensor& scores, bool real) const {
+  const float middle = adversarial_.loss == AdversarialOptions::Loss::kLeastSquares ? 0.5F : 0.0F;
+  const std::vector<float> values = copy_to_host<float>(context.device, context.queue, scores);
+  return static_cast<double>(std::count_if(values.begin(), values.end(),
+                                           [&](float value) { return (value > middle) == real; }));
+}
+
+/// The discriminator sees the generated images once; its loss goes back into its own parameters,
+/// the generator's through it and through the content's network into the generator.
+std::vector<double> Srgan::train_both(ShardStep& step) const {
+  Context& context = step.context;
+  Tape& tape = *context.tape;
+  const double scale = step.scale;
+  ParameterGradients* const sets[] = {&step.gradients};
+  tape.begin(sets);
+  double content_gradient = 0;
+  double adversarial_gradient = 0;
+  const Tensor made = generator_.forward(context, low_of(context, step.x));
+  const Tensor real_scores = discriminator_.forward(context, step.x, 2);
+  const Tensor scores =
+      discriminator_.forward(context, ops::probe(context, made, adversarial_gradient), 2);
+
+  const auto [real_loss, real_sum] = score_loss(context, real_scores, 1.0, scale / 2);
+  const auto [made_loss, made_sum] = score_loss(context, scores, 0.0, scale / 2);
+  PartOfGradients to_discriminator(step.gradients, of_discriminator_);
+  ParameterGradients* const discriminator[] = {&to_discriminator};
+  tape.backward(ops::add(context, real_loss, made_loss), discriminator, Tape::Graph::kKeep);
+
+  const auto [adversarial, adversarial_sum] =
+      score_loss(context, scores, 1.0, scale * adversarial_.weight);
+  const auto [content, content_sum] =
+      content_loss(context, ops::probe(context, made, content_gradient), step.x, scale);
+  PartOfGradients to_generator(step.gradients, of_generator_);
+  ParameterGradients* const generator[] = {&to_generator};
+  tape.backward(ops::add(context, content, adversarial), generator, Tape::Graph::kFree);
+  const double unscaled = 1 / (scale * scale);
+  return {content_sum + adversarial_.weight * adversarial_sum,
+          content_sum,
+          adversarial_sum,
+          (real_sum + made_sum) / 2,
+          count_right(context, real_scores, true),
+          count_right(context, scores, false),
+          content_gradient * unscaled,
+          adversarial_gradient * unscaled};
+}
+
+ObjectiveTerms Srgan::compute(Context& context, const Tensor& x, const Tensor& /*labels*/,
+                              double /*scale*/) const {
+  const Tensor low = low_of(context, x);
+  const Tensor made = generator_.forward(context, low);
+  const auto elements = static_cast<double>(image_.elements());
+  const double loss = sum_of(context, ops::squared_error(context, made, x, 1.0).rows) / elements;
+  const std::vector<image::Image> originals = to_images(context, x);
+  const std::vector<image::Image> small = to_images(context, low);
+  const std::vector<image::Image> large = to_images(context, made);
+  std::vector<double> sums{loss, 0, 0, 0, 0};
+  for (std::size_t i = 0; i < originals.size(); ++i) {
+    const image::Image interpolated = bicubic(small[i]);
+    sums[1] += psnr(large[i], originals[i]);
+    sums[2] += ssim(large[i], originals[i]);
+    sums[3] += psnr(interpolated, originals[i]);
+    sums[4] += ssim(interpolated, originals[i]);
+  }
+  return {{}, std::move(sums)};
+}
+
+void Srgan::forward(Context& context, const Tensor& x) const {
+  generator_.forward(context, low_of(context, x));
+}
+
+std::vector<Picture> Srgan::pictures(const PictureSource& source) const {
+  constexpr std::int64_t kImages = 8;
+  constexpr std::int64_t kColumns = 4;
+  Context& context = source.context;
+  std::vector<std::int64_t> indices(
+      static_cast<std::size_t>(std::min(kImages, source.test.size())));
+  std::iota(indices.begin(), indices.end(), std::int64_t{0});
+  const Tensor x = read_images(context, source.test, source.normalization, indices);
+  const Tensor low = low_of(context, x);
+  const std::vector<image::Image> originals = to_images(context, x);
+  const std::vector<image::Image> small = to_images(context, low);
+  const std::vector<image::Image> large = to_images(context, generator_.forward(context, low));
+  std::vector<image::Image> rows;
+  for (std::size_t i = 0; i < originals.size(); ++i) {
+    rows.insert(rows.end(), {enlarged(small[i]), bicubic(small[i]), large[i], originals[i]});
+  }
+  return {{"samples", sheet(rows, kColumns)}};
+}
+
+}  // namespace gentrain::trainers

@@ -1,0 +1,79 @@
+// SRGAN's objective: in the stage `mse` the generator learns to give back the pixels, in the stage
+// `gan` to give back what a network sees in them and to deceive the discriminator, which learns to
+// tell its images from photographs.
+// Source: Ledig et al. 2017, arXiv:1609.04802; least squares: Mao et al. 2017, arXiv:1611.04076.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "trainers/models/srgan.h"
+#include "trainers/models/vgg.h"
+#include "trainers/objective.h"
+
+namespace gentrain::trainers {
+
+class Srgan final : public Objective {
+ public:
+  /// `image` [h, w, 3], h and w multiples of 4; values must be in -1..1. Small images are means of
+  /// 4 x 4 pixels. Throws JobError for other images, and as the networks.
+  Srgan(const SrganOptions& options, const InitOptions& init, const Shape& image,
+        ParameterSet& parameters);
+
+  /// Of an evaluation: "loss" (mean squared difference of pixels), "psnr" (dB) and "ssim" of the
+  /// generated images, then the same of bicubic interpolation.
+  [[nodiscard]] std::span<const std::string_view> names() const override;
+  /// mse: "loss", as above. gan: "loss", the generator's; its parts "content" and "adversarial"
+  /// (unweighted); "discriminator", its loss; "real_right" and "generated_right", the shares of
+  /// images that it takes for what they are; "content_gradient" and "adversarial_gradient", the
+  /// squared norms of the parts' gradients at a generated image. Throws JobError for another stage.
+  [[nodiscard]] std::span<const std::string_view> names(std::string_view stage) const override;
+  [[nodiscard]] std::vector<Pattern> trainable(std::string_view stage) const override;
+  /// Makes the network of the content loss and the maps' scales, where a stage `gan` takes steps.
+  /// Throws JobError, IoError (see VggFeatures).
+  void prepare(TrainingRun& run) override;
+  [[nodiscard]] std::vector<std::string> notes() const override;
+  std::vector<double> train(ShardStep& step) const override;
+  ObjectiveTerms compute(Context& context, const Tensor& x, const Tensor& labels,
+                         double scale) const override;
+  void forward(Context& context, const Tensor& x) const override;
+  [[nodiscard]] const std::vector<LayerInfo>& layers() const override { return infos_; }
+  [[nodiscard]] bool draws() const override { return true; }
+  /// samples: of test images in rows what the generator sees, bicubic interpolation, what it makes
+  /// of it, and the original.
+  std::vector<Picture> pictures(const PictureSource& source) const override;
+
+  [[nodiscard]] const Generator& generator() const { return generator_; }
+
+ private:
+  struct Scores;
+  std::vector<double> train_on_pixels(ShardStep& step) const;
+  std::vector<double> train_both(ShardStep& step) const;
+  /// The content loss of images that have a history, and its sum over the images, unscaled.
+  std::pair<Tensor, double> content_loss(Context& context, const Tensor& made,
+                                         const Tensor& original, double scale) const;
+  std::pair<Tensor, double> score_loss(Context& context, const Tensor& scores, double target,
+                                       double scale) const;
+  [[nodiscard]] double count_right(Context& context, const Tensor& scores, bool real) const;
+  void find_scales(TrainingRun& run);
+
+  Shape image_;
+  Generator generator_;
+  Discriminator discriminator_;
+  std::vector<LayerInfo> infos_;
+  std::vector<bool> of_generator_;  // by parameter
+  std::vector<bool> of_discriminator_;
+
+  // Since prepare().
+  ContentOptions content_;
+  AdversarialOptions adversarial_;
+  std::unique_ptr<VggFeatures> features_;  // null: content is compared pixel by pixel
+  std::vector<VggMap> maps_;
+  std::vector<double> map_weights_;  // divided by the maps' scales
+  std::vector<std::string> notes_;
+};
+
+}  // namespace gentrain::trainers
