@@ -4,7 +4,7 @@
 //
 // Sums over rows are floats within blocks of kBlockRows and doubles over blocks. The variance is
 // summed in one pass, as squared distances from the mean of the rows before, for the first block
-// from that of its first kShiftRows. What is taken off again for the shift of the mean is at most
+// from that of a quarter of its rows. What is taken off again for the shift of the mean is at most
 // half of the sum where as many rows came before as are added, and three quarters of it in the
 // first block: nothing cancels.
 #include "kernels/cpu/simd/rectify.h"
@@ -15,7 +15,6 @@ namespace gentrain::simd::GENTRAIN_SIMD_NS {
 namespace {
 
 constexpr std::int64_t kBlockRows = 128;
-constexpr std::int64_t kShiftRows = 32;
 constexpr int kGroupRows = 4;
 
 // The lanes of a vector of channels that exist.
@@ -208,10 +207,15 @@ void statistics(const float* x, std::int64_t rows, std::int64_t c, float* mean, 
                 void* scratch) {
   Scratch arrays(scratch, c);
   const Moments moments(arrays);
-  const std::int64_t first_rows = smaller(rows, kShiftRows);
-  moments.add_rows(x, 0, first_rows, c);
+  // Of every fourth group of the first block.
+  std::int64_t taken = 0;
+  for (std::int64_t row = 0; row < smaller(rows, kBlockRows); row += 4 * kGroupRows) {
+    const std::int64_t last = smaller(rows, row + kGroupRows);
+    moments.add_rows(x, row, last, c);
+    taken += last - row;
+  }
   for (std::int64_t i = 0; i < c; ++i) {
-    moments.shift[i] = moments.distances[i] / static_cast<float>(first_rows);
+    moments.shift[i] = moments.distances[i] / static_cast<float>(taken);
     moments.mean[i] = static_cast<double>(moments.shift[i]);
     moments.distances[i] = 0;
     moments.block_squares[i] = 0;
