@@ -1,6 +1,8 @@
 // Batch normalisation and PReLU.
 #include "core/ops/norm.h"
 
+#include <array>
+
 #include <fmt/format.h>
 
 #include "core/ops/ops.h"
@@ -41,6 +43,36 @@ void check_batch_norm(const Tensor& x, const BatchNormParameters& p, const Tenso
   }
 }
 
+/// The gradients of an op's inputs that somebody wants: memory for a kernel, then the delivery.
+class WantedGradients {
+ public:
+  explicit WantedGradients(GradSink& sink) : sink_(sink) {}
+
+  /// Where the gradient of an input is to stand; absent where nobody wants it.
+  View make(int input) {
+    if (!sink_.wants(input)) {
+      return {};
+    }
+    Tensor& gradient = gradients_.at(static_cast<std::size_t>(input));
+    gradient = sink_.make(input);
+    return gradient.view();
+  }
+  /// Delivers what was made.
+  void put() {
+    for (int input = 0; input < kMostInputs; ++input) {
+      const Tensor& gradient = gradients_.at(static_cast<std::size_t>(input));
+      if (gradient.defined()) {
+        sink_.put(input, gradient);
+      }
+    }
+  }
+
+ private:
+  static constexpr int kMostInputs = 6;
+  GradSink& sink_;
+  std::array<Tensor, kMostInputs> gradients_;
+};
+
 /// The inputs of batch_norm as its backward closure counts them.
 enum BatchNormInput { kX, kGamma, kBeta, kRunningMean, kRunningVar, kResidual };
 
@@ -63,19 +95,10 @@ struct BatchNormPass {
   void backward(const Tensor& dy, GradSink& sink) const {
     put_statistic(sink, kRunningMean, mean_weight, mean);
     put_statistic(sink, kRunningVar, variance_weight, variance);
-    Tensor gradients[kResidual + 1];
-    NormGradients views;
-    const auto want = [&](int input, View& view) {
-      if (sink.wants(input)) {
-        gradients[input] = sink.make(input);
-        view = gradients[input].view();
-      }
-    };
-    want(kX, views.dx);
-    want(kGamma, views.dgamma);
-    want(kBeta, views.dbeta);
+    WantedGradients gradients(sink);
+    NormGradients views{gradients.make(kX), gradients.make(kGamma), gradients.make(kBeta), {}};
     if (y.defined()) {
-      want(kResidual, views.dresidual);
+      views.dresidual = gradients.make(kResidual);
     } else if (sink.wants(kResidual)) {
       sink.put(kResidual, dy);
     }
@@ -83,11 +106,7 @@ struct BatchNormPass {
         queue, rule,
         {x.cview(), optional(y), dy.cview(), mean.cview(), variance.cview(), optional(gamma)},
         views);
-    for (int input = kX; input <= kResidual; ++input) {
-      if (gradients[input].defined()) {
-        sink.put(input, gradients[input]);
-      }
-    }
+    gradients.put();
   }
 };
 
@@ -115,8 +134,8 @@ Tensor batch_norm(Context& context, const Tensor& x, const BatchNormParameters& 
     mean = Tensor::empty(device, mean.shape(), x.dtype());
     variance = Tensor::empty(device, variance.shape(), x.dtype());
     device.norm().statistics(queue, x.cview(), mean.view(), variance.view());
-    const auto values = static_cast<double>(x.elements() / mean.elements());
-    unbiased = values > 1 ? values / (values - 1) : 1;
+    const std::int64_t values = x.elements() / mean.elements();
+    unbiased = values > 1 ? static_cast<double>(values) / static_cast<double>(values - 1) : 1;
   }
   Tensor y = Tensor::empty(device, x.shape(), x.dtype());
   device.norm().normalize(queue, rule,
@@ -154,20 +173,14 @@ Tensor prelu(Context& context, const Tensor& x, const Tensor& alpha) {
   Tensor y = Tensor::empty(device, x.shape(), x.dtype());
   device.norm().prelu(queue, x.cview(), alpha.cview(), y.view());
   if (context.tape != nullptr) {
-    context.tape->record("prelu", y, {x, alpha},
-                         [&device, &queue, x, alpha](const Tensor& dy, GradSink& sink) {
-                           const Tensor dx = sink.wants(0) ? sink.make(0) : Tensor{};
-                           const Tensor dalpha = sink.wants(1) ? sink.make(1) : Tensor{};
-                           device.norm().prelu_backward(queue, x.cview(), alpha.cview(), dy.cview(),
-                                                        dx.defined() ? dx.view() : View{},
-                                                        dalpha.defined() ? dalpha.view() : View{});
-                           if (dx.defined()) {
-                             sink.put(0, dx);
-                           }
-                           if (dalpha.defined()) {
-                             sink.put(1, dalpha);
-                           }
-                         });
+    context.tape->record(
+        "prelu", y, {x, alpha}, [&device, &queue, x, alpha](const Tensor& dy, GradSink& sink) {
+          WantedGradients gradients(sink);
+          const View dx = gradients.make(0);
+          const View dalpha = gradients.make(1);
+          device.norm().prelu_backward(queue, x.cview(), alpha.cview(), dy.cview(), dx, dalpha);
+          gradients.put();
+        });
   }
   return y;
 }

@@ -4,7 +4,7 @@
 //
 // Sums over rows are floats within blocks of kBlockRows and doubles over blocks. The variance is
 // summed in one pass, as squared distances from the mean of the rows before, for the first block
-// from that of its first kShiftRows. What is taken off again for the shift of the mean is at most
+// from that of a quarter of its rows. What is taken off again for the shift of the mean is at most
 // half of the sum where as many rows came before as are added, and three quarters of it in the
 // first block: nothing cancels.
 #include "kernels/cpu/simd/rectify.h"
@@ -15,7 +15,6 @@ namespace gentrain::simd::GENTRAIN_SIMD_NS {
 namespace {
 
 constexpr std::int64_t kBlockRows = 128;
-constexpr std::int64_t kShiftRows = 32;
 constexpr int kGroupRows = 4;
 
 // The lanes of a vector of channels that exist.
@@ -43,7 +42,7 @@ struct Rows {
 
 // visit(channel, lanes) for the vectors of a row.
 template <class Visit>
-inline void for_each_vector(std::int64_t c, Visit visit) {
+[[gnu::always_inline]] inline void for_each_vector(std::int64_t c, Visit visit) {
   std::int64_t channel = 0;
   for (; channel + kLanes <= c; channel += kLanes) {
     visit(channel, AllLanes{});
@@ -56,7 +55,8 @@ inline void for_each_vector(std::int64_t c, Visit visit) {
 // visit(number of rows, offset in the tensor, channel, lanes) for the vectors of rows [first,
 // last): several rows at once, c apart, then single ones.
 template <class Visit>
-inline void for_each_group(std::int64_t first, std::int64_t last, std::int64_t c, Visit visit) {
+[[gnu::always_inline]] inline void for_each_group(std::int64_t first, std::int64_t last,
+                                                  std::int64_t c, Visit visit) {
   std::int64_t row = first;
   for (; row + kGroupRows <= last; row += kGroupRows) {
     for_each_vector(c, [&](std::int64_t channel, auto lanes) {
@@ -142,7 +142,7 @@ inline void add_to(float* p, Vec v) {
 
 // visit(first row, row behind the last) for the blocks of rows, from first to last.
 template <class Visit>
-inline void for_each_block(std::int64_t rows, Visit visit) {
+[[gnu::always_inline]] inline void for_each_block(std::int64_t rows, Visit visit) {
   for (std::int64_t first = 0; first < rows; first += kBlockRows) {
     visit(first, smaller(rows, first + kBlockRows));
   }
@@ -151,7 +151,7 @@ inline void for_each_block(std::int64_t rows, Visit visit) {
 // The same from last to first: behind a pass from first to last, the last rows are those that the
 // cache still holds.
 template <class Visit>
-inline void for_each_block_backwards(std::int64_t rows, Visit visit) {
+[[gnu::always_inline]] inline void for_each_block_backwards(std::int64_t rows, Visit visit) {
   for (std::int64_t first = (rows - 1) / kBlockRows * kBlockRows; first >= 0; first -= kBlockRows) {
     visit(first, smaller(rows, first + kBlockRows));
   }
@@ -171,17 +171,20 @@ struct Moments {
         block_squares(scratch.floats()) {}
 
   void add_rows(const float* x, std::int64_t first, std::int64_t last, std::int64_t c) const {
+    const float* shifts = shift;
+    float* sums = distances;
+    float* square_sums = block_squares;
     for_each_group(first, last, c,
-                   [&](auto rows, std::int64_t at, std::int64_t channel, auto lanes) {
-                     const Vec from = load(shift + channel);
+                   [=](auto rows, std::int64_t at, std::int64_t channel, auto lanes) {
+                     const Vec from = load(shifts + channel);
                      Vec distance[rows.kValue];
                      Vec square{};
                      for (int r = 0; r < rows.kValue; ++r) {
                        distance[r] = load_lanes(x + at + r * c, lanes) - from;
                        square = fma(distance[r], distance[r], square);
                      }
-                     add_to(distances + channel, sum_of(distance));
-                     add_to(block_squares + channel, square);
+                     add_to(sums + channel, sum_of(distance));
+                     add_to(square_sums + channel, square);
                    });
   }
 
@@ -208,10 +211,15 @@ void statistics(const float* x, std::int64_t rows, std::int64_t c, float* mean, 
                 void* scratch) {
   Scratch arrays(scratch, c);
   const Moments moments(arrays);
-  const std::int64_t first_rows = smaller(rows, kShiftRows);
-  moments.add_rows(x, 0, first_rows, c);
+  // Of every fourth group of the first block.
+  std::int64_t taken = 0;
+  for (std::int64_t row = 0; row < smaller(rows, kBlockRows); row += 4 * kGroupRows) {
+    const std::int64_t last = smaller(rows, row + kGroupRows);
+    moments.add_rows(x, row, last, c);
+    taken += last - row;
+  }
   for (std::int64_t i = 0; i < c; ++i) {
-    moments.shift[i] = moments.distances[i] / static_cast<float>(first_rows);
+    moments.shift[i] = moments.distances[i] / static_cast<float>(taken);
     moments.mean[i] = static_cast<double>(moments.shift[i]);
     moments.distances[i] = 0;
     moments.block_squares[i] = 0;
@@ -243,8 +251,10 @@ struct Factors {
   }
 };
 
+// Calls come by value here and below: a store to a tensor cannot change where pointers of a copy
+// point to, so that the loops need not load them again.
 template <Rectifier kKind, bool kResidual>
-void normalize_rows(const NormalizeCall& call, void* scratch) {
+void normalize_rows(NormalizeCall call, void* scratch) {
   Scratch arrays(scratch, call.c);
   const Factors factors(arrays, call.variance, call.gamma, call.epsilon, call.c);
   const float* mean = arrays.copy(call.mean, call.c, 0.0F);
@@ -280,7 +290,8 @@ void normalize(const NormalizeCall& call, void* scratch) {
 
 // The gradient g before the activation at one vector.
 template <Rectifier kKind, class Lanes>
-inline Vec gradient_at(const NormGradientCall& call, std::int64_t at, Lanes lanes) {
+[[gnu::always_inline]] inline Vec gradient_at(const NormGradientCall& call, std::int64_t at,
+                                              Lanes lanes) {
   Vec y{};
   if constexpr (kKind != Rectifier::kNone) {
     y = load_lanes(call.y + at, lanes);
@@ -290,8 +301,7 @@ inline Vec gradient_at(const NormGradientCall& call, std::int64_t at, Lanes lane
 
 // Sums over rows of g and of g (x - mean); g itself goes to dresidual where that is wanted.
 template <Rectifier kKind, bool kResidual>
-void sum_gradients(const NormGradientCall& call, const float* mean, const Sums& sums,
-                   const Sums& products) {
+void sum_gradients(NormGradientCall call, const float* mean, Sums sums, Sums products) {
   const std::int64_t c = call.c;
   for_each_block(call.rows, [&](std::int64_t first, std::int64_t last) {
     for_each_group(
@@ -320,7 +330,7 @@ struct Correction {
 };
 
 template <Rectifier kKind, bool kOfBatch>
-void data_gradients(const NormGradientCall& call, const Correction& k) {
+void data_gradients(NormGradientCall call, Correction k) {
   const std::int64_t c = call.c;
   for_each_block_backwards(call.rows, [&](std::int64_t first, std::int64_t last) {
     for_each_group(first, last, c,
@@ -404,7 +414,8 @@ void prelu(const float* x, const float* alpha, std::int64_t rows, std::int64_t c
   });
 }
 
-void prelu_backward(const PreluGradientCall& call, void* scratch) {
+void prelu_backward(const PreluGradientCall& given, void* scratch) {
+  const PreluGradientCall call = given;
   const std::int64_t c = call.c;
   Scratch arrays(scratch, c);
   const Sums sums(arrays);
