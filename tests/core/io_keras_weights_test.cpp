@@ -49,7 +49,6 @@ TEST_F(KerasFiles, EveryLayoutGivesTheSame) {
   layouts.push_back({.names_at_once = 3});
   layouts.push_back({.bits = 16});
   layouts.push_back({.bits = 64});
-  layouts.push_back({.packed = true});
   for (const test::KerasFileLayout& layout : layouts) {
     write(small_network(), layout);
     const KerasWeights weights(path_);
