@@ -28,6 +28,7 @@ using std::uint32_t;
 using std::uint64_t;
 using std::uint8_t;
 
+constexpr std::size_t kMaxPath = 16384;                       // Keras lets names have any length
 constexpr uint64_t kMaxTexts = 65536;                         // of an attribute
 constexpr std::size_t kMaxTextBytes = std::size_t{16} << 20;  // of an attribute
 constexpr std::size_t kTickElements = std::size_t{1} << 22;
@@ -329,7 +330,7 @@ Hdf5Objects::Hdf5Objects(std::span<const std::byte> file)
                           "h5py writes by default (superblock 0) is needed",
                           version));
         }
-        return Hdf5Walk(file);
+        return Hdf5Walk(file, kMaxPath);
       }()) {}
 
 void Hdf5Objects::require_plain_group(const std::string& path) const {

@@ -31,8 +31,8 @@ using std::uint8_t;
 constexpr std::size_t kEntryBytes = 40;  // of a symbol table
 constexpr std::size_t kNodeBytes = 24;   // head of a B-tree node
 constexpr int kMaxDepth = 32;            // of groups
-constexpr std::size_t kMaxPath = 1024;
-constexpr uint32_t kSoftLink = 2;  // cache type of a symbol table entry
+constexpr std::size_t kPathBytes = 16;   // of all paths for a byte of the file
+constexpr uint32_t kSoftLink = 2;        // cache type of a symbol table entry
 
 // IV.A.2.d: class 1 (floating point) or 3 (string) in version 1, with the bit fields of IEEE f32 or
 // of a null-padded UTF-8 text.
@@ -127,7 +127,8 @@ std::optional<uint64_t> bytes_of(const std::vector<uint64_t>& extents, uint64_t 
 
 }  // namespace
 
-Hdf5Walk::Hdf5Walk(std::span<const std::byte> file) : file_(file) {
+Hdf5Walk::Hdf5Walk(std::span<const std::byte> file, std::size_t max_path)
+    : file_(file), max_path_(max_path) {
   Cursor cursor = cursor_at(file, 0);
   cursor.expect_text(std::string_view("\x89HDF\r\n\x1a\n\0", 9), "superblock of version 0");
   cursor.take(4);
@@ -244,7 +245,8 @@ void Hdf5Walk::walk_entries(const std::string& path, std::uint64_t node, std::ui
     Cursor entry = cursor.part(kEntryBytes);
     const std::uint64_t name = names + entry.number<uint64_t>();
     const std::string child = (path.empty() ? "" : path + "/") + name_at(file_, name);
-    if (child.size() > kMaxPath) {
+    path_bytes_ += child.size();
+    if (child.size() > max_path_ || path_bytes_ > kPathBytes * file_.size()) {
       entry.fail(fmt::format("a name of {} bytes", child.size()));
     }
     const auto header = entry.number<uint64_t>();

@@ -26,8 +26,9 @@ struct StoredDataset {
 class Hdf5Walk {
  public:
   /// `file` begins with HDF5's signature and must outlive the object. Throws IoError that says what
-  /// is wrong at which byte; time and memory are bounded by the size of the file.
-  explicit Hdf5Walk(std::span<const std::byte> file);
+  /// is wrong at which byte, also for a path longer than `max_path`; time and memory are bounded by
+  /// the size of the file.
+  explicit Hdf5Walk(std::span<const std::byte> file, std::size_t max_path = 1024);
 
   /// The dataset of this path: "weights/conv1/bias". Throws IoError that begins with the path:
   /// there is none, or it is damaged.
@@ -47,10 +48,12 @@ class Hdf5Walk {
   void walk_object(const std::string& path, std::uint64_t header, int depth);
 
   std::span<const std::byte> file_;
+  std::size_t max_path_;
   std::map<std::string, std::uint64_t> headers_;  // path -> address of a dataset's object header
   std::map<std::string, std::uint64_t> groups_;   // likewise of groups
   std::set<std::string> links_;
-  std::size_t steps_ = 0;  // nodes and entries seen
+  std::size_t path_bytes_ = 0;  // of all
+  std::size_t steps_ = 0;       // nodes and entries seen
 };
 
 }  // namespace gentrain::io

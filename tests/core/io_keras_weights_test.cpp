@@ -71,6 +71,14 @@ TEST_F(KerasFiles, EveryLayoutGivesTheSame) {
   }
 }
 
+TEST_F(KerasFiles, LongNames) {
+  const std::string name(3000, 'x');
+  write({{name, {counting(name + "/kernel:0", {2, 2})}}}, {.group = "model_weights"});
+  EXPECT_THAT(KerasWeights(path_).read(name, name + "/kernel:0"), ElementsAre(0, 0.5, 1, 1.5));
+  write({{std::string(20000, 'x'), {}}});
+  EXPECT_THAT(opening(), testing::EndsWith(": a name of 20000 bytes"));
+}
+
 TEST_F(KerasFiles, AnArrayWhoseNameTellsNothingIsTheOneThatIsLeft) {
   write(small_network());
   const auto squeeze = KerasWeights(path_).read_layer(
