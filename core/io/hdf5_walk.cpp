@@ -12,11 +12,17 @@
 
 #include <fmt/format.h>
 
+#include "core/io/hdf5_structure.h"
 #include "kernels/error.h"
 
 namespace gentrain::io {
 namespace {
 
+using hdf5::Cursor;
+using hdf5::cursor_at;
+using hdf5::kNowhere;
+using hdf5::Span;
+using hdf5::visit_messages;
 using std::uint16_t;
 using std::uint32_t;
 using std::uint64_t;
@@ -25,9 +31,8 @@ using std::uint8_t;
 constexpr std::size_t kEntryBytes = 40;  // of a symbol table
 constexpr std::size_t kNodeBytes = 24;   // head of a B-tree node
 constexpr int kMaxDepth = 32;            // of groups
-constexpr int kMaxMessages = 64;         // of an object
-constexpr std::size_t kMaxPath = 1024;
-constexpr uint64_t kNowhere = ~uint64_t{0};
+constexpr std::size_t kPathBytes = 16;   // of all paths for a byte of the file
+constexpr uint32_t kSoftLink = 2;        // cache type of a symbol table entry
 
 // IV.A.2.d: class 1 (floating point) or 3 (string) in version 1, with the bit fields of IEEE f32 or
 // of a null-padded UTF-8 text.
@@ -35,78 +40,6 @@ constexpr std::array<uint8_t, 4> kFloatType = {0x11, 0x20, 0x1f, 0x00};
 constexpr std::array<uint8_t, 16> kFloatTail = {4,  0, 0, 0,  0,   0, 32, 0,
                                                 23, 8, 0, 23, 127, 0, 0,  0};
 constexpr std::array<uint8_t, 4> kTextType = {0x13, 0x11, 0x00, 0x00};
-
-enum Message : uint16_t {
-  kDataspace = 0x01,
-  kDatatype = 0x03,
-  kLayout = 0x08,
-  kAttribute = 0x0c,
-  kContinuation = 0x10,
-  kSymbolTable = 0x11,
-};
-
-using Span = std::span<const std::byte>;
-
-// Reads little-endian numbers; throws IoError at the end of its range.
-class Cursor {
- public:
-  // `begin` is the file's address of the range's first byte.
-  Cursor(Span range, uint64_t begin) : range_(range), begin_(begin) {}
-
-  Span take(uint64_t count) {
-    if (count > range_.size() - at_) {
-      fail(fmt::format("{} bytes are needed, {} are there", count, range_.size() - at_));
-    }
-    const Span taken = range_.subspan(at_, count);
-    at_ += count;
-    return taken;
-  }
-  template <class Number>
-  Number number() {
-    Number value = 0;
-    std::memcpy(&value, take(sizeof(Number)).data(), sizeof(Number));
-    return value;
-  }
-  template <class Value>
-  void expect(Value wanted, const char* what) {
-    const auto found = number<Value>();
-    if (found != wanted) {
-      fail(fmt::format("{} is {}, not {}", what, found, wanted));
-    }
-  }
-  void expect_bytes(Span wanted, const char* what) {
-    if (!std::ranges::equal(take(wanted.size()), wanted)) {
-      fail(fmt::format("no {}", what));
-    }
-  }
-  // The next `count` bytes.
-  Cursor part(uint64_t count) {
-    const uint64_t begin = begin_ + at_;
-    return {take(count), begin};
-  }
-  void expect_text(std::string_view wanted, const char* what) {
-    expect_bytes(std::as_bytes(std::span(wanted)), what);
-  }
-  [[nodiscard]] std::size_t left() const { return range_.size() - at_; }
-  [[noreturn]] void fail(const std::string& reason) const {
-    throw IoError(
-        fmt::format("HDF5 structure, byte {} behind the first block: {}", begin_ + at_, reason));
-  }
-
- private:
-  Span range_;
-  uint64_t begin_;
-  std::size_t at_ = 0;
-};
-
-// From an address to the end of the file.
-Cursor cursor_at(Span file, uint64_t address) {
-  if (address > file.size()) {
-    throw IoError(fmt::format("HDF5 structure, byte {} behind the first block: there are {}",
-                              address, file.size()));
-  }
-  return {file.subspan(address), address};
-}
 
 // A name in the data of a local heap.
 std::string name_at(Span file, uint64_t address) {
@@ -119,42 +52,6 @@ std::string name_at(Span file, uint64_t address) {
     cursor.fail("no name");
   }
   return name;
-}
-
-// Calls `visit(type, cursor over the message's data)` for each message of an object header.
-template <class Visit>
-void visit_messages(Span file, uint64_t header, const Visit& visit) {
-  Cursor head = cursor_at(file, header);
-  head.expect<uint8_t>(1, "version of an object header");
-  head.take(1);
-  int messages = head.number<uint16_t>();
-  if (messages > kMaxMessages) {
-    head.fail(fmt::format("an object header with {} messages", messages));
-  }
-  head.take(4);
-  const uint64_t size = head.number<uint32_t>();
-  head.take(4);
-  std::vector<Cursor> blocks = {{head.take(size), header + 16}};
-  while (messages > 0) {
-    if (blocks.empty()) {
-      head.fail(fmt::format("{} messages of an object header are missing", messages));
-    }
-    Cursor block = blocks.back();
-    blocks.pop_back();
-    for (; messages > 0 && block.left() > 0; --messages) {
-      const auto type = block.number<uint16_t>();
-      const auto length = block.number<uint16_t>();
-      block.take(4);
-      Cursor content = block.part(length);
-      if (type == kContinuation) {
-        const auto address = content.number<uint64_t>();
-        blocks.insert(blocks.begin(),
-                      {cursor_at(file, address).take(content.number<uint64_t>()), address});
-      } else {
-        visit(type, content);
-      }
-    }
-  }
 }
 
 // IV.A.2.b: extents and, unless it is a scalar, the greatest that they may become: the same.
@@ -230,7 +127,8 @@ std::optional<uint64_t> bytes_of(const std::vector<uint64_t>& extents, uint64_t 
 
 }  // namespace
 
-Hdf5Walk::Hdf5Walk(std::span<const std::byte> file) : file_(file) {
+Hdf5Walk::Hdf5Walk(std::span<const std::byte> file, std::size_t max_path)
+    : file_(file), max_path_(max_path) {
   Cursor cursor = cursor_at(file, 0);
   cursor.expect_text(std::string_view("\x89HDF\r\n\x1a\n\0", 9), "superblock of version 0");
   cursor.take(4);
@@ -253,13 +151,13 @@ StoredDataset Hdf5Walk::dataset(const std::string& path) const {
     std::optional<std::vector<uint64_t>> extents;
     std::optional<Span> content;
     visit_messages(file_, found->second, [&](uint16_t message, const Cursor& cursor) {
-      if (message == kDataspace) {
+      if (message == hdf5::kDataspace) {
         extents = parse_extents(cursor);
-      } else if (message == kDatatype) {
+      } else if (message == hdf5::kDatatype) {
         type = parse_type(cursor);
-      } else if (message == kLayout) {
+      } else if (message == hdf5::kLayout) {
         content = parse_layout(file_, cursor);
-      } else if (message == kAttribute) {
+      } else if (message == hdf5::kAttribute) {
         set.sha256 = parse_hash(cursor);
       }
     });
@@ -279,6 +177,15 @@ StoredDataset Hdf5Walk::dataset(const std::string& path) const {
   return set;
 }
 
+std::optional<std::uint64_t> Hdf5Walk::header(const std::string& path) const {
+  for (const auto& headers : {&headers_, &groups_}) {
+    if (const auto found = headers->find(path); found != headers->end()) {
+      return found->second;
+    }
+  }
+  return std::nullopt;
+}
+
 // A file of so many bytes has no more nodes and entries than these fill; loops end here.
 void Hdf5Walk::walk_object(const std::string& path, std::uint64_t header, int depth) {
   if (++steps_ > file_.size() / kNodeBytes || depth > kMaxDepth) {
@@ -287,15 +194,13 @@ void Hdf5Walk::walk_object(const std::string& path, std::uint64_t header, int de
   }
   bool group = false;
   visit_messages(file_, header, [&](uint16_t message, Cursor cursor) {
-    if (message == kSymbolTable && !group) {
+    if (message == hdf5::kSymbolTable && !group) {
       group = true;
       const auto tree = cursor.number<uint64_t>();
       walk_group(path, tree, cursor.number<uint64_t>(), depth);
     }
   });
-  if (!group) {
-    headers_[path] = header;
-  }
+  (group ? groups_ : headers_)[path] = header;
 }
 
 void Hdf5Walk::walk_group(const std::string& path, std::uint64_t tree, std::uint64_t heap,
@@ -340,10 +245,19 @@ void Hdf5Walk::walk_entries(const std::string& path, std::uint64_t node, std::ui
     Cursor entry = cursor.part(kEntryBytes);
     const std::uint64_t name = names + entry.number<uint64_t>();
     const std::string child = (path.empty() ? "" : path + "/") + name_at(file_, name);
-    if (child.size() > kMaxPath) {
+    path_bytes_ += child.size();
+    if (child.size() > max_path_ || path_bytes_ > kPathBytes * file_.size()) {
       entry.fail(fmt::format("a name of {} bytes", child.size()));
     }
-    walk_object(child, entry.number<uint64_t>(), depth + 1);
+    const auto header = entry.number<uint64_t>();
+    if (entry.number<uint32_t>() == kSoftLink) {
+      if (++steps_ > file_.size() / kNodeBytes) {
+        entry.fail("links without an end");
+      }
+      links_.insert(child);
+    } else {
+      walk_object(child, header, depth + 1);
+    }
   }
 }
 

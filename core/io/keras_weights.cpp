@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <hdf5.h>
 
 #include "core/io/hdf5_objects.h"
 #include "core/io/posix_file.h"
@@ -55,15 +54,32 @@ std::string_view without_number(std::string_view text, char before) {
   return numbered ? text.substr(0, end) : text;
 }
 
+/// Runs an action and puts the place before what it has to say. Of a Keras file there is no first
+/// block, in front of the HDF5 file, as files of gentrain's own have.
+template <class Action>
+auto at(const std::string& where, const Action& action) {
+  try {
+    return action();
+  } catch (const IoError& error) {
+    constexpr std::string_view kBlock = " behind the first block";
+    std::string reason = error.what();
+    if (const auto found = reason.find(kBlock); found != std::string::npos) {
+      reason.erase(found, kBlock.size());
+    }
+    throw IoError(fmt::format("{}: {}", where, reason));
+  }
+}
+
 /// A list of texts that may be cut into NAME0, NAME1 and so on.
-std::optional<std::vector<std::string>> read_list(const Hdf5Handle& group, const std::string& name,
-                                                  const std::string& where) {
-  auto whole = read_hdf5_texts(group, name, where);
+std::optional<std::vector<std::string>> read_list(const Hdf5Objects& objects,
+                                                  const std::string& path,
+                                                  const std::string& name) {
+  auto whole = objects.texts(path, name);
   if (whole) {
     return whole;
   }
   for (int i = 0;; ++i) {
-    const auto part = read_hdf5_texts(group, fmt::format("{}{}", name, i), where);
+    const auto part = objects.texts(path, fmt::format("{}{}", name, i));
     if (!part) {
       return whole;
     }
@@ -72,8 +88,7 @@ std::optional<std::vector<std::string>> read_list(const Hdf5Handle& group, const
     }
     whole->insert(whole->end(), part->begin(), part->end());
     if (whole->size() > kMaxLayers) {
-      throw IoError(
-          fmt::format("{}: attribute {}{}: more than {} names", where, name, i, kMaxLayers));
+      throw IoError(fmt::format("attribute {}{}: more than {} names", name, i, kMaxLayers));
     }
   }
 }
@@ -233,66 +248,64 @@ KerasWeights::KerasWeights(std::filesystem::path path, std::string_view expected
   if (!fs::is_regular_file(path_, ignored)) {
     throw IoError(name + ": it is no regular file");
   }
+  file_ = read_file(path_);
   if (const std::string hash = expected.empty() ? "" : sha256(); hash != expected) {
     throw IoError(fmt::format("{}: its SHA-256 is {}, but {} was expected", name, hash, expected));
   }
-  file_bytes_ = fs::file_size(path_, ignored);
-  const Hdf5Lock lock;
-  Hdf5Handle file(H5Fopen(path_.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose, name);
-  Hdf5Handle base = open_hdf5_object(file, "", name);
-  auto names = read_list(base, "layer_names", name);
-  if (!names && H5Lexists(file.get(), "model_weights", H5P_DEFAULT) > 0) {
-    base = open_hdf5_object(file, "model_weights", name);
-    names = read_list(base, "layer_names", name);
+  at(name, [&] { list_layers(); });
+}
+
+KerasWeights::~KerasWeights() = default;
+
+void KerasWeights::list_layers() {
+  constexpr const char* kModel = "model_weights";
+  objects_ = std::make_unique<Hdf5Objects>(std::as_bytes(std::span(file_.data.get(), file_.size)));
+  auto names = read_list(*objects_, "", "layer_names");
+  if (!names && objects_->is_group(kModel)) {
+    base_ = kModel;
+    names = read_list(*objects_, base_, "layer_names");
   }
   if (!names) {
-    throw IoError(name +
-                  ": neither the root nor /model_weights has the attribute layer_names of a "
-                  "Keras .h5 file (.weights.h5 of Keras 3 is laid out in another way)");
+    throw IoError(
+        "neither the root nor /model_weights has the attribute layer_names of a Keras "
+        ".h5 file (.weights.h5 of Keras 3 is laid out in another way)");
   }
   if (const std::string again = twice(*names); !again.empty()) {
-    throw IoError(fmt::format("{}: layer_names holds {} twice", name, again));
+    throw IoError(fmt::format("layer_names holds {} twice", again));
   }
-  const auto backend = read_hdf5_texts(base, "backend", name);
+  const auto backend = objects_->texts(base_, "backend");
   if (backend && std::ranges::find(*backend, "theano") != backend->end()) {
-    throw IoError(name +
-                  ": it was written with the backend theano, whose convolution kernels are "
-                  "flipped; one written with tensorflow is needed");
+    throw IoError(
+        "it was written with the backend theano, whose convolution kernels are flipped; "
+        "one written with tensorflow is needed");
   }
   for (const std::string& layer : *names) {
-    layers_.push_back(list_layer(base, layer));
+    layers_.push_back(at("layer " + layer, [&] { return list_layer(layer); }));
+    progress::tick();
   }
-  file_ = std::move(file);
-  base_ = std::move(base);
 }
 
-KerasWeights::~KerasWeights() {
-  const Hdf5Lock lock;
-  base_ = Hdf5Handle();
-  file_ = Hdf5Handle();
-}
-
-KerasLayer KerasWeights::list_layer(const Hdf5Handle& base, const std::string& name) const {
-  const std::string here = where(name);
-  const Hdf5Handle group = open_hdf5_object(base, name, here);
-  if (!is_hdf5_group(group)) {
-    throw IoError(here + ": it is no group");
-  }
-  const auto names = read_list(group, "weight_names", here);
+KerasLayer KerasWeights::list_layer(const std::string& name) const {
+  const std::string path = path_of(name);
+  objects_->require_group(path);
+  const auto names = read_list(*objects_, path, "weight_names");
   if (!names) {
-    throw IoError(here + ": it has no attribute weight_names");
+    throw IoError("it has no attribute weight_names");
   }
   if (const std::string again = twice(*names); !again.empty()) {
-    throw IoError(fmt::format("{}: weight_names holds {} twice", here, again));
+    throw IoError(fmt::format("weight_names holds {} twice", again));
   }
   KerasLayer layer{name, {}};
   for (const std::string& array : *names) {
-    const std::string there = where(name, array);
-    const Hdf5Array opened(open_hdf5_object(group, array, there), there, file_bytes_);
-    layer.arrays.push_back({array, opened.shape()});
+    const Shape shape =
+        at("array " + array, [&] { return objects_->shape(path_of(name) + "/" + array); });
+    layer.arrays.push_back({array, shape});
   }
-  progress::tick();
   return layer;
+}
+
+std::string KerasWeights::path_of(std::string_view layer) const {
+  return base_.empty() ? std::string(layer) : fmt::format("{}/{}", base_, layer);
 }
 
 std::string KerasWeights::where(std::string_view layer) const {
@@ -331,17 +344,16 @@ const KerasLayer& KerasWeights::layer(std::string_view name) const {
 std::vector<float> KerasWeights::read(std::string_view layer_name, std::string_view array) const {
   const KerasLayer& of = layer(layer_name);
   const std::string there = where(layer_name, array);
-  if (std::ranges::find(of.arrays, array, &KerasArray::name) == of.arrays.end()) {
+  const auto found = std::ranges::find(of.arrays, array, &KerasArray::name);
+  if (found == of.arrays.end()) {
     throw IoError(fmt::format("{}: there is no such array; {}", there, describe(of)));
   }
-  const Hdf5Lock lock;
-  const Hdf5Handle group = open_hdf5_object(base_, of.name, there);
-  const Hdf5Array opened(open_hdf5_object(group, std::string(array), there), there, file_bytes_);
-  std::vector<float> values = opened.read();
+  const std::string path = fmt::format("{}/{}", path_of(layer_name), array);
+  std::vector<float> values = at(there, [&] { return objects_->floats(path); });
   const auto bad = std::ranges::find_if(values, [](float value) { return !std::isfinite(value); });
   if (bad != values.end()) {
     throw IoError(fmt::format("{}: its element {} is {} as f32; weights must be finite", there,
-                              position(opened.shape(), bad - values.begin()), *bad));
+                              position(found->shape, bad - values.begin()), *bad));
   }
   return values;
 }
@@ -363,11 +375,9 @@ std::vector<std::vector<float>> KerasWeights::read_layer(std::string_view layer_
 }
 
 std::string KerasWeights::sha256() const {
-  PosixFile file(path_, O_RDONLY);
-  const Bytes block = make_bytes(kHashBlock);
   Sha256 hash;
-  while (const std::size_t bytes = file.read(block.data.get(), block.size)) {
-    hash.update(block.data.get(), bytes);
+  for (std::size_t begin = 0; begin < file_.size; begin += kHashBlock) {
+    hash.update(file_.data.get() + begin, std::min(kHashBlock, file_.size - begin));
     progress::tick();
   }
   return hash.finish();

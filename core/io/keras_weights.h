@@ -5,13 +5,15 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "core/io/hdf5.h"
+#include "core/io/hdf5_objects.h"
+#include "core/io/posix_file.h"
 #include "kernels/shape.h"
 
 namespace gentrain::io {
@@ -50,17 +52,17 @@ struct KerasNeed {
   Shape shape;  // in gentrain's order: kernels [out, kh, kw, in] or [out, in]
 };
 
-/// An open file. Thread-safe as far as Hdf5Lock goes: calls wait for each other.
+/// A file, read into memory as a whole; does without the HDF5 library.
 class KerasWeights {
  public:
-  /// Lists layers and arrays; values are read later. Weights files have the attribute `layer_names`
-  /// at the root, whole models in the group model_weights; each layer's group has `weight_names`;
-  /// long lists are cut into layer_names0, layer_names1 and so on. Throws IoError naming the file,
-  /// and layer and array where it gets that far: missing, no HDF5 file, no `layer_names`, an array
-  /// that is named but not there, the backend Theano (whose kernels are flipped).
+  /// Lists layers and arrays; values are converted later. Weights files have the attribute
+  /// `layer_names` at the root, whole models in the group model_weights; each layer's group has
+  /// `weight_names`; long lists are cut into layer_names0, layer_names1 and so on. Throws IoError
+  /// naming the file, and layer and array where it gets that far: missing, no HDF5 file, damaged,
+  /// no `layer_names`, an array that is named but not there, the backend Theano (whose kernels are
+  /// flipped), and what Hdf5Objects does not read.
   ///
-  /// `expected`, unless empty, is the SHA-256 (64 digits of hex) that the file must have: it is
-  /// looked at before the HDF5 library opens the file, which a damaged one can crash.
+  /// `expected`, unless empty, is the SHA-256 (64 digits of hex) that the file must have.
   explicit KerasWeights(std::filesystem::path path, std::string_view expected = {});
   ~KerasWeights();
   KerasWeights(const KerasWeights&) = delete;
@@ -74,7 +76,7 @@ class KerasWeights {
 
   /// One array as it lies in the file, row-major; f16 and f64 are converted to f32. Throws IoError:
   /// no such layer or array, another element type, a value that is NaN or infinite (also a double
-  /// beyond f32), and what Hdf5Array::read refuses.
+  /// beyond f32), and what Hdf5Objects::floats refuses.
   [[nodiscard]] std::vector<float> read(std::string_view layer, std::string_view array) const;
 
   /// The arrays of a layer in the order of the needs, kernels with their last axis moved to the
@@ -84,19 +86,21 @@ class KerasWeights {
   [[nodiscard]] std::vector<std::vector<float>> read_layer(std::string_view layer,
                                                            std::span<const KerasNeed> needs) const;
 
-  /// Of the whole file, 64 digits of hex, which is read once more. Throws IoError.
+  /// Of the file, 64 digits of hex.
   [[nodiscard]] std::string sha256() const;
 
  private:
   [[nodiscard]] const KerasLayer* find(std::string_view layer) const;
   [[nodiscard]] std::string where(std::string_view layer) const;
   [[nodiscard]] std::string where(std::string_view layer, std::string_view array) const;
-  [[nodiscard]] KerasLayer list_layer(const Hdf5Handle& base, const std::string& name) const;
+  void list_layers();
+  [[nodiscard]] KerasLayer list_layer(const std::string& name) const;
+  [[nodiscard]] std::string path_of(std::string_view layer) const;
 
   std::filesystem::path path_;
-  std::uint64_t file_bytes_ = 0;
-  Hdf5Handle file_;
-  Hdf5Handle base_;  // the group that has layer_names
+  Bytes file_;
+  std::unique_ptr<Hdf5Objects> objects_;
+  std::string base_;  // path of the group that has layer_names
   std::vector<KerasLayer> layers_;
 };
 

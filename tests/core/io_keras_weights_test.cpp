@@ -49,7 +49,6 @@ TEST_F(KerasFiles, EveryLayoutGivesTheSame) {
   layouts.push_back({.names_at_once = 3});
   layouts.push_back({.bits = 16});
   layouts.push_back({.bits = 64});
-  layouts.push_back({.packed = true});
   for (const test::KerasFileLayout& layout : layouts) {
     write(small_network(), layout);
     const KerasWeights weights(path_);
@@ -70,6 +69,14 @@ TEST_F(KerasFiles, EveryLayoutGivesTheSame) {
     EXPECT_THAT(dense[0], ElementsAre(0, 0.5));
     EXPECT_THAT(dense[1], ElementsAre(0, 1, 2, 0.5, 1.5, 2.5));
   }
+}
+
+TEST_F(KerasFiles, LongNames) {
+  const std::string name(3000, 'x');
+  write({{name, {counting(name + "/kernel:0", {2, 2})}}}, {.group = "model_weights"});
+  EXPECT_THAT(KerasWeights(path_).read(name, name + "/kernel:0"), ElementsAre(0, 0.5, 1, 1.5));
+  write({{std::string(20000, 'x'), {}}});
+  EXPECT_THAT(opening(), testing::EndsWith(": a name of 20000 bytes"));
 }
 
 TEST_F(KerasFiles, AnArrayWhoseNameTellsNothingIsTheOneThatIsLeft) {

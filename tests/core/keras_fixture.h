@@ -10,6 +10,7 @@
 #include <hdf5.h>
 #include <unistd.h>
 
+#include "core/io/hdf5.h"
 #include "core/io/keras_weights.h"
 #include "kernels/error.h"
 #include "tests/support/compare.h"
