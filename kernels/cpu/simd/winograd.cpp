@@ -19,7 +19,7 @@ struct Plan {
   std::int64_t zeros, windows, products, floats;
 
   explicit Plan(const WinogradShape& s)
-      : inputs(round_up(s.c, kLanes)), results(round_up(s.oc, kPanel)) {
+      : inputs(round_up(s.c, kLanes)), results(round_up(s.oc, kLanes)) {
     // Measured: windows and products of a block share the second cache with the weights of a point
     // or two; where there are many channels, a block must be worth reading all weights.
     constexpr std::int64_t kBlockFloats = 131072;
@@ -141,7 +141,7 @@ void multiply_block(const WinogradShape& s, const float* weights, const Plan& pl
     float* products = scratch + plan.products + p * plan.result_point;
     for (std::int64_t c = 0; c < s.c; c += piece) {
       multiply({count, plan.results, smaller(piece, s.c - c), windows + c, plan.inputs, 1,
-                weights + p * weights_point + c * plan.results, 0, nullptr,
+                weights + p * weights_point + c * round_up(s.oc, kPanel), 0, nullptr,
                 static_cast<int>(Activation::kNone), products, c > 0});
     }
   }

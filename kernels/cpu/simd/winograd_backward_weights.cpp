@@ -13,21 +13,26 @@ constexpr int kTaps = 3;
 /// The scratch of a call: transformed windows [36][panels of inputs][block][kPanel], gradients
 /// [36][block][gradients], sums [36][group][inputs]; points an odd number of cache lines apart.
 struct Plan {
-  std::int64_t block;                                   // tiles
-  std::int64_t group;                                   // result channels
-  std::int64_t inputs, gradients;                       // floats of a tile at a point
+  bool one_block;                  // all tiles: windows are transformed once for all groups
+  std::int64_t block;              // tiles
+  std::int64_t group;              // result channels
+  std::int64_t inputs, gradients;  // floats of a tile at a point
   std::int64_t input_point, gradient_point, sum_point;  // floats between points
   std::int64_t zeros, windows, turned, sums, floats;
 
-  explicit Plan(const WinogradShape& s) : inputs(round_up(s.c, kPanel)) {
-    constexpr std::int64_t kSums = 65536;  // of a point
+  explicit Plan(const WinogradShape& s) : inputs(round_up(s.c, kLanes)) {
     constexpr std::int64_t kBlock = 96;
-    block = smaller(kBlock, Tiles(s).count);
-    const std::int64_t most = larger(kSums / inputs / kPanel, 1) * kPanel;
+    constexpr std::int64_t kSums = 65536;  // of a point
+    constexpr std::int64_t kSumsOfOneBlock = 8192;
+    const std::int64_t tiles = Tiles(s).count;
+    one_block = tiles <= kBlock;
+    block = smaller(kBlock, tiles);
+    const std::int64_t sums_of_group = one_block ? kSumsOfOneBlock : kSums;
+    const std::int64_t most = larger(sums_of_group / inputs / kPanel, 1) * kPanel;
     const std::int64_t groups = (s.oc + most - 1) / most;
     group = round_up((s.oc + groups - 1) / groups, kLanes);
     gradients = group < 128 ? group : odd_lines(group);
-    input_point = odd_lines(block * inputs);
+    input_point = odd_lines(block * round_up(s.c, kPanel));
     gradient_point = odd_lines(block * gradients);
     sum_point = odd_lines(group * inputs);
     zeros = 0;
@@ -125,8 +130,11 @@ class Gradients {
     }
     for (std::int64_t first = 0; first < tiles_.count; first += plan_.block) {
       const std::int64_t count = smaller(plan_.block, tiles_.count - first);
+      const bool kept = plan_.one_block && group.first > 0;
       for (std::int64_t i = 0; i < count; ++i) {
-        transform_window_of(first + i, i, count);
+        if (!kept) {
+          transform_window_of(first + i, i, count);
+        }
         transform_tile(first + i, i, group, dbias);
       }
       multiply_block(group, count, first > 0);
