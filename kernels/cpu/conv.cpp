@@ -1,6 +1,7 @@
-// Convolutions: oneDNN's direct ones, single-threaded; small ones that a 2x2 max pooling follows by
-// an own fused kernel. Activations are own passes: oneDNN's differ from the contract's (and its
-// ReLU turns NaN into 0).
+// Convolutions: 3x3 ones by an own Winograd kernel where it wins, the others by oneDNN's direct
+// one, single-threaded; small ones that a 2x2 max pooling follows by an own fused kernel. Behind
+// oneDNN activations are own passes: its own differ from the contract's (and its ReLU turns NaN
+// into 0).
 #include "kernels/conv.h"
 
 #include <fmt/format.h>
@@ -9,6 +10,7 @@
 #include "kernels/cpu/checks.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/winograd.h"
 #include "kernels/error.h"
 
 namespace gentrain::cpu {
@@ -17,7 +19,8 @@ namespace {
 
 class Conv final : public ConvKernels {
  public:
-  explicit Conv(const Backend& backend) : simd_(*backend.simd), onednn_(*backend.onednn) {}
+  explicit Conv(const Backend& backend)
+      : simd_(*backend.simd), onednn_(*backend.onednn), winograd_(backend) {}
 
   void forward(Queue& queue, const ConvGeometry& g, ConstView x, const Weights& w, ConstView bias,
                Activation activation, View y) override {
@@ -27,6 +30,10 @@ class Conv final : public ConvKernels {
     arguments.require("w", w.values, g.w_shape());
     require_bias(arguments, "bias", g, bias);
     arguments.require("y", y, g.y_shape());
+    if (Winograd::wins(Operation::kConvForward, g)) {
+      winograd_.forward(cpu_queue(queue), g, x, w, bias, activation, y);
+      return;
+    }
     const Program& program = onednn_.conv(Operation::kConvForward, g, bias.present());
     onednn_.execute(program, cpu_queue(queue),
                     {x.data, w.values.data, bias.data, y.data, w.version});
@@ -43,6 +50,10 @@ class Conv final : public ConvKernels {
     arguments.require("dy", dy, g.y_shape());
     arguments.require("w", w.values, g.w_shape());
     arguments.require("dx", dx, g.x_shape());
+    if (Winograd::wins(Operation::kConvBackwardData, g)) {
+      winograd_.backward_data(cpu_queue(queue), g, dy, w, dx);
+      return;
+    }
     const Program& program = onednn_.conv(Operation::kConvBackwardData, g, false);
     onednn_.execute(program, cpu_queue(queue),
                     {dx.data, w.values.data, nullptr, dy.data, w.version});
@@ -56,6 +67,10 @@ class Conv final : public ConvKernels {
     arguments.require("dy", dy, g.y_shape());
     arguments.require("dw", dw, g.w_shape());
     require_bias(arguments, "dbias", g, dbias);
+    if (Winograd::wins(Operation::kConvBackwardWeights, g)) {
+      winograd_.backward_weights(cpu_queue(queue), g, x, dy, dw, dbias);
+      return;
+    }
     const Program& program = onednn_.conv(Operation::kConvBackwardWeights, g, dbias.present());
     onednn_.execute(program, cpu_queue(queue), {x.data, dw.data, dbias.data, dy.data, 0});
   }
@@ -135,6 +150,7 @@ class Conv final : public ConvKernels {
 
   const simd::Kernels& simd_;
   OneDnn& onednn_;
+  Winograd winograd_;
 };
 
 }  // namespace

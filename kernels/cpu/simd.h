@@ -12,6 +12,7 @@
 #include "kernels/cpu/simd/random.h"
 #include "kernels/cpu/simd/reduce.h"
 #include "kernels/cpu/simd/update.h"
+#include "kernels/cpu/simd/winograd.h"
 
 namespace gentrain::simd {
 
@@ -26,6 +27,7 @@ struct Kernels {
   RandomTable random;
   ReduceTable reduce;
   UpdateTable update;
+  WinogradTable winograd;
 };
 
 namespace v3 {

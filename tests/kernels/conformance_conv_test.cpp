@@ -221,6 +221,10 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"k3_c17_stride2", conv({1, 9, 8, 17}, {3, 3, 3}, {2, 2}, kOne)},
                       Case{"k3_c17_valid", conv({3, 8, 5, 17}, {17, 3, 3})},
                       Case{"k3_wide", conv({1, 12, 12, 16}, {32, 3, 3}, {1, 1}, kOne)},
+                      Case{"k3_winograd", conv({3, 12, 11, 40}, {32, 3, 3}, {1, 1}, kOne)},
+                      Case{"k3_winograd_wide", conv({2, 7, 8, 160}, {130, 3, 3}, {1, 1}, kOne)},
+                      Case{"k3_winograd_uneven",
+                           conv({1, 15, 17, 33}, {35, 3, 3}, {1, 1}, {2, 0, 1, 2})},
                       Case{"k5_c1_same", conv({3, 6, 6, 1}, {1, 5, 5}, {1, 1}, kTwo)},
                       Case{"k5_c3_stride2", conv({2, 12, 11, 3}, {3, 5, 5}, {2, 2})},
                       Case{"k5_c1_oc17", conv({2, 9, 12, 1}, {17, 5, 5})},
@@ -312,6 +316,20 @@ INSTANTIATE_TEST_SUITE_P(
 
 class ConvRules : public test::Conformance {};
 
+TEST_F(ConvRules, WithoutPaddingWinogradsErrorsFollowTheLargestOfATile) {
+  // A corner's gradient is the sum of a ninth of the terms that its neighbours have, with the
+  // neighbours' rounding errors: the bound is relative to the largest.
+  const ConvGeometry g = conv({2, 14, 12, 32}, {56, 3, 3});
+  const Operands o = random_operands(g);
+  const Conv cpu(cpu_, DType::kF32, g, o);
+  const Conv reference(reference_, DType::kF64, g, o);
+  EXPECT_TRUE(within(kSumBound, g.y_shape(), cpu.forward(Activation::kNone),
+                     reference.forward(Activation::kNone)));
+  EXPECT_TRUE(within(kSumBound, g.x_shape(), cpu.backward_data(), reference.backward_data()));
+  EXPECT_TRUE(
+      within(kSumBound, g.w_shape(), cpu.backward_weights().dw, reference.backward_weights().dw));
+}
+
 TEST_F(ConvRules, TheConvolutionsOfLenetAreFused) {
   ConvKernels& kernels = cpu_.device().conv();
   EXPECT_TRUE(kernels.fuses_max_pool(conv({128, 28, 28, 1}, {6, 5, 5})));
@@ -368,7 +386,8 @@ TEST_F(ConvRules, TheFirstNanOfAWindowWins) {
 }
 
 TEST_F(ConvRules, NewWeightsAreUsedAtOnce) {
-  for (const ConvGeometry& g : {conv({2, 8, 8, 16}, {16, 3, 3}), conv({2, 28, 28, 1}, {6, 5, 5})}) {
+  for (const ConvGeometry& g : {conv({2, 8, 8, 16}, {16, 3, 3}), conv({2, 28, 28, 1}, {6, 5, 5}),
+                                conv({2, 8, 8, 32}, {40, 3, 3}, {1, 1}, kOne)}) {
     const Operands o = random_operands(g);
     Operands doubled = o;
     for (double& value : doubled.w) {

@@ -2,16 +2,13 @@
 //
 // The right factor is read in panels of kPanel columns. A panel of the usual depth stays in the
 // first cache while all rows pass by; pack_transposed lays a weight matrix out in whole panels.
+#include "kernels/cpu/simd/gemm_parts.h"
 #include "kernels/cpu/simd/math.h"
 #include "kernels/cpu/simd/tables.h"
 
 namespace gentrain::simd::GENTRAIN_SIMD_NS {
 
 namespace {
-
-// The accumulators of a tile, two vectors of b and one broadcast fill the registers (16, or 32).
-constexpr int kTileRows = kLanes == 16 ? 12 : 6;
-constexpr int kPanel = 2 * kLanes;
 
 constexpr std::int64_t kFloat = sizeof(float);
 
@@ -70,12 +67,15 @@ __attribute__((noinline)) void multiply_tile(const GemmCall& call, const Tile& t
     const Vec bias = tile.bias == nullptr ? Vec{} : load_columns(tile.bias, v);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      float* c = tile.c + r * call.columns + v * kLanes;
-      const Vec result = tile.bias == nullptr ? sums[r][v] : sums[r][v] + bias;
+      float* c = tile.c + r * call.columns;
+      Vec result = tile.bias == nullptr ? sums[r][v] : sums[r][v] + bias;
+      if (call.adds) {
+        result += load_columns(c, v);
+      }
       if (kMasked && v == kVectors - 1) {
-        store_masked(c, result, tile.last);
+        store_masked(c + v * kLanes, result, tile.last);
       } else {
-        store(c, result);
+        store(c + v * kLanes, result);
       }
     }
   }

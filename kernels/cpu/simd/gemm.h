@@ -5,17 +5,19 @@
 
 namespace gentrain::simd {
 
-/// c [rows, columns] = activation(a b + bias). Every element is one chain of fused multiply-adds in
-/// the order of the depth, beginning at 0: its bits do not depend on rows, columns or neighbours.
+/// c [rows, columns] = activation(a b + bias), or what c held with a b + bias added to it. Every
+/// element is one chain of fused multiply-adds in the order of the depth, beginning at 0: its bits
+/// do not depend on rows, columns or neighbours.
 struct GemmCall {
-  std::int64_t rows, columns, depth;
-  const float* a;  // element (i, p) at a[i * a_row + p * a_step]
-  std::int64_t a_row, a_step;
-  const float* b;       // element (p, j) at b[p * b_step + j]
-  std::int64_t b_step;  // 0: b was written by pack_transposed
-  const float* bias;    // [columns] or null
-  int activation;       // the value of enum Activation
-  float* c;
+  std::int64_t rows = 0, columns = 0, depth = 0;
+  const float* a = nullptr;  // element (i, p) at a[i * a_row + p * a_step]
+  std::int64_t a_row = 0, a_step = 0;
+  const float* b = nullptr;     // element (p, j) at b[p * b_step + j]
+  std::int64_t b_step = 0;      // 0: b was written by pack_transposed
+  const float* bias = nullptr;  // [columns] or null
+  int activation = 0;           // the value of enum Activation
+  float* c = nullptr;
+  bool adds = false;  // to what c holds; then there is no activation
 };
 
 struct GemmTable {

@@ -16,5 +16,6 @@ PoolTable make_pool_table();
 RandomTable make_random_table();
 ReduceTable make_reduce_table();
 UpdateTable make_update_table();
+WinogradTable make_winograd_table();
 
 }  // namespace gentrain::simd::GENTRAIN_SIMD_NS

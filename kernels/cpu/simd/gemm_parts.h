@@ -1,0 +1,15 @@
+// The tile of the result that a matrix product holds in registers, for those who lay out its
+// factors.
+#pragma once
+
+#include "kernels/cpu/simd/vec.h"
+
+namespace gentrain::simd::GENTRAIN_SIMD_NS {
+
+/// Rows of a tile: its accumulators, two vectors of b and one broadcast fill the registers (16, or
+/// 32).
+inline constexpr int kTileRows = kLanes == 16 ? 14 : 6;
+/// Columns of a panel, in which the right factor is read.
+inline constexpr int kPanel = 2 * kLanes;
+
+}  // namespace gentrain::simd::GENTRAIN_SIMD_NS

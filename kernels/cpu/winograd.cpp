@@ -1,0 +1,111 @@
+// Winograd's convolutions: the rule, the weights' transforms once per version, scratch.
+#include "kernels/cpu/winograd.h"
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/weights_cache.h"
+
+namespace gentrain::cpu {
+
+namespace {
+
+// Their addresses stand for the layouts in the cache of weights.
+constexpr char kPacked = 1;
+constexpr char kTurned = 2;
+
+simd::WinogradShape shape_of(const ConvGeometry& g) {
+  return {g.n, g.h, g.w, g.c, g.oh(), g.ow(), g.oc, g.top, g.left};
+}
+
+/// Of the convolution of dy with the turned weights, which gives dx.
+simd::WinogradShape turned_shape_of(const ConvGeometry& g) {
+  return {g.n, g.oh(), g.ow(), g.oc, g.h, g.w, g.c, 2 - g.top, 2 - g.left};
+}
+
+}  // namespace
+
+Winograd::Winograd(const Backend& backend)
+    : table_(backend.simd->winograd), weights_(*backend.weights) {}
+
+// Measured on one thread of a Zen 3 core (tests/bench/winograd_bench.cpp), against oneDNN's direct
+// convolution. A tile costs as much as 36 of the 144 products that its 16 results have by
+// definition, and with the transforms around it as much as 6 to 9 of those results:
+// - Maps whose tiles reach far over the edge win nothing: 5x5 (6 results a tile) is even, 6x6 (9)
+//   lies between 0.7 and 1.5, 7x7 (12) between 1.1 and 2.4 where there are 32 channels.
+// - Reading the weights, four times those of the definition, costs as much as one tile for every
+//   256 x 256 channels: with 512 channels four tiles lose, nine win 1.4.
+// - With 16 channels on both sides the transforms eat what is gained; from 32 on large maps win 2.
+// - Gradients of weights store and transform one sum for each of those weights as well: four tiles
+//   win or lose, nine win at least 1.5.
+bool Winograd::wins(Operation operation, const ConvGeometry& g) {
+  constexpr std::int64_t kLeastResults = 10;       // of a tile
+  constexpr std::int64_t kWeightsOfATile = 65536;  // pairs of channels
+  constexpr std::int64_t kLeastChannels = 16;
+  constexpr std::int64_t kLeastSum = 64;
+  const bool possible = g.kh == 3 && g.kw == 3 && g.stride_h == 1 && g.stride_w == 1 &&
+                        std::max({g.top, g.bottom, g.left, g.right}) <= 2;
+  if (!possible || std::min(g.c, g.oc) < kLeastChannels || g.c + g.oc < kLeastSum) {
+    return false;
+  }
+  // Backward by data computes the image's tiles from the results.
+  const bool to_image = operation == Operation::kConvBackwardData;
+  const std::int64_t h = to_image ? g.h : g.oh();
+  const std::int64_t w = to_image ? g.w : g.ow();
+  const std::int64_t tiles = g.n * ((h + 3) / 4) * ((w + 3) / 4);
+  const std::int64_t least = operation == Operation::kConvBackwardWeights ? 8 : 4;
+  return tiles >= least && g.n * h * w >= kLeastResults * (tiles + g.c * g.oc / kWeightsOfATile);
+}
+
+void Winograd::forward(CpuQueue& queue, const ConvGeometry& g, ConstView x, const Weights& w,
+                       ConstView bias, Activation activation, View y) const {
+  const auto pack = [&](float* packed) { table_.pack(w.values.as<float>(), g.oc, g.c, packed); };
+  convolve(queue, shape_of(g), {w, &kPacked, pack},
+           {x.as<float>(), nullptr, bias.as<float>(), static_cast<int>(activation), y.as<float>(),
+            nullptr});
+}
+
+void Winograd::backward_data(CpuQueue& queue, const ConvGeometry& g, ConstView dy, const Weights& w,
+                             View dx) const {
+  const auto pack = [&](float* packed) {
+    table_.pack_turned(w.values.as<float>(), g.oc, g.c, packed);
+  };
+  convolve(queue, turned_shape_of(g), {w, &kTurned, pack},
+           {dy.as<float>(), nullptr, nullptr, static_cast<int>(Activation::kNone), dx.as<float>(),
+            nullptr});
+}
+
+void Winograd::backward_weights(CpuQueue& queue, const ConvGeometry& g, ConstView x, ConstView dy,
+                                View dw, View dbias) const {
+  const simd::WinogradShape shape = shape_of(g);
+  const std::int64_t bytes = table_.backward_weights_scratch(shape);
+  table_.backward_weights(shape, x.as<float>(), dy.as<float>(), dw.as<float>(), dbias.as<float>(),
+                          queue.scratch(static_cast<std::size_t>(bytes)));
+}
+
+void Winograd::convolve(CpuQueue& queue, const simd::WinogradShape& shape, const Packing& packing,
+                        simd::WinogradCall call) const {
+  const auto bytes =
+      static_cast<std::size_t>(table_.packed_floats(shape.c, shape.oc)) * sizeof(float);
+  const bool kept = packing.weights.version != 0;
+  ScratchPlan plan;
+  const std::size_t work = plan.add(static_cast<std::size_t>(table_.forward_scratch(shape)));
+  const std::size_t packed = plan.add(kept ? 0 : bytes);
+  auto* scratch = static_cast<std::byte*>(queue.scratch(plan.bytes()));
+  call.scratch = scratch + work;
+  std::shared_ptr<const Buffer> shared;
+  if (kept) {
+    shared = weights_.get(packing.weights, packing.layout, bytes,
+                          [&](void* to) { packing.fill(static_cast<float*>(to)); });
+    call.weights = static_cast<const float*>(shared->data());
+  } else {
+    auto* own = reinterpret_cast<float*>(scratch + packed);
+    packing.fill(own);
+    call.weights = own;
+  }
+  table_.forward(shape, call);
+}
+
+}  // namespace gentrain::cpu

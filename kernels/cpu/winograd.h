@@ -1,0 +1,51 @@
+// 3x3 convolutions by Winograd's method: which of them, and the way from a geometry to the vector
+// kernels (kernels/cpu/simd/winograd.h).
+#pragma once
+
+#include <functional>
+
+#include "kernels/conv.h"
+#include "kernels/cpu/backend.h"
+#include "kernels/cpu/onednn.h"
+#include "kernels/cpu/queue.h"
+
+namespace gentrain::simd {
+struct WinogradCall;
+struct WinogradShape;
+struct WinogradTable;
+}  // namespace gentrain::simd
+
+namespace gentrain::cpu {
+
+/// The arguments of its routines are those of ConvKernels, checked already.
+class Winograd {
+ public:
+  explicit Winograd(const Backend& backend);
+
+  /// Whether a pass of a convolution is faster here than as oneDNN's direct one. The rule looks at
+  /// the geometry alone.
+  [[nodiscard]] static bool wins(Operation operation, const ConvGeometry& g);
+
+  void forward(CpuQueue& queue, const ConvGeometry& g, ConstView x, const Weights& w,
+               ConstView bias, Activation activation, View y) const;
+  void backward_data(CpuQueue& queue, const ConvGeometry& g, ConstView dy, const Weights& w,
+                     View dx) const;
+  void backward_weights(CpuQueue& queue, const ConvGeometry& g, ConstView x, ConstView dy, View dw,
+                        View dbias) const;
+
+ private:
+  /// Weights, and how they are written in the layout that stands at `layout`.
+  struct Packing {
+    const Weights& weights;
+    const void* layout;
+    std::function<void(float*)> fill;
+  };
+
+  void convolve(CpuQueue& queue, const simd::WinogradShape& shape, const Packing& packing,
+                simd::WinogradCall call) const;
+
+  const simd::WinogradTable& table_;
+  WeightsCache& weights_;
+};
+
+}  // namespace gentrain::cpu

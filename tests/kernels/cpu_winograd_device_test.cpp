@@ -1,0 +1,173 @@
+// Winograd's convolutions as the device runs them: which are, weights transformed once per version
+// for all threads, the same bits on each, no memory once they have run.
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/conv.h"
+#include "kernels/cpu/backend.h"
+#include "kernels/cpu/winograd.h"
+#include "tests/support/workbench.h"
+
+namespace gentrain {
+namespace {
+
+using cpu::Operation;
+using test::Workbench;
+using ::testing::ElementsAre;
+using Values = std::vector<double>;
+
+/// n images of side x side, c channels to oc, padding 1.
+ConvGeometry same(std::int64_t n, std::int64_t side, std::int64_t c, std::int64_t oc) {
+  return {.n = n,
+          .h = side,
+          .w = side,
+          .c = c,
+          .oc = oc,
+          .kh = 3,
+          .kw = 3,
+          .top = 1,
+          .bottom = 1,
+          .left = 1,
+          .right = 1};
+}
+
+/// Forward, backward by data, backward by weights.
+std::vector<bool> wins(const ConvGeometry& g) {
+  return {cpu::Winograd::wins(Operation::kConvForward, g),
+          cpu::Winograd::wins(Operation::kConvBackwardData, g),
+          cpu::Winograd::wins(Operation::kConvBackwardWeights, g)};
+}
+
+TEST(CpuWinogradRule, LargeMapsAndManyChannels) {
+  for (const std::int64_t n : {16, 4, 1}) {
+    for (const ConvGeometry& g :
+         {same(n, 24, 64, 64), same(n, 96, 64, 64), same(n, 48, 64, 128), same(n, 48, 128, 128),
+          same(n, 24, 256, 256), same(n, 12, 512, 512), same(n, 48, 64, 256), same(n, 35, 96, 96),
+          same(n, 71, 80, 192), same(n, 147, 32, 64)}) {
+      EXPECT_THAT(wins(g), ElementsAre(true, true, true)) << g.x_shape().str() << " " << g.oc;
+    }
+  }
+}
+
+TEST(CpuWinogradRule, TilesOverTheEdgeAndFewChannelsStayDirect) {
+  for (const ConvGeometry& g :
+       {same(16, 6, 512, 512), same(64, 5, 64, 64), same(1, 4, 64, 64), same(1, 8, 512, 512),
+        same(16, 96, 3, 64), same(16, 96, 64, 3), same(16, 96, 16, 16)}) {
+    EXPECT_THAT(wins(g), ElementsAre(false, false, false)) << g.x_shape().str() << " " << g.oc;
+  }
+  EXPECT_THAT(wins(same(1, 8, 64, 64)), ElementsAre(true, true, false));
+}
+
+TEST(CpuWinogradRule, OtherGeometriesStayDirect) {
+  const ConvGeometry g = same(4, 24, 64, 64);
+  std::vector<ConvGeometry> others(5, g);
+  others[0].kh = 5;
+  others[1].kw = 1;
+  others[2].stride_h = 2;
+  others[3].stride_w = 2;
+  others[4].bottom = 3;
+  for (const ConvGeometry& other : others) {
+    EXPECT_THAT(wins(other), ElementsAre(false, false, false));
+  }
+}
+
+/// One convolution in all three passes.
+class Layer {
+ public:
+  Layer(const Workbench& bench, const ConvGeometry& g)
+      : bench_(bench),
+        g_(g),
+        x_(bench.random(g.x_shape(), RngKey(1), DType::kF32)),
+        w_(bench.random(g.w_shape(), RngKey(2), DType::kF32)),
+        bias_(bench.random({g.oc}, RngKey(3), DType::kF32)),
+        dy_(bench.random(g.y_shape(), RngKey(4), DType::kF32)),
+        y_(bench.empty(g.y_shape(), DType::kF32)),
+        dx_(bench.empty(g.x_shape(), DType::kF32)),
+        dw_(bench.empty(g.w_shape(), DType::kF32)),
+        dbias_(bench.empty({g.oc}, DType::kF32)) {}
+
+  /// y, dx, dw and dbias, from the weights of `other` (which may be this) at `version`.
+  [[nodiscard]] std::vector<Values> run(std::uint64_t version, const Tensor& w) const {
+    ConvKernels& kernels = bench_.device().conv();
+    const Weights weights = {w.cview(), version};
+    kernels.forward(bench_.queue(), g_, x_.cview(), weights, bias_.cview(), Activation::kTanh,
+                    y_.view());
+    kernels.backward_data(bench_.queue(), g_, dy_.cview(), weights, dx_.view());
+    kernels.backward_weights(bench_.queue(), g_, x_.cview(), dy_.cview(), dw_.view(),
+                             dbias_.view());
+    return {bench_.values(y_), bench_.values(dx_), bench_.values(dw_), bench_.values(dbias_)};
+  }
+  [[nodiscard]] const Tensor& w() const { return w_; }
+
+ private:
+  const Workbench& bench_;
+  ConvGeometry g_;
+  Tensor x_, w_, bias_, dy_, y_, dx_, dw_, dbias_;
+};
+
+class CpuWinograd : public ::testing::Test {
+ protected:
+  [[nodiscard]] std::uint64_t prepared() const {
+    return cpu::statistics_of(bench_.device()).weights_prepared;
+  }
+
+  Workbench bench_{test::cpu_device()};
+  ConvGeometry g_ = same(3, 13, 32, 40);
+  Layer layer_{bench_, g_};
+};
+
+TEST_F(CpuWinograd, MakesNoPrimitive) {
+  const std::size_t before = cpu::statistics_of(bench_.device()).implementations.size();
+  static_cast<void>(layer_.run(0, layer_.w()));
+  EXPECT_EQ(cpu::statistics_of(bench_.device()).implementations.size(), before);
+}
+
+TEST_F(CpuWinograd, AVersionIsTransformedOncePerDirectionForAllThreads) {
+  const std::vector<Values> expected = layer_.run(0, layer_.w());
+  const std::uint64_t before = prepared();
+  const std::uint64_t version = std::uint64_t{5} << 60;
+  std::vector<std::vector<Values>> results(4);
+  std::vector<std::thread> threads;
+  for (std::vector<Values>& result : results) {
+    threads.emplace_back([&] {
+      const Workbench own(test::cpu_device());
+      const Layer mine(own, g_);
+      result = mine.run(version, layer_.w());
+      EXPECT_EQ(mine.run(version, layer_.w()), result);
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_THAT(results, ::testing::Each(expected));
+  EXPECT_EQ(prepared(), before + 2);
+}
+
+TEST_F(CpuWinograd, ANewVersionIsTransformedAgain) {
+  const std::uint64_t version = std::uint64_t{6} << 60;
+  const std::vector<Values> first = layer_.run(version, layer_.w());
+  const Tensor changed = bench_.random(g_.w_shape(), RngKey(9), DType::kF32);
+  std::memcpy(layer_.w().view().data, changed.cview().data,
+              static_cast<std::size_t>(g_.w_shape().elements()) * sizeof(float));
+  EXPECT_EQ(layer_.run(version, layer_.w()), first) << "the copy of this version was not used";
+  const std::vector<Values> second = layer_.run(version + 1, layer_.w());
+  EXPECT_NE(second[0], first[0]);
+  EXPECT_NE(second[1], first[1]);
+  EXPECT_EQ(layer_.run(0, layer_.w()), second);
+}
+
+TEST_F(CpuWinograd, SteadyCallsAskForNoMemory) {
+  static_cast<void>(layer_.run(77, layer_.w()));
+  const MemoryStats before = bench_.device().memory().stats();
+  static_cast<void>(layer_.run(77, layer_.w()));
+  const MemoryStats after = bench_.device().memory().stats();
+  EXPECT_EQ(after.system_calls, before.system_calls);
+  EXPECT_EQ(after.live_bytes, before.live_bytes);
+}
+
+}  // namespace
+}  // namespace gentrain
