@@ -65,6 +65,14 @@ Tensor read_images(Context& context, const data::Dataset& dataset,
                            normalization);
 }
 
+std::vector<double> values_of(Context& context, const Tensor& x) {
+  if (x.dtype() == DType::kF64) {
+    return copy_to_host<double>(context.device, context.queue, x);
+  }
+  const std::vector<float> values = copy_to_host<float>(context.device, context.queue, x);
+  return {values.begin(), values.end()};
+}
+
 std::vector<double> Objective::train(ShardStep& step) const {
   Tape& tape = *step.context.tape;
   ParameterGradients* const sets[] = {&step.gradients};

@@ -111,6 +111,9 @@ Pass make_pass(Update& update, const Objective& objective, const TrainingData& d
 Tensor read_images(Context& context, const data::Dataset& dataset,
                    const data::Normalization& normalization, std::span<const std::int64_t> indices);
 
+/// The elements of a tensor, f32 or f64.
+std::vector<double> values_of(Context& context, const Tensor& x);
+
 /// Pixels as a model wants them: x [samples, h, w, c] on the device.
 Tensor normalized_images(Context& context, std::span<const std::uint8_t> pixels,
                          std::int64_t samples, const Shape& sample_shape,

@@ -41,7 +41,7 @@ Tensor low_of(Context& context, const Tensor& x) {
 }
 
 double sum_of(Context& context, const Tensor& rows) {
-  const std::vector<float> values = copy_to_host<float>(context.device, context.queue, rows);
+  const std::vector<double> values = values_of(context, rows);
   return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
@@ -272,10 +272,10 @@ std::pair<Tensor, double> Srgan::score_loss(Context& context, const Tensor& scor
 
 /// Images that the discriminator takes for what they are.
 double Srgan::count_right(Context& context, const Tensor& scores, bool real) const {
-  const float middle = adversarial_.loss == AdversarialOptions::Loss::kLeastSquares ? 0.5F : 0.0F;
-  const std::vector<float> values = copy_to_host<float>(context.device, context.queue, scores);
+  const double middle = adversarial_.loss == AdversarialOptions::Loss::kLeastSquares ? 0.5 : 0.0;
+  const std::vector<double> values = values_of(context, scores);
   return static_cast<double>(std::count_if(values.begin(), values.end(),
-                                           [&](float value) { return (value > middle) == real; }));
+                                           [&](double value) { return (value > middle) == real; }));
 }
 
 /// The discriminator sees the generated images once; its loss goes back into its own parameters,

@@ -20,7 +20,9 @@ TEST(ImagesOf, RoundsAndCutsOff) {
   ASSERT_THAT(images, SizeIs(2));
   EXPECT_THAT(images[0].pixels, ElementsAre(0, 255, 128));
   EXPECT_THAT(images[1].pixels, ElementsAre(0, 255, 0));
-  EXPECT_EQ(message_of<ShapeError>([&] { images_of(values, {2, 2, 1}); }),
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              images_of(values, {2, 2, 1});
+            }),
             "images of [2, 2, 1] from 6 values");
 }
 
@@ -30,7 +32,7 @@ TEST(Sheet, StandsInRowsWithGaps) {
   const image::Image all = sheet({black, grey, grey}, 2);
   EXPECT_EQ(all.h, 4);
   EXPECT_EQ(all.w, 6);
-  EXPECT_THAT(all.pixels, ElementsAre(0, 0, 255, 255, 9, 8,        //
+  EXPECT_THAT(all.pixels, ElementsAre(0, 0, 255, 255, 9, 8,          //
                                       255, 255, 255, 255, 255, 255,  //
                                       255, 255, 255, 255, 255, 255,  //
                                       9, 8, 255, 255, 255, 255));
@@ -42,7 +44,9 @@ TEST(Sheet, RefusesWhatDoesNotFit) {
   const image::Image other{2, 1, 1, {0, 0}};
   EXPECT_EQ(message_of<ShapeError>([&] { sheet({}, 2); }), "a sheet of 0 images in 2 columns");
   EXPECT_EQ(message_of<ShapeError>([&] { sheet({one}, 0); }), "a sheet of 1 images in 0 columns");
-  EXPECT_EQ(message_of<ShapeError>([&] { sheet({one, other}, 2); }),
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              sheet({one, other}, 2);
+            }),
             "a sheet of images of 1 x 2 x 1 and 2 x 1 x 1");
 }
 

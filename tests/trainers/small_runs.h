@@ -87,6 +87,31 @@ inline TrainOptions small_vae_job() {
   return options;
 }
 
+/// SRGAN in small on drawn faces, both stages; its content loss sees one map of a VGG19 without
+/// what it learned.
+inline TrainOptions small_srgan_job() {
+  TrainOptions options = small_job();
+  options.batch = {.global = 16, .shards = 16};
+  options.data.source = DataOptions::Source::kFaces;
+  options.data.train_count = 20;
+  options.data.test_count = 3;
+  options.model.name = "srgan";
+  options.model.srgan = {.width = 4, .blocks = 1};
+  options.init.name = Initializer::Kind::kXavierUniform;
+  options.content.weights = "random";
+  options.content.maps = {"block1_conv1"};
+  options.adversarial.weight = 0.1;
+  options.samples.every.unit = CheckpointOptions::Unit::kNever;
+  options.stages[0].name = "mse";
+  options.stages[0].stop.steps = 2;
+  options.stages[0].optimizer = {.name = OptimizerOptions::Name::kAdam, .lr = 1e-3};
+  options.stages.push_back(options.stages[0]);
+  options.stages[1].name = "gan";
+  options.stages[1].stop.steps = 3;
+  options.stages[1].discriminator_optimizer = OptimizerOptions{.lr = 1e-2, .momentum = 0.5};
+  return options;
+}
+
 /// Runs `body` as every rank of a job of `ranks`, each on a thread of its own. A rank that throws
 /// would leave the others waiting: it ends the test program.
 inline void run_ranks(int ranks, const std::function<void(comm::Communicator&)>& body) {

@@ -283,11 +283,11 @@ TEST_F(VaeRuns, PicturesAreTheSameOnAnyRanksAndBehindARestart) {
   options_.samples.every = {CheckpointOptions::Unit::kSteps, 3};
   run("straight", 7, 1, 1);
   const std::vector<std::string> straight = pictures("straight");
-  EXPECT_THAT(straight, ElementsAre("line-000000003.png", "line-000000006.png",
-                                    "line-000000007.png", "reconstructions-000000003.png",
-                                    "reconstructions-000000006.png",
-                                    "reconstructions-000000007.png", "samples-000000003.png",
-                                    "samples-000000006.png", "samples-000000007.png"));
+  EXPECT_THAT(straight,
+              ElementsAre("line-000000003.png", "line-000000006.png", "line-000000007.png",
+                          "reconstructions-000000003.png", "reconstructions-000000006.png",
+                          "reconstructions-000000007.png", "samples-000000003.png",
+                          "samples-000000006.png", "samples-000000007.png"));
   run("resumed", 4, 3, 1);
   fs::remove(base_ / "resumed/samples/samples-000000006.png");
   run("resumed", 7, 2, 2);

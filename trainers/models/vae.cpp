@@ -31,16 +31,8 @@ const VaeOptions& checked(const VaeOptions& options) {
   return options;
 }
 
-std::vector<double> to_doubles(Context& context, const Tensor& x) {
-  if (x.dtype() == DType::kF64) {
-    return copy_to_host<double>(context.device, context.queue, x);
-  }
-  const std::vector<float> values = copy_to_host<float>(context.device, context.queue, x);
-  return {values.begin(), values.end()};
-}
-
 double sum_of(Context& context, const Tensor& rows) {
-  const std::vector<double> values = to_doubles(context, rows);
+  const std::vector<double> values = values_of(context, rows);
   return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
@@ -145,17 +137,17 @@ double Vae::log_likelihood(Context& context, const Tensor& x, std::int64_t sampl
   const std::int64_t images = x.shape()[0];
   const Tensor targets = ops::reshape(context, x, {images, pixels_});
   const Tensor latent = encode(context, x);
-  const std::vector<double> encoded = to_doubles(context, latent);
+  const std::vector<double> encoded = values_of(context, latent);
   std::vector<std::vector<double>> weights(static_cast<std::size_t>(images));
   const RngKey key = context.key;
   for (std::int64_t s = 0; s < samples; ++s) {
     context.key = key.fold(static_cast<std::uint64_t>(s));
     const Tensor noise = ops::normal(context, {images, latent_}, kNoise, x.dtype());
     const Tensor z = ops::gaussian_sample(context, latent, noise, 0).z;
-    const std::vector<double> losses = to_doubles(
+    const std::vector<double> losses = values_of(
         context, ops::sigmoid_cross_entropy(context, decode(context, z), targets, 0).rows);
     const std::vector<double> ratios =
-        log_ratios(encoded, to_doubles(context, noise), to_doubles(context, z),
+        log_ratios(encoded, values_of(context, noise), values_of(context, z),
                    static_cast<std::size_t>(latent_));
     for (std::size_t i = 0; i < weights.size(); ++i) {
       weights[i].push_back(ratios[i] - losses[i]);
@@ -171,7 +163,7 @@ namespace {
 
 /// Values of the images of `x` [n, h, w, c] one after the other.
 std::vector<image::Image> to_images(Context& context, const Tensor& x) {
-  const std::vector<double> values = to_doubles(context, x);
+  const std::vector<double> values = values_of(context, x);
   return images_of(std::vector<float>(values.begin(), values.end()),
                    {x.shape()[1], x.shape()[2], x.shape()[3]});
 }
@@ -217,7 +209,7 @@ Picture Vae::reconstructions(const PictureSource& source) const {
   std::iota(indices.begin(), indices.end(), std::int64_t{0});
   const Tensor x = read_images(context, source.test, source.normalization, indices);
   const auto k = static_cast<std::size_t>(latent_);
-  const std::vector<double> means = means_of(to_doubles(context, encode(context, x)), k);
+  const std::vector<double> means = means_of(values_of(context, encode(context, x)), k);
   const std::vector<image::Image> originals = to_images(context, x);
   const std::vector<image::Image> copies = to_images(
       context, images_of_latent(context, from_doubles(context, means, {x.shape()[0], latent_})));
@@ -242,7 +234,7 @@ Picture Vae::line(const PictureSource& source) const {
   }
   const Tensor x = read_images(context, source.test, source.normalization, ends);
   const auto k = static_cast<std::size_t>(latent_);
-  const std::vector<double> means = means_of(to_doubles(context, encode(context, x)), k);
+  const std::vector<double> means = means_of(values_of(context, encode(context, x)), k);
   std::vector<double> points;
   for (std::size_t from = 0; from < means.size(); from += 2 * k) {
     for (std::size_t p = 0; p < kPoints; ++p) {

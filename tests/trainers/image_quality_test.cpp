@@ -1,0 +1,104 @@
+// PSNR and SSIM against their definitions, written out a second time.
+#include "trainers/image_quality.h"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "kernels/error.h"
+#include "kernels/philox.h"
+#include "tests/support/compare.h"
+
+namespace gentrain::trainers {
+namespace {
+
+using test::message_of;
+
+image::Image noise(std::int64_t h, std::int64_t w, std::int64_t c, std::uint64_t seed, int reach) {
+  image::Image image{h, w, c, {}};
+  for (std::int64_t i = 0; i < h * w * c; ++i) {
+    const auto word = RngKey(seed).block(static_cast<std::uint64_t>(i))[0];
+    image.pixels.push_back(
+        static_cast<std::uint8_t>(128 + static_cast<int>(word % 256) * reach / 256 - reach / 2));
+  }
+  return image;
+}
+
+TEST(Psnr, IsThatOfAConstantDifference) {
+  const image::Image grey{2, 3, 1, {10, 20, 30, 40, 50, 60}};
+  const image::Image lighter{2, 3, 1, {13, 23, 33, 43, 53, 63}};
+  EXPECT_NEAR(psnr(grey, lighter), 20 * std::log10(255.0 / 3), 1e-12);
+  EXPECT_EQ(psnr(grey, grey), 100);
+}
+
+/// One window after the other, each weight a product of two.
+double plain_ssim(const image::Image& a, const image::Image& b) {
+  double sum = 0;
+  std::int64_t count = 0;
+  for (std::int64_t c = 0; c < a.c; ++c) {
+    for (std::int64_t top = 0; top + 11 <= a.h; ++top) {
+      for (std::int64_t left = 0; left + 11 <= a.w; ++left) {
+        double all = 0;
+        double ma = 0;
+        double mb = 0;
+        for (const bool means : {true, false}) {
+          double va = 0;
+          double vb = 0;
+          double cab = 0;
+          for (std::int64_t y = 0; y < 11; ++y) {
+            for (std::int64_t x = 0; x < 11; ++x) {
+              const double squares = static_cast<double>((y - 5) * (y - 5) + (x - 5) * (x - 5));
+              const double weight = std::exp(-squares / 4.5);
+              const auto at = static_cast<std::size_t>(((top + y) * a.w + left + x) * a.c + c);
+              if (means) {
+                all += weight;
+                ma += weight * a.pixels[at];
+                mb += weight * b.pixels[at];
+              } else {
+                va += weight / all * (a.pixels[at] - ma) * (a.pixels[at] - ma);
+                vb += weight / all * (b.pixels[at] - mb) * (b.pixels[at] - mb);
+                cab += weight / all * (a.pixels[at] - ma) * (b.pixels[at] - mb);
+              }
+            }
+          }
+          if (means) {
+            ma /= all;
+            mb /= all;
+          } else {
+            const double c1 = 2.55 * 2.55;
+            const double c2 = 7.65 * 7.65;
+            sum +=
+                (2 * ma * mb + c1) * (2 * cab + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2));
+            ++count;
+          }
+        }
+      }
+    }
+  }
+  return sum / static_cast<double>(count);
+}
+
+TEST(Ssim, IsItsDefinition) {
+  const image::Image a = noise(14, 17, 3, 1, 200);
+  image::Image b = a;
+  const image::Image other = noise(14, 17, 3, 2, 120);
+  for (std::size_t i = 0; i < b.pixels.size(); ++i) {
+    b.pixels[i] = static_cast<std::uint8_t>((2 * b.pixels[i] + other.pixels[i]) / 3);
+  }
+  EXPECT_NEAR(ssim(a, b), plain_ssim(a, b), 1e-9);
+  EXPECT_NEAR(ssim(a, other), plain_ssim(a, other), 1e-9);
+  EXPECT_NEAR(ssim(a, a), 1, 1e-12);
+  EXPECT_GT(ssim(a, b), ssim(a, other));
+}
+
+TEST(ImageQuality, RefusesWhatCannotBeCompared) {
+  const image::Image small = noise(10, 12, 1, 1, 10);
+  const image::Image other = noise(12, 10, 1, 1, 10);
+  EXPECT_EQ(message_of<ShapeError>([&] { psnr(small, other); }),
+            "images of 10 x 12 x 1 and 12 x 10 x 1 are compared");
+  EXPECT_EQ(message_of<ShapeError>([&] { ssim(small, small); }),
+            "images of 10 x 12 pixels: SSIM needs 11 x 11");
+}
+
+}  // namespace
+}  // namespace gentrain::trainers

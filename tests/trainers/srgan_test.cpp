@@ -1,0 +1,297 @@
+// SRGAN: its parameters, the gradients of both networks against central differences, what it tells,
+// and whole runs: stages, statistics of batch norm, a restart.
+#include "trainers/srgan.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/error.h"
+#include "tests/support/compare.h"
+#include "tests/support/gradients.h"
+#include "tests/trainers/small_runs.h"
+#include "trainers/gan_watch.h"
+
+namespace gentrain::trainers {
+namespace {
+
+namespace fs = std::filesystem;
+using test::message_of;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::int64_t counted(const std::vector<LayerInfo>& layers) {
+  std::int64_t sum = 0;
+  for (const LayerInfo& layer : layers) {
+    sum += layer.parameters;
+  }
+  return sum;
+}
+
+TEST(SrganNetworks, HaveTheirParameters) {
+  ParameterSet of_generator;
+  const Generator generator({}, {}, of_generator);
+  EXPECT_EQ(of_generator.count(), 593392);
+  EXPECT_EQ(counted(generator.layers(24, 24)), 593392);
+  ParameterSet of_discriminator;
+  const Discriminator discriminator({}, {}, 96, 96, of_discriminator);
+  EXPECT_EQ(of_discriminator.count(), 23563585);
+  EXPECT_EQ(counted(discriminator.layers()), 23563585);
+}
+
+TEST(SrganNetworks, OfThePaperHaveTheirs) {
+  const SrganOptions paper{.variant = SrganOptions::Variant::kPaper};
+  ParameterSet set;
+  const Generator generator(paper, {}, set);
+  // 9x9x3x64 + 64; 16 blocks of two convolutions, two batch norms and a PReLU; the middle; twice
+  // 3x3x64x256 + 64; 9x9x64x3.
+  constexpr std::int64_t kConv = 9 * 64 * 64;
+  EXPECT_EQ(set.count(), 15552 + 64 + 16 * (2 * kConv + 2 * 128 + 64) + kConv + 128 +
+                             2 * (4 * kConv + 64) + 15552);
+  EXPECT_EQ(counted(generator.layers(24, 24)), set.count());
+}
+
+TEST(SrganNetworks, RefuseWidthsAndImagesThatDoNotFit) {
+  ParameterSet set;
+  EXPECT_EQ(message_of<JobError>([&] { Generator({.width = 6}, {}, set); }),
+            "model srgan: width is 6 but must be a multiple of 4");
+  EXPECT_EQ(message_of<JobError>([&] { Generator({.blocks = -1}, {}, set); }),
+            "model srgan: blocks is -1 but must be at least 0");
+  for (const Shape& image : {Shape{28, 28, 1}, Shape{30, 32, 3}}) {
+    EXPECT_THAT(message_of<JobError>([&] { Srgan({}, {}, image, set); }),
+                HasSubstr("model srgan takes colour images whose height and width are multiples of "
+                          "4, but they are " +
+                          image.str()));
+  }
+}
+
+/// A tiny one in f64 on the reference device; content is compared pixel by pixel.
+class SmallSrgan : public ::testing::TestWithParam<SrganOptions::Variant> {
+ protected:
+  static constexpr double kScale = 0.25;
+
+  SmallSrgan() {
+    parameters_.allocate(bench_.device(), bench_.queue(), DType::kF64);
+    parameters_.initialize(bench_.device(), bench_.queue(), RngKey(5));
+  }
+  void set(int parameter, const std::vector<double>& values) {
+    copy_from_host<double>(bench_.device(), bench_.queue(), values, parameters_[parameter]);
+    parameters_.mark_changed();
+  }
+  std::vector<double> train(const char* stage, ParameterGradients& gradients) {
+    Tape tape(bench_.device(), bench_.queue());
+    Context context{bench_.device(), bench_.queue(), &tape, true, {}, 0.5};
+    ShardStep step{context, gradients, stage, x_, {}, kScale};
+    return srgan_.train(step);
+  }
+  /// Compares some elements of each gradient of a network with differences of a sum.
+  void expect_gradients(const char* stage, const std::string& network, std::size_t sum) {
+    test::GradientStore store(bench_, parameters_);
+    train(stage, store);
+    for (int p = 0; p < parameters_.size(); ++p) {
+      const ParameterInfo& info = parameters_.info(p);
+      if (!info.name.starts_with(network) || info.role == ParameterRole::kStatistic) {
+        continue;
+      }
+      const std::vector<double> at = bench_.values(parameters_[p]);
+      const std::vector<double> gradient = bench_.values(store.gradient(p));
+      for (std::size_t i = 0; i < at.size(); i += 1 + at.size() / 3) {
+        constexpr double kDifference = 1e-5;
+        const auto sum_at = [&](double moved_by) {
+          std::vector<double> moved = at;
+          moved[i] += moved_by;
+          set(p, moved);
+          test::GradientStore ignored(bench_, parameters_);
+          return train(stage, ignored)[sum];
+        };
+        const double expected =
+            kScale * (sum_at(kDifference) - sum_at(-kDifference)) / (2 * kDifference);
+        EXPECT_NEAR(gradient[i], expected, 1e-6 * std::max(1.0, std::abs(expected)))
+            << info.name << " " << i;
+      }
+      set(p, at);
+    }
+  }
+
+  test::Workbench bench_{test::reference_device()};
+  ParameterSet parameters_;
+  Srgan srgan_{{.variant = GetParam(), .width = 4, .blocks = 1},
+               {Initializer::Kind::kXavierUniform, 0},
+               {16, 16, 3},
+               parameters_};
+  Tensor x_ = bench_.random({2, 16, 16, 3}, RngKey(3), DType::kF64, -1, 1);
+};
+
+TEST_P(SmallSrgan, GradientsAreThoseOfTheLosses) {
+  expect_gradients("mse", "generator/", 0);
+  expect_gradients("gan", "generator/", 0);
+  expect_gradients("gan", "discriminator/", 3);
+}
+
+TEST_P(SmallSrgan, TellsItsTerms) {
+  test::GradientStore store(bench_, parameters_);
+  const std::vector<double> sums = train("gan", store);
+  ASSERT_EQ(sums.size(), srgan_.names("gan").size());
+  EXPECT_DOUBLE_EQ(sums[0], sums[1] + 1e-3 * sums[2]);
+  EXPECT_GT(sums[6], 0);
+  EXPECT_GT(sums[7], 0);
+  EXPECT_THAT(sums[4], testing::AllOf(testing::Ge(0), testing::Le(2)));
+  test::GradientStore pixels(bench_, parameters_);
+  EXPECT_NEAR(train("mse", pixels)[0], sums[1], 1e-12) << "without VGG both compare pixels";
+}
+
+TEST_P(SmallSrgan, StatisticsOfTheDiscriminatorAreMeansOfBothBatches) {
+  test::GradientStore store(bench_, parameters_);
+  train("gan", store);
+  const int mean = parameters_.find("discriminator/norm2/running_mean");
+  const int variance = parameters_.find("discriminator/norm2/running_var");
+  ASSERT_GE(mean, 0);
+  EXPECT_THAT(bench_.values(store.gradient(mean)), testing::Not(Each(0.0)));
+  EXPECT_THAT(bench_.values(store.gradient(variance)), Each(testing::Gt(0.0)));
+  EXPECT_EQ(parameters_.info(mean).role, ParameterRole::kStatistic);
+}
+
+TEST_P(SmallSrgan, KnowsItsStages) {
+  EXPECT_THAT(srgan_.names("mse"), ElementsAre("loss"));
+  EXPECT_EQ(srgan_.trainable("mse")[0].text, "generator/*");
+  EXPECT_EQ(srgan_.trainable("gan")[0].text, "*");
+  EXPECT_EQ(message_of<JobError>([&] { srgan_.names("train"); }),
+            "model srgan has the stages mse and gan, but the job has a stage 'train'");
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, SmallSrgan,
+                         ::testing::Values(SrganOptions::Variant::kBook,
+                                           SrganOptions::Variant::kPaper),
+                         [](const auto& row) {
+                           return row.param == SrganOptions::Variant::kBook ? "Book" : "Paper";
+                         });
+
+std::string message_of_run(const TrainOptions& options) {
+  return message_of<Error>([&] {
+    TrainingRun run(options, *comm::make_single());
+    run.make_stages("");
+  });
+}
+
+TEST(SrganRuns, ScaleMapsByTheirMeanSquareForAnyRanks) {
+  std::vector<std::string> alone;
+  run_ranks(1, [&](comm::Communicator& communicator) {
+    alone = TrainingRun(small_srgan_job(), communicator).objective().notes();
+  });
+  EXPECT_THAT(alone, ElementsAre("content: weights drawn at random",
+                                 HasSubstr("content: block1_conv1 divided by its mean square ")));
+  run_ranks(3, [&](comm::Communicator& communicator) {
+    EXPECT_EQ(TrainingRun(small_srgan_job(), communicator).objective().notes(), alone);
+  });
+}
+
+TEST(SrganRuns, TheFirstStageLeavesTheDiscriminatorAlone) {
+  TrainOptions options = small_srgan_job();
+  options.stages.pop_back();
+  run_ranks(1, [&](comm::Communicator& communicator) {
+    TrainingRun run(options, communicator);
+    EXPECT_THAT(run.objective().notes(), testing::IsEmpty()) << "no content network is needed";
+    std::vector<Stage> stages = run.make_stages("");
+    Queue& queue = run.runner().queue();
+    const auto values = [&](const char* name) {
+      return copy_to_host<float>(run.device(), queue,
+                                 run.parameters()[run.parameters().find(name)]);
+    };
+    const std::vector<float> discriminator = values("discriminator/norm2/running_mean");
+    const std::vector<float> generator = values("generator/middle_norm/running_mean");
+    run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
+    EXPECT_EQ(values("discriminator/norm2/running_mean"), discriminator);
+    EXPECT_NE(values("generator/middle_norm/running_mean"), generator);
+  });
+}
+
+TEST(SrganRuns, LearnsPixelsAndBeatsItself) {
+  TrainOptions options = small_srgan_job();
+  options.stages.pop_back();
+  options.stages[0].stop.steps = 30;
+  options.stages[0].optimizer.lr = 1e-2;
+  run_ranks(1, [&](comm::Communicator& communicator) {
+    TrainingRun run(options, communicator);
+    std::vector<Stage> stages = run.make_stages("");
+    const auto evaluated = [&] {
+      return evaluate(communicator, run.runner(), run.objective(), run.evaluation_data());
+    };
+    const Evaluation before = evaluated();
+    run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
+    const Evaluation after = evaluated();
+    EXPECT_LT(after.loss, 0.5 * before.loss);
+    ASSERT_EQ(after.terms.size(), 4U);
+    EXPECT_EQ(after.terms[0].first, "psnr");
+    EXPECT_GT(after.terms[0].second, before.terms[0].second + 3);
+    EXPECT_EQ(after.terms[2], before.terms[2]) << "bicubic interpolation learns nothing";
+    EXPECT_GT(after.terms[2].second, 15);
+  });
+}
+
+TEST(SrganRuns, RefuseWhatDoesNotFit) {
+  TrainOptions options = small_srgan_job();
+  options.data.normalize.train = data::Normalization{0, 1};
+  EXPECT_EQ(message_of_run(options),
+            "model srgan takes pixels in -1..1, but they become (x - 0) / 1: set "
+            "data.normalize.train: {mean: 0.5, std: 0.5}");
+  options = small_srgan_job();
+  options.stages[1].name = "adversarial";
+  EXPECT_EQ(message_of_run(options),
+            "model srgan has the stages mse and gan, but the job has a stage 'adversarial'");
+  options = small_srgan_job();
+  options.content.weights = "no/such/file.h5";
+  EXPECT_THAT(message_of_run(options), HasSubstr("no/such/file.h5"));
+  options.content.maps = {"block9_conv1"};
+  EXPECT_THAT(message_of_run(options), HasSubstr("block9_conv1"));
+  options = small_srgan_job();
+  options.stages[0].trainable = {{"discriminator/*", ""}};
+  EXPECT_EQ(message_of_run(options), "stage mse: its loss depends on no trainable parameter");
+}
+
+/// What a stage tells in one step of 4 images.
+StepReport report_of(const Stage& stage, std::int64_t step, float right) {
+  StepReport report;
+  report.stage = &stage;
+  report.step = report.stage_step = step;
+  report.images = 4;
+  report.statistics = {0, right * 4, right * 4, 9, 1};
+  return report;
+}
+
+TEST(GanWatch, WarnsOnceOfADiscriminatorThatIsFarAhead) {
+  Stage stage;
+  stage.statistics = {"loss", "real_right", "generated_right", "content_gradient",
+                      "adversarial_gradient"};
+  GanWatch watch;
+  watch.begin_stage(stage, 1000, 0);
+  const auto warnings = [&](std::int64_t from, std::int64_t to, float right) {
+    testing::internal::CaptureStdout();
+    for (std::int64_t step = from; step < to; ++step) {
+      watch.after_step(report_of(stage, step, right));
+    }
+    return testing::internal::GetCapturedStdout();
+  };
+  EXPECT_THAT(warnings(0, 199, 1.0F),
+              testing::AllOf(HasSubstr("content 75.00 %, adversarial 25.00 %"),
+                             testing::Not(HasSubstr("discriminator"))));
+  EXPECT_THAT(warnings(199, 200, 0.5F), testing::Not(HasSubstr("discriminator")));
+  EXPECT_THAT(warnings(200, 399, 1.0F), testing::Not(HasSubstr("discriminator")));
+  ObserverState saved;
+  watch.save(saved);
+  GanWatch again;
+  again.restore(saved);
+  again.begin_stage(stage, 1000, 399);
+  testing::internal::CaptureStdout();
+  again.after_step(report_of(stage, 399, 1.0F));
+  EXPECT_THAT(testing::internal::GetCapturedStdout(),
+              HasSubstr("the discriminator took 99 of 100 images or more"));
+  EXPECT_THAT(warnings(399, 400, 1.0F), HasSubstr("the discriminator took"));
+  EXPECT_EQ(warnings(400, 700, 1.0F), "") << "once";
+}
+
+}  // namespace
+}  // namespace gentrain::trainers
