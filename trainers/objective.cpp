@@ -23,7 +23,9 @@ std::unique_ptr<Objective> make_objective(const ModelOptions& model, const InitO
                                           const Shape& image, int classes,
                                           ParameterSet& parameters) {
   if (is_vae(model)) {
-    return std::make_unique<Vae>(model.vae, init, image, parameters);
+    return std::make_unique<Vae>(
+        model.vae, init, image, parameters,
+        model.name == "vae_conv" ? VaeKind::kConvolutional : VaeKind::kDense);
   }
   if (is_srgan(model)) {
     return std::make_unique<Srgan>(model.srgan, init, image, parameters);

@@ -87,7 +87,8 @@ struct DataOptions {
 };
 
 /// Names of the built-in models.
-inline constexpr std::array<std::string_view, 3> kModelNames = {"lenet", "vae", "srgan"};
+inline constexpr std::array<std::string_view, 4> kModelNames = {"lenet", "vae", "vae_conv",
+                                                                "srgan"};
 
 /// Extents of a variational autoencoder.
 struct VaeOptions {
@@ -141,7 +142,7 @@ struct ModelOptions {
   friend bool operator==(const ModelOptions&, const ModelOptions&) = default;
 };
 inline bool is_vae(const ModelOptions& model) {
-  return model.name == "vae";
+  return model.name == "vae" || model.name == "vae_conv";
 }
 inline bool is_srgan(const ModelOptions& model) {
   return model.name == "srgan";

@@ -156,7 +156,7 @@ TEST(JobErrors, ValueThatIsNotInTheList) {
             "j.yaml:3:12: optimizer.name is 'rmsprop' but must be one of sgd, adam, adamw");
   EXPECT_EQ(
       error_of("model: lenett\nstop: {epochs: 1}"),
-      "j.yaml:1:8: model.name is 'lenett' but must be one of lenet, vae (did you mean 'lenet'?)");
+      "j.yaml:1:8: model.name is 'lenett' but must be one of lenet, vae, vae_conv, srgan (did you mean 'lenet'?)");
 }
 
 TEST(JobErrors, Intervals) {
@@ -341,7 +341,7 @@ TEST(JobErrors, BatchAgainstShards) {
 
 TEST(JobErrors, ModelAndStop) {
   EXPECT_EQ(error_of("seed: 1"),
-            "j.yaml: model is missing; set model: lenet, model: vae, or model: {layers: [...]}\n"
+            "j.yaml: model is missing; set model to lenet, vae, srgan or {layers: [...]}\n"
             "j.yaml: nothing ends the stage 'train'; set stop.epochs or stop.steps");
   EXPECT_EQ(error_of("model: {name: lenet, layers: [flatten]}\nstop: {steps: 1}"),
             "j.yaml:1:22: model.name and model.layers exclude each other");

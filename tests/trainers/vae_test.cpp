@@ -48,6 +48,25 @@ TEST(Vae, HasItsParameters) {
   EXPECT_EQ(vae.classifier(), nullptr);
 }
 
+TEST(Vae, WithConvolutionsHasItsParameters) {
+  ParameterSet parameters;
+  const Vae vae({}, {}, {28, 28, 1}, parameters, VaeKind::kConvolutional);
+  const std::int64_t expected = (9 + 1) * 32 + (9 * 32 + 1) * 64 + (3136 + 1) * 128 +
+                                (128 + 1) * 200 + (100 + 1) * 128 + (128 + 1) * 3136 +
+                                (9 * 64 + 1) * 128 + (9 * 32 + 1) * 4;
+  EXPECT_EQ(parameters.count(), expected);
+  std::int64_t listed = 0;
+  for (const LayerInfo& layer : vae.layers()) {
+    listed += layer.parameters;
+  }
+  EXPECT_EQ(listed, expected);
+  EXPECT_EQ(message_of<JobError>([&] {
+              Vae({}, {}, {30, 28, 1}, parameters, VaeKind::kConvolutional);
+            }),
+            "model vae_conv takes images whose height and width are multiples of 4, but they are "
+            "[30, 28, 1]");
+}
+
 TEST(Vae, ExtentsThatNoReaderCheckedAreRefused) {
   ParameterSet parameters;
   const auto error_of = [&](const VaeOptions& options) {
@@ -160,7 +179,7 @@ TEST(VaeLikelihood, IsTheIntegralOverTheLatentNumber) {
   }
   const Tensor z = Tensor::empty(bench.device(), {kPoints, 1}, DType::kF64);
   copy_from_host<double>(bench.device(), bench.queue(), places, z);
-  const std::vector<double> logits = bench.values(vae.decode(context, z));
+  const std::vector<double> logits = bench.values(vae.networks().decode(context, z));
   double expected = 0;
   for (std::size_t image = 0; image < 2; ++image) {
     double integral = 0;
@@ -177,6 +196,34 @@ TEST(VaeLikelihood, IsTheIntegralOverTheLatentNumber) {
   EXPECT_NEAR(vae.log_likelihood(context, x, 4000), expected, 0.02);
   EXPECT_EQ(vae.log_likelihood(context, x, 10), vae.log_likelihood(context, x, 10));
   EXPECT_LT(vae.log_likelihood(context, x, 1), 0);
+}
+
+TEST(ConvolutionalVae, LearnsWithTheSameBytesOnOtherRanks) {
+  TrainOptions options = small_vae_job();
+  options.model.name = "vae_conv";
+  options.stages[0].optimizer.lr = 3e-3;
+  options.stages[0].stop.steps = 12;
+  const auto losses = [&](int ranks, int threads) {
+    options.threads = threads;
+    std::pair<double, double> all;
+    run_ranks(ranks, [&](comm::Communicator& communicator) {
+      TrainingRun run(options, communicator);
+      std::vector<Stage> stages = run.make_stages("");
+      const auto loss = [&] {
+        return evaluate(communicator, run.runner(), run.objective(), run.evaluation_data()).loss;
+      };
+      const double before = loss();
+      run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
+      const double after = loss();
+      if (communicator.rank() == 0) {
+        all = {before, after};
+      }
+    });
+    return all;
+  };
+  const auto alone = losses(1, 1);
+  EXPECT_LT(alone.second, 0.7 * alone.first);
+  EXPECT_EQ(losses(3, 2), alone);
 }
 
 /// Runs of a small one on drawn digits; a folder for what they write.

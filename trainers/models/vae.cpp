@@ -39,26 +39,12 @@ double sum_of(Context& context, const Tensor& rows) {
 }  // namespace
 
 Vae::Vae(const VaeOptions& options, const InitOptions& init, const Shape& image,
-         ParameterSet& parameters)
+         ParameterSet& parameters, VaeKind kind)
     : image_(image),
       pixels_(image.elements()),
       latent_(checked(options).latent),
-      encoder_hidden_(parameters, "encoder/hidden", pixels_, options.hidden, true,
-                      {init.name, init.stddev}),
-      encoder_latent_(parameters, "encoder/latent", options.hidden, 2 * latent_, true,
-                      {init.name, init.stddev}),
-      decoder_hidden_(parameters, "decoder/hidden", latent_, options.hidden, true,
-                      {init.name, init.stddev}),
-      decoder_output_(parameters, "decoder/output", options.hidden, pixels_, true,
-                      {init.name, init.stddev}) {
-  const auto add = [&](const char* name, std::int64_t in, std::int64_t out) {
-    layers_.push_back({name, {out}, (in + 1) * out, in * out, parameter_names(parameters, name)});
-  };
-  add("encoder/hidden", pixels_, options.hidden);
-  add("encoder/latent", options.hidden, 2 * latent_);
-  add("decoder/hidden", latent_, options.hidden);
-  add("decoder/output", options.hidden, pixels_);
-}
+      networks_((kind == VaeKind::kConvolutional ? make_conv_vae : make_dense_vae)(
+          options, {init.name, init.stddev}, image, parameters)) {}
 
 std::span<const std::string_view> Vae::names() const {
   static constexpr std::array<std::string_view, 3> kNames = {"loss", "reconstruction",
@@ -66,25 +52,15 @@ std::span<const std::string_view> Vae::names() const {
   return kNames;
 }
 
-Tensor Vae::encode(Context& context, const Tensor& x) const {
-  const Tensor flat = ops::reshape(context, x, {x.shape()[0], pixels_});
-  const Tensor hidden = encoder_hidden_.forward(context, flat, Activation::kRelu);
-  return encoder_latent_.forward(context, hidden, Activation::kNone);
-}
-
-Tensor Vae::decode(Context& context, const Tensor& z) const {
-  const Tensor hidden = decoder_hidden_.forward(context, z, Activation::kRelu);
-  return decoder_output_.forward(context, hidden, Activation::kNone);
-}
-
 ObjectiveTerms Vae::compute(Context& context, const Tensor& x, const Tensor& /*labels*/,
                             double scale) const {
   const std::int64_t images = x.shape()[0];
   const Tensor noise = ops::normal(context, {images, latent_}, kNoise, x.dtype());
   const ops::GaussianSample sample =
-      ops::gaussian_sample(context, encode(context, x), noise, scale);
-  const ops::SigmoidCrossEntropy reconstruction = ops::sigmoid_cross_entropy(
-      context, decode(context, sample.z), ops::reshape(context, x, {images, pixels_}), scale);
+      ops::gaussian_sample(context, networks_->encode(context, x), noise, scale);
+  const ops::SigmoidCrossEntropy reconstruction =
+      ops::sigmoid_cross_entropy(context, networks_->decode(context, sample.z),
+                                 ops::reshape(context, x, {images, pixels_}), scale);
   const double pixels = sum_of(context, reconstruction.rows);
   const double divergence = sum_of(context, sample.rows);
   return {reconstruction.loss, {pixels + divergence, pixels, divergence}};
@@ -92,11 +68,12 @@ ObjectiveTerms Vae::compute(Context& context, const Tensor& x, const Tensor& /*l
 
 void Vae::forward(Context& context, const Tensor& x) const {
   const Tensor noise = ops::normal(context, {x.shape()[0], latent_}, kNoise);
-  decode(context, ops::gaussian_sample(context, encode(context, x), noise, 0).z);
+  networks_->decode(context,
+                    ops::gaussian_sample(context, networks_->encode(context, x), noise, 0).z);
 }
 
 Tensor Vae::images_of_latent(Context& context, const Tensor& z) const {
-  const Tensor pixels = ops::activate(context, decode(context, z), Activation::kSigmoid);
+  const Tensor pixels = ops::activate(context, networks_->decode(context, z), Activation::kSigmoid);
   return ops::reshape(context, pixels, {z.shape()[0], image_[0], image_[1], image_[2]});
 }
 
@@ -136,7 +113,7 @@ std::vector<double> log_ratios(const std::vector<double>& latent, const std::vec
 double Vae::log_likelihood(Context& context, const Tensor& x, std::int64_t samples) const {
   const std::int64_t images = x.shape()[0];
   const Tensor targets = ops::reshape(context, x, {images, pixels_});
-  const Tensor latent = encode(context, x);
+  const Tensor latent = networks_->encode(context, x);
   const std::vector<double> encoded = values_of(context, latent);
   std::vector<std::vector<double>> weights(static_cast<std::size_t>(images));
   const RngKey key = context.key;
@@ -145,7 +122,8 @@ double Vae::log_likelihood(Context& context, const Tensor& x, std::int64_t sampl
     const Tensor noise = ops::normal(context, {images, latent_}, kNoise, x.dtype());
     const Tensor z = ops::gaussian_sample(context, latent, noise, 0).z;
     const std::vector<double> losses = values_of(
-        context, ops::sigmoid_cross_entropy(context, decode(context, z), targets, 0).rows);
+        context,
+        ops::sigmoid_cross_entropy(context, networks_->decode(context, z), targets, 0).rows);
     const std::vector<double> ratios =
         log_ratios(encoded, values_of(context, noise), values_of(context, z),
                    static_cast<std::size_t>(latent_));
@@ -209,7 +187,7 @@ Picture Vae::reconstructions(const PictureSource& source) const {
   std::iota(indices.begin(), indices.end(), std::int64_t{0});
   const Tensor x = read_images(context, source.test, source.normalization, indices);
   const auto k = static_cast<std::size_t>(latent_);
-  const std::vector<double> means = means_of(values_of(context, encode(context, x)), k);
+  const std::vector<double> means = means_of(values_of(context, networks_->encode(context, x)), k);
   const std::vector<image::Image> originals = to_images(context, x);
   const std::vector<image::Image> copies = to_images(
       context, images_of_latent(context, from_doubles(context, means, {x.shape()[0], latent_})));
@@ -234,7 +212,7 @@ Picture Vae::line(const PictureSource& source) const {
   }
   const Tensor x = read_images(context, source.test, source.normalization, ends);
   const auto k = static_cast<std::size_t>(latent_);
-  const std::vector<double> means = means_of(values_of(context, encode(context, x)), k);
+  const std::vector<double> means = means_of(values_of(context, networks_->encode(context, x)), k);
   std::vector<double> points;
   for (std::size_t from = 0; from < means.size(); from += 2 * k) {
     for (std::size_t p = 0; p < kPoints; ++p) {

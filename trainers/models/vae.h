@@ -1,27 +1,28 @@
-// A variational autoencoder: images x -> hidden, ReLU -> a normal distribution of `latent`
-// numbers z -> hidden, ReLU -> logits of x. The loss is the negative evidence lower bound (ELBO)
-// with one sample of z: sigmoid cross entropy of the pixels, summed, plus the divergence of z's
-// distribution from N(0, I).
+// A variational autoencoder: images x -> a normal distribution of `latent` numbers z -> logits of
+// x. The loss is the negative evidence lower bound (ELBO) with one sample of z: sigmoid cross
+// entropy of the pixels, summed, plus the divergence of z's distribution from N(0, I).
 // Source: Kingma and Welling 2014, arXiv:1312.6114.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
 
-#include "core/nn/layers.h"
+#include "trainers/models/vae_networks.h"
 #include "trainers/objective.h"
 
 namespace gentrain::trainers {
 
+enum class VaeKind : std::uint8_t { kDense, kConvolutional };
+
 class Vae final : public Objective {
  public:
-  /// image [h, w, c]; its values must lie in 0..1. Parameters: encoder/hidden, encoder/latent,
-  /// decoder/hidden, decoder/output, each with weight and bias.
-  /// Throws JobError for extents below 1 or above 10,000,000.
+  /// image [h, w, c]; its values must lie in 0..1. Parameters as VaeNetworks has them.
+  /// Throws JobError for extents below 1 or above 10,000,000, and as make_conv_vae.
   Vae(const VaeOptions& options, const InitOptions& init, const Shape& image,
-      ParameterSet& parameters);
+      ParameterSet& parameters, VaeKind kind = VaeKind::kDense);
 
   /// "loss", "reconstruction" and "divergence", nats.
   [[nodiscard]] std::span<const std::string_view> names() const override;
@@ -36,12 +37,10 @@ class Vae final : public Objective {
   /// what comes back of them from the means of z. line: in each row ten images whose z lies on the
   /// line between the means of two test images, of two classes where there are labels.
   std::vector<Picture> pictures(const PictureSource& source) const override;
-  [[nodiscard]] const std::vector<LayerInfo>& layers() const override { return layers_; }
-
-  /// x [n, h, w, c]; result [n, 2 latent]: means, then logarithms of variances.
-  Tensor encode(Context& context, const Tensor& x) const;
-  /// z [n, latent]; result [n, h w c]: logits of the pixels.
-  Tensor decode(Context& context, const Tensor& z) const;
+  [[nodiscard]] const std::vector<LayerInfo>& layers() const override {
+    return networks_->layers();
+  }
+  [[nodiscard]] const VaeNetworks& networks() const { return *networks_; }
 
  private:
   /// Pixels in 0..1 of z [n, latent]: [n, h, w, c].
@@ -52,11 +51,7 @@ class Vae final : public Objective {
   Shape image_;
   std::int64_t pixels_;
   std::int64_t latent_;
-  nn::Linear encoder_hidden_;
-  nn::Linear encoder_latent_;
-  nn::Linear decoder_hidden_;
-  nn::Linear decoder_output_;
-  std::vector<LayerInfo> layers_;
+  std::unique_ptr<VaeNetworks> networks_;
 };
 
 }  // namespace gentrain::trainers
