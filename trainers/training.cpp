@@ -35,6 +35,10 @@ namespace {
 
 nlohmann::json environment(TrainingRun& run, const RunSetting& setting) {
   const DeviceIdentity& device = run.device().identity();
+  nlohmann::json left_out = nlohmann::json::array();
+  for (const image::BadFile& file : run.left_out()) {
+    left_out.push_back(file.reason);
+  }
   return {{"contract", run.contract()},
           {"version", setting.version},
           {"processor", device.name},
@@ -43,7 +47,8 @@ nlohmann::json environment(TrainingRun& run, const RunSetting& setting) {
           {"libraries", device.libraries},
           {"ranks", run.communicator().size()},
           {"threads", run.workers()},
-          {"rank0", run.communicator().where()}};
+          {"rank0", run.communicator().where()},
+          {"images_left_out", std::move(left_out)}};
 }
 
 void announce_run(TrainingRun& run, const RunSetting& setting) {
@@ -250,6 +255,7 @@ nlohmann::json finish(TrainingRun& run, const RunParts& parts, EvaluationObserve
     parts.folder.write_summary(summary);
     parts.folder.write_status("finished", parts.times.steps(), 0);
     print_summary(summary, parts.folder);
+    warn_of_waiting(run.loader().waited(), run.workers(), parts.times.all_seconds());
   }
   run.communicator().barrier();
   return summary;

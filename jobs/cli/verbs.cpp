@@ -24,7 +24,9 @@ const std::vector<Verb>& verbs() {
       {"eval", "eval MODEL [DATA]", "loss and accuracy of a trained model", eval_verb},
       {"predict", "predict MODEL [FILE] [-n 8]", "labels and probabilities of images",
        predict_verb},
-      {"verify", "verify FILE", "whether a model or checkpoint is whole", verify_verb},
+      {"pack", "pack FOLDER FILE [--size HxW]", "decodes a folder of images into one file",
+       pack_verb, false},
+      {"verify", "verify FILE", "whether a model, checkpoint or pack is whole", verify_verb},
       {"list", "list [WHAT]", "models, data, optimizers, keys, ...", list_verb},
   };
   return table;

@@ -43,7 +43,9 @@ int check_verb(Session& session, const Arguments& arguments);
 int eval_verb(Session& session, const Arguments& arguments);
 /// gentrain predict MODEL [FILE]: labels and probabilities.
 int predict_verb(Session& session, const Arguments& arguments);
-/// gentrain verify FILE: whether a model file is whole.
+/// gentrain pack FOLDER FILE: decodes a folder of images into one file.
+int pack_verb(Session& session, const Arguments& arguments);
+/// gentrain verify FILE: whether a file of gentrain's own is whole.
 int verify_verb(Session& session, const Arguments& arguments);
 /// gentrain list [WHAT]: the names that jobs and commands know.
 int list_verb(Session& session, const Arguments& arguments);

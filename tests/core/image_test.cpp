@@ -182,6 +182,15 @@ TEST(Image, WhatIsNoImageIsRefused) {
                   AllOf(HasSubstr("/there/is/no.png"), HasSubstr("No such file or directory"))));
 }
 
+bool passes(const FileBytes& file) {
+  try {
+    inspect(file, "x");
+    return true;
+  } catch (const IoError&) {
+    return false;
+  }
+}
+
 // Whatever is cut off the end, of every format: the cut is found before anything is decoded.
 TEST(Image, EveryTruncationIsFound) {
   const std::vector<FileBytes> files = {jpeg(),
@@ -190,10 +199,10 @@ TEST(Image, EveryTruncationIsFound) {
                                         {kLossyWebp.begin(), kLossyWebp.end()},
                                         {kLosslessWebp.begin(), kLosslessWebp.end()}};
   for (const FileBytes& file : files) {
-    EXPECT_NO_THROW(inspect(file, "x"));
+    EXPECT_TRUE(passes(file));
     for (std::size_t size = 1; size < file.size(); ++size) {
       const FileBytes cut(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(size));
-      EXPECT_THROW(inspect(cut, "x"), IoError) << size << " of " << file.size();
+      EXPECT_FALSE(passes(cut)) << size << " of " << file.size();
     }
   }
 }
@@ -279,7 +288,7 @@ TEST(Image, ResizeAveragesAndInterpolates) {
   EXPECT_NE(library.resize(image, 4, 11, Interpolation::kBicubic).pixels,
             library.resize(image, 4, 11, Interpolation::kBilinear).pixels);
   EXPECT_THAT(
-      [&] { library.resize(image, 0, 3, Interpolation::kArea)); },
+      [&] { static_cast<void>(library.resize(image, 0, 3, Interpolation::kArea)); },
       ThrowsMessage<ShapeError>("resize: 0 x 3 pixels were wanted, from 1 to 1048576 can be"));
 }
 
@@ -303,12 +312,12 @@ TEST(Image, ChannelsAreChanged) {
   EXPECT_THAT(library.with_channels({1, 1, 1, {9}}, 1).pixels, ElementsAre(9));
   EXPECT_THAT(
       [&] {
-        library.with_channels({1, 1, 1, {9}}, 2);
+        static_cast<void>(library.with_channels({1, 1, 1, {9}}, 2));
       },
       ThrowsMessage<ShapeError>("image: 2 channels were wanted, there are 1 (grey) and 3 (RGB)"));
   EXPECT_THAT(
       [&] {
-        library.encode_png({2, 2, 1, {9}});
+        static_cast<void>(library.encode_png({2, 2, 1, {9}}));
       },
       ThrowsMessage<ShapeError>("image: 1 bytes are no pixels of [2, 2, 1] with 1 or 3 channels"));
 }
