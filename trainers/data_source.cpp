@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -15,6 +17,7 @@
 #include "core/data/faces.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
+#include "trainers/image_source.h"
 
 namespace gentrain::trainers {
 
@@ -56,13 +59,20 @@ data::DataPair digits(const DataOptions& options, int threads, comm::Communicato
 LoadedData load_source(const DataOptions& options, int threads, comm::Communicator& communicator) {
   using Source = DataOptions::Source;
   if (options.source == Source::kHdf5) {
-    return {data::load_hdf5(options.train_file, options.test_file), ""};
+    return {data::load_hdf5(options.train_file, options.test_file), "", {}};
+  }
+  if (options.source == Source::kFolder) {
+    ImagePair images = load_images(options, threads, communicator);
+    const std::int64_t taken =
+        images.pair.train->size() + (images.pair.test ? images.pair.test->size() : 0);
+    std::string note = left_out_note(images.left_out, taken + std::ssize(images.left_out));
+    return {std::move(images.pair), std::move(note), std::move(images.left_out)};
   }
   if (options.source == Source::kFaces) {
     return {data::make_faces(options.seed, options.train_count, options.test_count, threads), ""};
   }
   if (options.source == Source::kDigits) {
-    return {digits(options, threads, communicator), ""};
+    return {digits(options, threads, communicator), "", {}};
   }
   const std::vector<fs::path> folders = mnist_folders(options);
   const fs::path folder = find_folder(folders, "train-images-idx3-ubyte");
@@ -70,7 +80,8 @@ LoadedData load_source(const DataOptions& options, int threads, comm::Communicat
   communicator.broadcast({&wanted, sizeof wanted}, 0);
   if (!wanted) {
     return {digits(options, threads, communicator),
-            fmt::format("MNIST was not found in {}: taking the built-in digits", joined(folders))};
+            fmt::format("MNIST was not found in {}: taking the built-in digits", joined(folders)),
+            {}};
   }
   if (folder.empty()) {
     throw IoError(fmt::format(
@@ -78,7 +89,7 @@ LoadedData load_source(const DataOptions& options, int threads, comm::Communicat
         "idx files into one of them, set GENTRAIN_DATA or data.folder, or take data.source: digits",
         joined(folders)));
   }
-  return {data::load_mnist(folder), ""};
+  return {data::load_mnist(folder), "", {}};
 }
 
 }  // namespace

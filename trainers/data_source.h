@@ -8,6 +8,7 @@
 
 #include "comm/communicator.h"
 #include "core/data/dataset.h"
+#include "core/image/folder.h"
 #include "trainers/options.h"
 
 namespace gentrain::trainers {
@@ -25,14 +26,16 @@ std::string joined(const std::vector<std::filesystem::path>& folders);
 
 struct LoadedData {
   data::DataPair pair;
-  std::string note;  // where "auto" fell back to the digits: a line that says so, else empty
+  /// A line for the log, or empty: where "auto" fell back to the digits, images that were left out.
+  std::string note;
+  std::vector<image::BadFile> left_out;  // all of those images
 };
 
 /// Training and test set of a job; with data.validation the part set aside stands in `test`. Where
 /// the job leaves the choice open, rank 0 makes it for all. Collective.
 ///
 /// Throws IoError: missing (says where it was looked for and how to get it), unreadable, damaged.
-/// Throws JobError: constants of normalisation that give no finite values.
+/// Throws JobError: constants of normalisation that give no finite values; see load_images().
 LoadedData load_data(const DataOptions& options, std::uint64_t seed, int threads,
                      comm::Communicator& communicator);
 

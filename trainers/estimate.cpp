@@ -36,7 +36,8 @@ std::unique_ptr<TrainingRun> make_run(TrainOptions options, comm::Communicator& 
   } catch (const IoError& error) {
     estimate.missing = error.what();
   }
-  if (options.data.source == DataOptions::Source::kHdf5) {
+  if (options.data.source == DataOptions::Source::kHdf5 ||
+      options.data.source == DataOptions::Source::kFolder) {
     return nullptr;
   }
   options.data.source = DataOptions::Source::kDigits;

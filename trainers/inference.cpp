@@ -2,11 +2,13 @@
 #include "trainers/inference.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "core/image/folder.h"
+#include "core/image/pack.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"
 
@@ -44,52 +46,66 @@ InferenceData any_test_set(int threads) {
       threads);
 }
 
-std::string lower_extension(const fs::path& path) {
+bool is_hdf5(const fs::path& path) {
   std::string extension = path.extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return extension;
+  return extension == ".h5" || extension == ".hdf5";
 }
 
-bool is_image(const std::string& extension) {
-  constexpr std::array<std::string_view, 9> kImages = {".png",  ".jpg", ".jpeg", ".bmp", ".gif",
-                                                       ".webp", ".tif", ".tiff", ".pgm"};
-  return std::find(kImages.begin(), kImages.end(), extension) != kImages.end();
+/// Shape of images as the model takes them.
+image::FitOptions fit_of(const Shape& shape, const std::string& source) {
+  if (shape.rank() != 3 || (shape[2] != 1 && shape[2] != 3)) {
+    throw JobError(
+        fmt::format("{}: images are grey or RGB, but the model takes {}", source, shape.str()));
+  }
+  return {shape[0], shape[1], image::Fit::kCrop, static_cast<int>(shape[2])};
+}
+
+/// A folder of MNIST's or of images.
+InferenceData folder_data(const fs::path& folder, const Shape& shape) {
+  if (data::idx_exists(folder / kTestImages)) {
+    return mnist_test_set(folder);
+  }
+  return {image::open_listing(image::list_images(folder), fit_of(shape, folder.string())),
+          fmt::format("data: images in {}", folder.string())};
+}
+
+/// One image, whose label is unknown.
+InferenceData image_data(const fs::path& file, const Shape& shape) {
+  image::Listing listing{file.parent_path(), {}, {{file.filename().string(), -1}}};
+  return {image::open_listing(std::move(listing), fit_of(shape, file.string())),
+          fmt::format("data: {}", file.string())};
 }
 
 }  // namespace
 
-InferenceData load_inference_data(const std::string& source, int threads) {
+InferenceData load_inference_data(const std::string& source, const Shape& shape, int threads) {
   if (source.empty()) {
     return any_test_set(threads);
   }
   std::error_code error;
   const fs::path path(source);
   if (fs::is_directory(path, error)) {
-    if (!data::idx_exists(path / kTestImages)) {
-      throw IoError(fmt::format("{}: the folder holds no {} (or .gz), MNIST's test set", source,
-                                kTestImages));
-    }
-    return mnist_test_set(path);
+    return folder_data(path, shape);
   }
   if (!data::idx_exists(path)) {
     if (source == "digits") {
       return digits_test_set("data: the built-in digits", threads);
     }
-    throw IoError(
-        fmt::format("{} is not there: a folder of MNIST's files, an idx file of images, "
-                    "an .h5 file or 'digits' was expected",
-                    source));
+    throw IoError(fmt::format(
+        "{} is not there: a folder of images or of MNIST's files, an image, an idx file "
+        "of images, an .h5 file or 'digits' was expected",
+        source));
   }
-  const std::string extension = lower_extension(path);
-  if (extension == ".h5" || extension == ".hdf5") {
+  if (image::is_pack(path)) {
+    return {image::open_pack(path, fit_of(shape, source)).samples, fmt::format("data: {}", source)};
+  }
+  if (is_hdf5(path)) {
     return {data::load_hdf5(path, {}).train, fmt::format("data: {}", source)};
   }
-  if (is_image(extension)) {
-    throw JobError(
-        fmt::format("{}: the image module, which reads {} files, is not in this "
-                    "version; idx files of images and .h5 files are read",
-                    source, extension));
+  if (image::has_image_name(path)) {
+    return image_data(path, shape);
   }
   return {data::load_idx_images(path), fmt::format("data: {}", source)};
 }

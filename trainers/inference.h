@@ -27,13 +27,15 @@ struct InferenceData {
   std::string note;
 };
 
-/// The samples that `source` names: a folder with MNIST's test set (idx files), "digits" (the
-/// built-in test set), an HDF5 file (.h5, .hdf5), or an idx file of images, whose labels are then
-/// unknown (-1) . Empty: MNIST's test set if it is found, else that of the built-in digits.
+/// The samples that `source` names: a folder with MNIST's test set (idx files) or with images,
+/// "digits" (the built-in test set), an HDF5 file (.h5, .hdf5), a pack, an image file or an idx
+/// file of images; the labels of the last two are unknown (-1). Empty: MNIST's test set if it is
+/// found, else that of the built-in digits. Images are made `shape`, [h, w, c], as image::fitted()
+/// does with Fit::kCrop.
 ///
-/// Throws IoError: missing, damaged. Throws JobError for image files, which this version does not
-/// read.
-InferenceData load_inference_data(const std::string& source, int threads);
+/// Throws IoError: missing, damaged, no image. Throws JobError for images where `shape` is none of
+/// grey or RGB images.
+InferenceData load_inference_data(const std::string& source, const Shape& shape, int threads);
 
 /// A model file on this rank's device, ready to compute.
 class Inference {

@@ -120,6 +120,10 @@ double StepTimes::images_per_second() const {
   return static_cast<double>(images) / time;
 }
 
+double StepTimes::all_seconds() const {
+  return std::accumulate(seconds_.begin(), seconds_.end(), 0.0);
+}
+
 double StepTimes::mean_loss(std::size_t count) const {
   const std::size_t taken = std::min(count, losses_.size());
   if (taken == 0) {

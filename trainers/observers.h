@@ -64,6 +64,8 @@ class StepTimes final : public Observer {
   [[nodiscard]] double median_seconds() const;
   /// Images over the seconds of all steps but the first (the only one, if there is one).
   [[nodiscard]] double images_per_second() const;
+  /// Of all steps.
+  [[nodiscard]] double all_seconds() const;
   /// Process start to the end of the first step.
   [[nodiscard]] double startup_seconds() const { return startup_seconds_; }
   /// Mean over the last `count` steps (all, if fewer), at most kKeptLosses.

@@ -11,6 +11,7 @@
 
 #include "comm/exchange.h"
 #include "core/data/dataset.h"
+#include "core/image/folder.h"
 #include "core/optim/options.h"
 #include "core/parameters.h"
 #include "trainers/models/layer_spec.h"
@@ -70,14 +71,22 @@ inline bool operator==(const NormalizeOptions& a, const NormalizeOptions& b) {
 
 struct DataOptions {
   /// kAuto: MNIST if it is found, else the built-in digits, and the log says so.
-  enum class Source : std::uint8_t { kAuto, kMnist, kDigits, kFaces, kHdf5 };
+  enum class Source : std::uint8_t { kAuto, kMnist, kDigits, kFaces, kHdf5, kFolder };
+  /// What a file means that is no image or a damaged one.
+  enum class OnBadFile : std::uint8_t { kStop, kSkip };
   Source source = Source::kAuto;
   /// mnist, auto: the folder of the idx files. Empty: searched for in $GENTRAIN_DATA/mnist, then in
-  /// data/mnist.
+  /// data/mnist. folder: a folder of images, or a pack.
   std::string folder;
-  std::string train_file;  // hdf5
-  std::string test_file;   // hdf5; may be empty if `validation` is not 0
-  double validation = 0;   // fraction of the training set that is set aside, 0 <= x < 1; 0: none
+  std::string test_folder;                   // folder; may be empty if `validation` is not 0
+  std::int64_t height = 0;                   // folder: of all images; 0: those of a pack
+  std::int64_t width = 0;                    // folder; 0 with height alone
+  image::Fit fit = image::Fit::kCrop;        // folder
+  std::int64_t channels = 3;                 // folder: 3 or 1
+  OnBadFile on_bad_file = OnBadFile::kStop;  // folder
+  std::string train_file;                    // hdf5
+  std::string test_file;                     // hdf5; as test_folder
+  double validation = 0;  // fraction of the training set that is set aside, 0 <= x < 1; 0: none
   /// digits, faces: which are drawn; not the job's seed, so that data stay.
   std::uint64_t seed = 1;
   std::int64_t train_count = 60000;  // digits, faces

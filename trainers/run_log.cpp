@@ -43,4 +43,15 @@ void leave_log_file() {
   spdlog::default_logger()->sinks().resize(1);
 }
 
+void warn_of_waiting(double waited, int workers, double seconds) {
+  constexpr double kBearable = 0.1;
+  const double share = seconds > 0 ? waited / (workers * seconds) : 0;
+  if (share > kBearable) {
+    spdlog::warn(
+        "reading did not keep up: workers waited for images {:.0f} % of the time; a pack of images "
+        "of the right size (gentrain pack) is read without decoding",
+        100 * share);
+  }
+}
+
 }  // namespace gentrain::trainers

@@ -16,4 +16,10 @@ void log_to_file(const std::filesystem::path& path, bool append);
 /// From here on it goes to the terminal alone.
 void leave_log_file();
 
+/// Warns if the workers of this rank waited for images for more than a tenth of their time.
+///
+/// waited   seconds, over all workers (data::Loader::waited())
+/// seconds  of all steps
+void warn_of_waiting(double waited, int workers, double seconds);
+
 }  // namespace gentrain::trainers

@@ -37,6 +37,10 @@ namespace {
 
 nlohmann::json environment(TrainingRun& run, const RunSetting& setting) {
   const DeviceIdentity& device = run.device().identity();
+  nlohmann::json left_out = nlohmann::json::array();
+  for (const image::BadFile& file : run.left_out()) {
+    left_out.push_back(file.reason);
+  }
   return {{"contract", run.contract()},
           {"version", setting.version},
           {"processor", device.name},
@@ -46,7 +50,8 @@ nlohmann::json environment(TrainingRun& run, const RunSetting& setting) {
           {"ranks", run.communicator().size()},
           {"threads", run.workers()},
           {"notes", run.objective().notes()},
-          {"rank0", run.communicator().where()}};
+          {"rank0", run.communicator().where()},
+          {"images_left_out", std::move(left_out)}};
 }
 
 void announce_run(TrainingRun& run, const RunSetting& setting) {
@@ -264,6 +269,7 @@ nlohmann::json finish(TrainingRun& run, const RunParts& parts, EvaluationObserve
     parts.folder.write_summary(summary);
     parts.folder.write_status("finished", parts.times.steps(), 0);
     print_summary(summary, parts.folder);
+    warn_of_waiting(run.loader().waited(), run.workers(), parts.times.all_seconds());
   }
   run.communicator().barrier();
   return summary;

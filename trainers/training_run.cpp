@@ -39,6 +39,10 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
   runner_ = std::make_unique<StepRunner>(communicator, *device_, workers, options_.batch.shards);
   if (is_vae(options_.model)) {
     check_pixels_are_probabilities(data_.pair);
+  } else if (data_.pair.train->classes() == 0) {
+    throw JobError(fmt::format(
+        "{}: there are no classes, as it holds no folders, but the model is a classifier",
+        data_.pair.train->description()));
   }
   if (is_srgan(options_.model)) {
     check_pixels_are_signed(data_.pair);
@@ -54,7 +58,9 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
       return {{"init_from file", weights_sha256(*device_, runner_->queue(), parameters_)}};
     });
   }
-  loader_ = data::make_loader(data_.pair.train, options_.seed, true);
+  // Decoding images is worth a thread for each worker; HDF5 is read by one at a time.
+  const bool decodes = options_.data.source == DataOptions::Source::kFolder;
+  loader_ = data::make_loader(data_.pair.train, options_.seed, true, decodes ? workers : 1);
   objective_->prepare(*this);
 }
 

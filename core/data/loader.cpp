@@ -1,5 +1,6 @@
 // Two loaders behind one interface: one copies from memory in the asking thread, the other owns a
-// thread that reads what was announced, up to a bound, and hands finished batches out by swapping.
+// few threads that read what was announced, up to a bound, and hands finished batches out by
+// swapping.
 #include "core/data/loader.h"
 
 #include <algorithm>
@@ -26,7 +27,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Order = std::shared_ptr<const std::vector<std::int64_t>>;
 
-/// What may be read ahead and not yet fetched: the bound is passed by one batch at most.
+/// What may be read ahead and not yet fetched: the bound is passed by one batch a thread at most.
 constexpr std::size_t kReadAheadBytes = std::size_t{64} << 20;
 
 /// The orders of the two epochs used last: a step's shards may lie on both sides of an epoch's end.
@@ -123,24 +124,22 @@ class MemoryLoader final : public Loader {
 
 class PrefetchingLoader final : public Loader {
  public:
-  PrefetchingLoader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed, bool shuffle)
+  PrefetchingLoader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed, bool shuffle,
+                    int threads)
       : reader_(std::move(dataset), seed, shuffle) {
     try {
-      thread_ = std::thread([this] { run(); });
+      for (int i = 0; i < threads; ++i) {
+        threads_.emplace_back([this] { run(); });
+      }
     } catch (const std::system_error& error) {
-      throw DeviceError(fmt::format(
-          "1 thread was wanted to read ahead, but this host starts no more: {}", error.what()));
+      end_threads();
+      throw DeviceError(
+          fmt::format("{} thread{} wanted to read ahead, but this host starts no more: {}", threads,
+                      threads == 1 ? " was" : "s were", error.what()));
     }
   }
 
-  ~PrefetchingLoader() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
+  ~PrefetchingLoader() override { end_threads(); }
   PrefetchingLoader(const PrefetchingLoader&) = delete;
   PrefetchingLoader& operator=(const PrefetchingLoader&) = delete;
 
@@ -213,6 +212,17 @@ class PrefetchingLoader final : public Loader {
     });
   }
 
+  void end_threads() {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    changed_.notify_all();
+    for (std::thread& thread : threads_) {
+      thread.join();
+    }
+  }
+
   void keep(ShardBatch& batch) {
     if (spare_.size() < kSpareBatches) {
       spare_.push_back(std::move(batch));
@@ -220,7 +230,7 @@ class PrefetchingLoader final : public Loader {
   }
 
   // The finished entry of a request, or nothing if the asking thread has to read for itself: the
-  // request was not announced, or the reading thread has not come to it.
+  // request was not announced, or no reading thread has come to it.
   std::list<Entry> take(const BatchRequest& request) {
     std::list<Entry> taken;
     std::unique_lock lock(mutex_);
@@ -283,17 +293,17 @@ class PrefetchingLoader final : public Loader {
   std::atomic<bool> stop_{false};
   const std::atomic<bool> never_{false};
   std::atomic<std::int64_t> waited_ns_{0};
-  std::thread thread_;  // last: it uses all of the above
+  std::vector<std::thread> threads_;  // last: they use all of the above
 };
 
 }  // namespace
 
 std::unique_ptr<Loader> make_loader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed,
-                                    bool shuffle) {
+                                    bool shuffle, int threads) {
   if (dataset->in_memory()) {
     return std::make_unique<MemoryLoader>(std::move(dataset), seed, shuffle);
   }
-  return std::make_unique<PrefetchingLoader>(std::move(dataset), seed, shuffle);
+  return std::make_unique<PrefetchingLoader>(std::move(dataset), seed, shuffle, threads);
 }
 
 }  // namespace gentrain::data

@@ -1,5 +1,5 @@
 // Loader: the samples of a step's shards, ready when a worker asks for them. Data sets in memory
-// are copied by the asking thread; others are read ahead by a thread.
+// are copied by the asking thread; others are read ahead by threads of their own.
 #pragma once
 
 #include <cstdint>
@@ -38,9 +38,10 @@ class Loader {
   [[nodiscard]] virtual double waited() const = 0;
 };
 
-/// `shuffle` false takes samples in stored order (evaluation). Throws DeviceError if the reading
-/// thread of a data set on disk cannot be started.
+/// `shuffle` false takes samples in stored order (evaluation). A data set on disk is read ahead by
+/// `threads` threads, each a batch at a time: the samples are the same for any number. Throws
+/// DeviceError if one cannot be started.
 std::unique_ptr<Loader> make_loader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed,
-                                    bool shuffle);
+                                    bool shuffle, int threads = 1);
 
 }  // namespace gentrain::data

@@ -1,16 +1,20 @@
 // The user block is 512 bytes of text padded with zeros: a magic line, the format, the length of
 // the file and the SHA-256 of everything behind the block. Behind it an HDF5 file: /header and
-// /order (JSON texts), a group with one f32 dataset per array and its hash as attribute `sha256`.
-// It is built in memory, without times, so that the same arrays give the same bytes.
+// /order (JSON texts), a group with one dataset (f32; in packs u8 and i32 too) per array and its
+// hash as attribute `sha256`. It is built in memory, without times, so that the same arrays give
+// the same bytes.
 #include "core/io/array_file.h"
 
 #include <algorithm>
 #include <array>
+#include <fstream>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/io/array_layout.h"
 #include "core/io/atomic_file.h"
@@ -29,9 +33,10 @@ struct KindTraits {
   const char* purpose;     // what to do with one that came in another's place
 };
 
-constexpr std::array<KindTraits, 2> kKinds = {{
+constexpr std::array<KindTraits, 3> kKinds = {{
     {"model", "gentrain model\n", "eval, predict and init_from take it"},
     {"checkpoint", "gentrain checkpoint\n", "a run is resumed from it"},
+    {"pack", "gentrain pack\n", "data.folder and data.test_folder take it"},
 }};
 
 const KindTraits& traits(FileKind kind) {
@@ -70,12 +75,13 @@ std::string begins_with_no_magic(std::optional<FileKind> wanted) {
     return fmt::format("is no gentrain {0} (it does not begin with the line 'gentrain {0}')",
                        name_of(*wanted));
   }
-  return "is no file of gentrain (it begins with neither 'gentrain model' nor 'gentrain "
-         "checkpoint')";
+  return "is no file of gentrain (it begins with none of 'gentrain model', 'gentrain checkpoint' "
+         "and "
+         "'gentrain pack')";
 }
 
 std::optional<FileKind> kind_of(std::string_view text) {
-  for (const FileKind kind : {FileKind::kModel, FileKind::kCheckpoint}) {
+  for (const FileKind kind : {FileKind::kModel, FileKind::kCheckpoint, FileKind::kPack}) {
     if (text.starts_with(traits(kind).magic)) {
       return kind;
     }
@@ -143,6 +149,14 @@ Verdict judge(const Bytes& file, std::optional<FileKind> wanted) {
   return verdict;
 }
 
+// The kind of a file with nothing wrong; throws otherwise.
+FileKind kind_of_whole(const std::string& name, const Verdict& verdict) {
+  if (verdict.wrong) {
+    throw IoError(fmt::format("{} {}", name, *verdict.wrong));
+  }
+  return *verdict.kind;
+}
+
 // ---- reading ----------------------------------------------------------------------------------
 
 nlohmann::json read_json(const Hdf5Walk& file, const char* name) {
@@ -180,12 +194,31 @@ std::vector<std::string> read_order(const Hdf5Walk& file) {
   return names;
 }
 
-Shape shape_of(const std::string& name, const StoredDataset& set) {
-  if (set.type != StoredDataset::Type::kFloat || set.extents.size() > Shape::kMaxRank) {
-    throw IoError(name + ": no array of f32 with up to six extents");
+std::optional<ElementType> element_of(StoredDataset::Type type) {
+  switch (type) {
+    case StoredDataset::Type::kFloat:
+      return ElementType::kF32;
+    case StoredDataset::Type::kByte:
+      return ElementType::kU8;
+    case StoredDataset::Type::kInt:
+      return ElementType::kI32;
+    case StoredDataset::Type::kText:
+      break;
+  }
+  return std::nullopt;
+}
+
+// Models and checkpoints hold f32 alone.
+ArrayView view_of(FileKind kind, const std::string& name, const StoredDataset& set) {
+  const std::optional<ElementType> type = element_of(set.type);
+  const bool wanted = type && (kind == FileKind::kPack || *type == ElementType::kF32);
+  if (!wanted || set.extents.size() > Shape::kMaxRank) {
+    throw IoError(fmt::format("{}: no array of {} with up to six extents", name,
+                              kind == FileKind::kPack ? "f32, u8 or i32" : "f32"));
   }
   try {
-    return Shape(std::vector<std::int64_t>(set.extents.begin(), set.extents.end()));
+    return {name, Shape(std::vector<std::int64_t>(set.extents.begin(), set.extents.end())), *type,
+            set.content};
   } catch (const ShapeError& error) {
     throw IoError(fmt::format("{}: {}", name, error.what()));
   }
@@ -196,13 +229,18 @@ std::string path_of(FileKind kind, const std::string& name) {
 }
 
 // One array; throws if its hash is not the one stored beside it.
-NamedArray read_array(const std::string& name, const StoredDataset& set) {
-  NamedArray array{name, shape_of(name, set), {}};
+ArrayView read_view(FileKind kind, const std::string& name, const StoredDataset& set) {
+  ArrayView array = view_of(kind, name, set);
   if (const std::string found = sha256(set.content); found != set.sha256) {
     throw IoError(fmt::format("{}: its SHA-256 is {}, written was {}", name, found, set.sha256));
   }
-  array.values.resize(set.content.size() / sizeof(float));
-  std::copy_n(set.content.data(), set.content.size(),
+  return array;
+}
+
+NamedArray copy_of(const ArrayView& view) {
+  NamedArray array{view.name, view.shape, {}};
+  array.values.resize(view.bytes.size() / sizeof(float));
+  std::copy_n(view.bytes.data(), view.bytes.size(),
               std::as_writable_bytes(std::span(array.values)).data());
   return array;
 }
@@ -220,9 +258,9 @@ void require_apart(std::vector<std::pair<StoredDataset, std::string>> sets) {
   }
 }
 
-ArrayFile read_content(const Bytes& bytes, FileKind kind) {
+ArrayViews read_content(const Bytes& bytes, FileKind kind) {
   const Hdf5Walk file(behind_block(bytes));
-  ArrayFile content;
+  ArrayViews content;
   content.kind = kind;
   content.header = read_json(file, "header");
   const std::vector<std::string> names = read_order(file);
@@ -233,7 +271,7 @@ ArrayFile read_content(const Bytes& bytes, FileKind kind) {
   }
   require_apart(sets);
   for (const auto& [set, name] : sets) {
-    content.arrays.push_back(read_array(name, set));
+    content.arrays.push_back(read_view(kind, name, set));
   }
   return content;
 }
@@ -247,7 +285,7 @@ std::vector<std::string> damaged_arrays(const Bytes& bytes, FileKind kind,
     const Hdf5Walk file(behind_block(bytes));
     for (const std::string& name : read_order(file)) {
       try {
-        read_array(name, file.dataset(path_of(kind, name)));
+        read_view(kind, name, file.dataset(path_of(kind, name)));
       } catch (const IoError& error) {
         lines.push_back(fmt::format("{}: array {}", path, error.what()));
       }
@@ -258,19 +296,10 @@ std::vector<std::string> damaged_arrays(const Bytes& bytes, FileKind kind,
   return lines;
 }
 
-}  // namespace
+// ---- writing ----------------------------------------------------------------------------------
 
-const NamedArray* find_array(std::span<const NamedArray> arrays, std::string_view name) {
-  const auto found = std::ranges::find(arrays, name, &NamedArray::name);
-  return found == arrays.end() ? nullptr : &*found;
-}
-
-const char* name_of(FileKind kind) {
-  return traits(kind).name;
-}
-
-void write_array_file(const std::filesystem::path& path, const ArrayFile& file,
-                      const std::function<void()>& before_rename) {
+void write_views(const std::filesystem::path& path, const ArrayViews& file,
+                 const std::function<void()>& before_rename) {
   ArrayLayout layout;
   try {
     layout = lay_out(file);
@@ -291,21 +320,76 @@ void write_array_file(const std::filesystem::path& path, const ArrayFile& file,
   write_file_atomically(path, layout.pieces, before_rename);
 }
 
+}  // namespace
+
+std::size_t bytes_of(ElementType type) {
+  return type == ElementType::kU8 ? 1 : 4;
+}
+
+const NamedArray* find_array(std::span<const NamedArray> arrays, std::string_view name) {
+  const auto found = std::ranges::find(arrays, name, &NamedArray::name);
+  return found == arrays.end() ? nullptr : &*found;
+}
+
+const char* name_of(FileKind kind) {
+  return traits(kind).name;
+}
+
+void write_array_file(const std::filesystem::path& path, const ArrayFile& file,
+                      const std::function<void()>& before_rename) {
+  ArrayViews views{file.kind, file.header, {}};
+  views.arrays.reserve(file.arrays.size());
+  for (const NamedArray& array : file.arrays) {
+    views.arrays.push_back(view_of(array));
+  }
+  write_views(path, views, before_rename);
+}
+
+void write_array_views(const std::filesystem::path& path, const ArrayViews& file) {
+  write_views(path, file, {});
+}
+
 ArrayFile read_array_file(const std::filesystem::path& path, FileKind kind) {
   return parse_array_file(path.string(), read_file(path), kind);
 }
 
 ArrayFile parse_array_file(const std::string& name, const Bytes& bytes,
                            std::optional<FileKind> kind) {
-  const Verdict verdict = judge(bytes, kind);
-  if (verdict.wrong) {
-    throw IoError(fmt::format("{} {}", name, *verdict.wrong));
-  }
+  const FileKind found = kind_of_whole(name, judge(bytes, kind));
   try {
-    return read_content(bytes, *verdict.kind);
+    if (found == FileKind::kPack) {
+      throw IoError("it is a pack of images, which holds no weights");
+    }
+    ArrayViews views = read_content(bytes, found);
+    ArrayFile file{found, std::move(views.header), {}};
+    std::ranges::transform(views.arrays, std::back_inserter(file.arrays), copy_of);
+    return file;
   } catch (const IoError& error) {
     throw IoError(fmt::format("cannot read {}: {}", name, error.what()));
   }
+}
+
+ArrayViews view_array_file(const std::string& name, const Bytes& bytes,
+                           std::optional<FileKind> kind) {
+  const Verdict verdict = judge(bytes, kind);
+  if (verdict.hash_differs) {
+    const std::vector<std::string> lines = damaged_arrays(bytes, *verdict.kind, name);
+    throw IoError(lines.empty() ? name + " is damaged between its arrays"
+                                : fmt::format("{}", fmt::join(lines, "; ")));
+  }
+  const FileKind found = kind_of_whole(name, verdict);
+  try {
+    return read_content(bytes, found);
+  } catch (const IoError& error) {
+    throw IoError(fmt::format("cannot read {}: {}", name, error.what()));
+  }
+}
+
+bool begins_as(const std::filesystem::path& path, FileKind kind) {
+  const std::string_view magic = traits(kind).magic;
+  std::string text(magic.size(), '\0');
+  std::ifstream file(path, std::ios::binary);
+  return file.read(text.data(), static_cast<std::streamsize>(text.size())) && text == magic;
 }
 
 std::vector<std::string> verify_array_file(const std::filesystem::path& path) {

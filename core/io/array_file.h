@@ -1,8 +1,9 @@
-// Files of gentrain's own, models and checkpoints: named arrays and a JSON header in one HDF5 file
-// whose user block holds the SHA-256 of everything behind it. Written under a temporary name,
-// synced, renamed; verified before HDF5 opens it.
+// Files of gentrain's own, models, checkpoints and packs of images: named arrays and a JSON header
+// in one HDF5 file whose user block holds the SHA-256 of everything behind it. Written under a
+// temporary name, synced, renamed; verified before HDF5 opens it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -19,16 +20,16 @@
 
 namespace gentrain::io {
 
-/// Format version written and the newest one read, of both kinds.
+/// Format version written and the newest one read, of all kinds.
 inline constexpr int kArrayFormat = 1;
 
-enum class FileKind { kModel, kCheckpoint };
+enum class FileKind { kModel, kCheckpoint, kPack };
 
-/// "model", "checkpoint"
+/// "model", "checkpoint", "pack"
 const char* name_of(FileKind kind);
 
 struct NamedArray {
-  std::string name;  // HDF5 path below the kind's group, /weights or /state: "conv1/weight"
+  std::string name;  // HDF5 path below the kind's group, /weights, /state or /data: "conv1/weight"
   Shape shape;
   std::vector<float> values;
 };
@@ -58,7 +59,38 @@ ArrayFile read_array_file(const std::filesystem::path& path, FileKind kind);
 ArrayFile parse_array_file(const std::string& name, const Bytes& bytes,
                            std::optional<FileKind> kind = std::nullopt);
 
-/// What is wrong with a file of either kind and where, one line each; empty if it is whole. Never
+/// f32, u8 and little-endian i32.
+enum class ElementType { kF32, kU8, kI32 };
+/// Bytes of an element.
+std::size_t bytes_of(ElementType type);
+
+/// An array of any type that lies somewhere else: in the writer's memory, in a file that was read.
+struct ArrayView {
+  std::string name;
+  Shape shape;
+  ElementType type = ElementType::kF32;
+  std::span<const std::byte> bytes;
+};
+
+// NOLINTNEXTLINE(bugprone-exception-escape): as ArrayFile.
+struct ArrayViews {
+  FileKind kind = FileKind::kModel;
+  nlohmann::json header;
+  std::vector<ArrayView> arrays;  // in the writer's order
+};
+
+/// As write_array_file().
+void write_array_views(const std::filesystem::path& path, const ArrayViews& file);
+
+/// The arrays of a file that lies in memory, without a copy: `bytes` must outlive them. Throws as
+/// parse_array_file(), and names each damaged array where the content is not what was written.
+ArrayViews view_array_file(const std::string& name, const Bytes& bytes,
+                           std::optional<FileKind> kind = std::nullopt);
+
+/// Whether a file is there that begins as one of this kind does.
+bool begins_as(const std::filesystem::path& path, FileKind kind);
+
+/// What is wrong with a file of any kind and where, one line each; empty if it is whole. Never
 /// throws for a damaged file: the array whose hash differs is named.
 std::vector<std::string> verify_array_file(const std::filesystem::path& path);
 

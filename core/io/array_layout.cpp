@@ -57,19 +57,37 @@ void write_hash(const Hdf5Handle& set, const std::string& name, const std::strin
   check_hdf5(H5Awrite(attribute.get(), type.get(), hash.data()), name);
 }
 
+struct Hdf5Types {
+  hid_t stored;
+  hid_t native;
+};
+
+// Under the lock: naming a type calls HDF5.
+Hdf5Types hdf5_types(ElementType type) {
+  switch (type) {
+    case ElementType::kU8:
+      return {H5T_STD_U8LE, H5T_NATIVE_UINT8};
+    case ElementType::kI32:
+      return {H5T_STD_I32LE, H5T_NATIVE_INT32};
+    case ElementType::kF32:
+      break;
+  }
+  return {H5T_IEEE_F32LE, H5T_NATIVE_FLOAT};
+}
+
 // Writes the first value alone.
-void write_first(const Hdf5Handle& set, const Hdf5Handle& space, const NamedArray& array) {
+void write_first(const Hdf5Handle& set, const Hdf5Handle& space, const ArrayView& array) {
   if (array.shape.rank() > 0) {
     constexpr std::array<hsize_t, Shape::kMaxRank> kOrigin{};
     check_hdf5(H5Sselect_elements(space.get(), H5S_SELECT_SET, 1, kOrigin.data()), array.name);
   }
   const Hdf5Handle scalar(H5Screate(H5S_SCALAR), H5Sclose, array.name);
-  check_hdf5(H5Dwrite(set.get(), H5T_NATIVE_FLOAT, scalar.get(), space.get(), H5P_DEFAULT,
-                      array.values.data()),
+  check_hdf5(H5Dwrite(set.get(), hdf5_types(array.type).native, scalar.get(), space.get(),
+                      H5P_DEFAULT, array.bytes.data()),
              array.name);
 }
 
-Place write_array(const Hdf5Handle& group, const NamedArray& array, const std::string& hash) {
+Place write_array(const Hdf5Handle& group, const ArrayView& array, const std::string& hash) {
   std::array<hsize_t, Shape::kMaxRank> extents{};
   std::copy_n(array.shape.extents().begin(), array.shape.rank(), extents.begin());
   const Hdf5Handle space(array.shape.rank() == 0
@@ -79,15 +97,14 @@ Place write_array(const Hdf5Handle& group, const NamedArray& array, const std::s
   const Hdf5Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, array.name);
   check_hdf5(H5Pset_create_intermediate_group(links.get(), 1), array.name);
   const Hdf5Handle properties = timeless_dataset();
-  const Hdf5Handle set(H5Dcreate2(group.get(), array.name.c_str(), H5T_IEEE_F32LE, space.get(),
-                                  links.get(), properties.get(), H5P_DEFAULT),
+  const Hdf5Handle set(H5Dcreate2(group.get(), array.name.c_str(), hdf5_types(array.type).stored,
+                                  space.get(), links.get(), properties.get(), H5P_DEFAULT),
                        H5Dclose, array.name);
   Place place;
-  if (!array.values.empty()) {
+  if (!array.bytes.empty()) {
     write_first(set, space, array);
     place.begin = H5Dget_offset(set.get());
-    place.values = {reinterpret_cast<const char*>(array.values.data()),
-                    array.values.size() * sizeof(float)};
+    place.values = {reinterpret_cast<const char*>(array.bytes.data()), array.bytes.size()};
   }
   write_hash(set, array.name, hash);
   return place;
@@ -106,23 +123,24 @@ void check_name(const std::string& name) {
   }
 }
 
-void check_array(const NamedArray& array) {
+void check_array(const ArrayView& array) {
   check_name(array.name);
-  if (array.shape.elements() != static_cast<std::int64_t>(array.values.size())) {
-    throw ShapeError(fmt::format("array file: {} has {} values but shape {}", array.name,
-                                 array.values.size(), array.shape.str()));
+  const std::size_t values = array.bytes.size() / bytes_of(array.type);
+  if (array.shape.elements() != static_cast<std::int64_t>(values)) {
+    throw ShapeError(fmt::format("array file: {} has {} values but shape {}", array.name, values,
+                                 array.shape.str()));
   }
 }
 
 // Writes all but the values into the file that is open under this path.
-std::vector<Place> write_structure(const std::string& path, const ArrayFile& content,
+std::vector<Place> write_structure(const std::string& path, const ArrayViews& content,
                                    const std::vector<std::string>& hashes) {
   const Hdf5Lock lock;
   const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "access properties");
   // HDF5's usual driver wants the file's true path, and a file in memory has none.
   check_hdf5(H5Pset_fapl_stdio(access.get()), "stdio driver");
   // A larger buffer would be read and written around each first value.
-  check_hdf5(H5Pset_sieve_buf_size(access.get(), sizeof(float)), "access properties");
+  check_hdf5(H5Pset_sieve_buf_size(access.get(), 1), "access properties");
   const Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "creation properties");
   check_hdf5(H5Pset_userblock(creation.get(), kUserBlock), "user block");
   const Hdf5Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()),
@@ -149,18 +167,27 @@ std::vector<Place> write_structure(const std::string& path, const ArrayFile& con
 }  // namespace
 
 const char* group_of(FileKind kind) {
-  return kind == FileKind::kModel ? "weights" : "state";
+  switch (kind) {
+    case FileKind::kModel:
+      return "weights";
+    case FileKind::kCheckpoint:
+      return "state";
+    case FileKind::kPack:
+      break;
+  }
+  return "data";
 }
 
-std::string hash_of(const NamedArray& array) {
-  return sha256(std::as_bytes(std::span<const float>(array.values)));
+ArrayView view_of(const NamedArray& array) {
+  return {array.name, array.shape, ElementType::kF32,
+          std::as_bytes(std::span<const float>(array.values))};
 }
 
-ArrayLayout lay_out(const ArrayFile& file) {
+ArrayLayout lay_out(const ArrayViews& file) {
   std::vector<std::string> hashes;
-  for (const NamedArray& array : file.arrays) {
+  for (const ArrayView& array : file.arrays) {
     check_array(array);
-    hashes.push_back(hash_of(array));
+    hashes.push_back(sha256(array.bytes));
   }
   const PosixFile memory = PosixFile::in_memory();
   std::vector<Place> places = write_structure(memory.open_path(), file, hashes);

@@ -14,11 +14,11 @@ namespace gentrain::io {
 /// Bytes before the HDF5 file: text, padded with zeros.
 inline constexpr std::size_t kUserBlock = 512;
 
-/// The group below which the arrays of a kind lie: "weights", "state".
+/// The group below which the arrays of a kind lie: "weights", "state", "data".
 const char* group_of(FileKind kind);
 
-/// SHA-256 of an array's values.
-std::string hash_of(const NamedArray& array);
+/// An f32 array as a view of it.
+ArrayView view_of(const NamedArray& array);
 
 struct ArrayLayout {
   Bytes between;  // all but the arrays' values, in order
@@ -26,9 +26,9 @@ struct ArrayLayout {
       pieces;  // of `between` and of the arrays: the file behind the block
 };
 
-/// The same arrays and header give the same bytes. `file` must outlive the result. Throws
-/// ShapeError (an array without a name, values that do not fit the shape), IoError (HDF5's reason:
-/// a name that is there twice).
-ArrayLayout lay_out(const ArrayFile& file);
+/// The same arrays and header give the same bytes. The arrays' bytes must outlive the result.
+/// Throws ShapeError (an array without a name, values that do not fit the shape), IoError (HDF5's
+/// reason: a name that is there twice).
+ArrayLayout lay_out(const ArrayViews& file);
 
 }  // namespace gentrain::io

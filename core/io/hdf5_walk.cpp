@@ -34,12 +34,17 @@ constexpr int kMaxDepth = 32;            // of groups
 constexpr std::size_t kPathBytes = 16;   // of all paths for a byte of the file
 constexpr uint32_t kSoftLink = 2;        // cache type of a symbol table entry
 
-// IV.A.2.d: class 1 (floating point) or 3 (string) in version 1, with the bit fields of IEEE f32 or
-// of a null-padded UTF-8 text.
+// IV.A.2.d: class 0 (fixed point), 1 (floating point) or 3 (string) in version 1, with the bit
+// fields of u8, i32, IEEE f32 or a null-padded UTF-8 text; behind them the size and what follows
+// it.
 constexpr std::array<uint8_t, 4> kFloatType = {0x11, 0x20, 0x1f, 0x00};
 constexpr std::array<uint8_t, 16> kFloatTail = {4,  0, 0, 0,  0,   0, 32, 0,
                                                 23, 8, 0, 23, 127, 0, 0,  0};
 constexpr std::array<uint8_t, 4> kTextType = {0x13, 0x11, 0x00, 0x00};
+constexpr std::array<uint8_t, 4> kByteType = {0x10, 0x00, 0x00, 0x00};
+constexpr std::array<uint8_t, 8> kByteTail = {1, 0, 0, 0, 0, 0, 8, 0};
+constexpr std::array<uint8_t, 4> kIntType = {0x10, 0x08, 0x00, 0x00};
+constexpr std::array<uint8_t, 8> kIntTail = {4, 0, 0, 0, 0, 0, 32, 0};
 
 // A name in the data of a local heap.
 std::string name_at(Span file, uint64_t address) {
@@ -77,11 +82,22 @@ struct ElementType {
 
 ElementType parse_type(Cursor cursor) {
   const Span head = cursor.take(kFloatType.size());
-  if (std::ranges::equal(head, std::as_bytes(std::span(kTextType)))) {
+  const auto begins_as = [head](const std::array<uint8_t, 4>& type) {
+    return std::ranges::equal(head, std::as_bytes(std::span(type)));
+  };
+  if (begins_as(kTextType)) {
     return {StoredDataset::Type::kText, cursor.number<uint32_t>()};
   }
-  if (!std::ranges::equal(head, std::as_bytes(std::span(kFloatType)))) {
-    cursor.fail("neither f32 nor a text of fixed length");
+  if (begins_as(kByteType)) {
+    cursor.expect_bytes(std::as_bytes(std::span(kByteTail)), "u8");
+    return {StoredDataset::Type::kByte, sizeof(uint8_t)};
+  }
+  if (begins_as(kIntType)) {
+    cursor.expect_bytes(std::as_bytes(std::span(kIntTail)), "i32");
+    return {StoredDataset::Type::kInt, sizeof(std::int32_t)};
+  }
+  if (!begins_as(kFloatType)) {
+    cursor.fail("none of f32, u8, i32 and a text of fixed length");
   }
   cursor.expect_bytes(std::as_bytes(std::span(kFloatTail)), "f32");
   return {StoredDataset::Type::kFloat, sizeof(float)};

@@ -16,7 +16,8 @@
 namespace gentrain::io {
 
 struct StoredDataset {
-  enum class Type { kFloat, kText };  // little-endian f32; one text of fixed length, UTF-8
+  // Little-endian f32; one text of fixed length, UTF-8; u8; little-endian i32.
+  enum class Type { kFloat, kText, kByte, kInt };
   Type type = Type::kFloat;
   std::vector<std::uint64_t> extents;  // none: a scalar
   std::span<const std::byte> content;  // in the file: as many bytes as type and extents say

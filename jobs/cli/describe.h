@@ -1,6 +1,7 @@
 // The descriptions of the structs of a job: name, range and meaning of every key. See schema.h.
 #pragma once
 
+#include "jobs/cli/describe_data.h"
 #include "jobs/cli/describe_model.h"
 #include "jobs/cli/schema.h"
 
@@ -81,45 +82,6 @@ void describe(V& v, trainers::StageOptions& s) {
   v.patterns("trainable", s.trainable,
              "Parameters that are trained: patterns over their names, `*` for any characters, `?` "
              "for one; the others keep their values");
-}
-
-template <class V>
-void describe(V& v, data::Normalization& n) {
-  v.field("mean", n.mean, Range{}, "Subtracted from pixels in 0..1");
-  v.field("std", n.stddev, above(0), "Divides what is left");
-}
-
-template <class V>
-void describe(V& v, trainers::NormalizeOptions& n) {
-  v.group("train", n.train,
-          "Constants of the training set; none: the data set's own (mnist: mean 0.13066, std "
-          "0.30811)");
-  v.group("test", n.test,
-          "Constants of the test set; none: those of `train` if given, else the data set's own "
-          "(mnist: 0.13251, 0.31048)");
-}
-
-template <class V>
-void describe(V& v, trainers::DataOptions& d) {
-  v.field("source", d.source,
-          "mnist: idx files; digits: built-in digits, drawn by the program; faces: built-in faces, "
-          "drawn too, 96 x 96 pixels in colour; hdf5: arrays `/x` and "
-          "`/y`; auto: mnist if it is found, else digits, and the log says which");
-  v.field("folder", d.folder,
-          "mnist, auto: folder of the idx files (plain or .gz). Without it they are looked for in "
-          "`$GENTRAIN_DATA/mnist`, then in `data/mnist`");
-  v.field("train_file", d.train_file, "hdf5: the training set; required there");
-  v.field("test_file", d.test_file,
-          "hdf5: the test set; may be missing if `data.validation` sets a part aside");
-  v.field("validation", d.validation, below_one(),
-          "Share of the training set that is set aside, chosen by the seed; early stop and best "
-          "model then go by it instead of the test set. 0: none");
-  v.field("seed", d.seed, at_least(0), "digits, faces: which are drawn");
-  v.field("train_count", d.train_count, between(1, kMostImages),
-          "digits, faces: size of the training set");
-  v.field("test_count", d.test_count, between(1, kMostImages),
-          "digits, faces: size of the test set");
-  v.group("normalize", d.normalize);
 }
 
 template <class V>

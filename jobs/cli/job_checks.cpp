@@ -89,6 +89,7 @@ class Checks {
     if (!state_.issues.clean("data")) {
       return;
     }
+    images();
     if (d.source == Source::kHdf5) {
       if (d.train_file.empty()) {
         fail("data.source", "data.source hdf5 needs data.train_file");
@@ -105,12 +106,35 @@ class Checks {
               "data.source hdf5");
     only_with("data.test_file", !d.test_file.empty(), d.source == Source::kHdf5,
               "data.source hdf5");
-    only_with("data.folder", !d.folder.empty(), mnist, "data.source mnist or auto");
+    only_with("data.folder", !d.folder.empty(), mnist || d.source == Source::kFolder,
+              "data.source mnist, auto or folder");
     only_with("data.seed", d.seed != defaults.seed, drawn, "data.source digits, faces or auto");
     only_with("data.train_count", d.train_count != defaults.train_count, drawn,
               "data.source digits, faces or auto");
     only_with("data.test_count", d.test_count != defaults.test_count, drawn,
               "data.source digits, faces or auto");
+  }
+
+  /// data.source: folder.
+  void images() {
+    const trainers::DataOptions& d = job_.data;
+    const bool folder = d.source == trainers::DataOptions::Source::kFolder;
+    if (folder && d.folder.empty()) {
+      fail("data.source", "data.source folder needs data.folder");
+    }
+    if (folder && d.test_folder.empty() && d.validation == 0) {
+      fail("data.source", "data.source folder needs data.test_folder, or data.validation above 0");
+    }
+    if (d.channels == 2) {
+      fail("data.channels", "data.channels is 2, images have 3 (RGB) or 1 (grey)");
+    }
+    const trainers::DataOptions defaults;
+    constexpr std::string_view kFolder = "data.source folder";
+    only_with("data.test_folder", !d.test_folder.empty(), folder, kFolder);
+    only_with("data.size", d.height != defaults.height, folder, kFolder);
+    only_with("data.fit", d.fit != defaults.fit, folder, kFolder);
+    only_with("data.channels", d.channels != defaults.channels, folder, kFolder);
+    only_with("data.on_bad_file", d.on_bad_file != defaults.on_bad_file, folder, kFolder);
   }
 
   void model() {

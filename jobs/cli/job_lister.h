@@ -118,8 +118,8 @@ class Lister {
     Entry& entry = add(name, doc, default_text);
     entry.type = "integer or [h, w]";
     entry.range = between(1, kMostPixels).text();
-    entry.value = pair_text(h, w);
-    entry.required = h < 1;
+    entry.value = h < 1 ? "none" : pair_text(h, w);
+    entry.required = h < 1 && default_text.empty();
   }
   void interval(std::string_view name, trainers::CheckpointOptions::Interval& value,
                 std::string_view doc) {

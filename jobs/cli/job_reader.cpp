@@ -249,7 +249,11 @@ void Reader::read_pair(std::string_view name, const YamlNode& node, const Range&
 
 void Reader::extent(std::string_view name, std::int64_t& h, std::int64_t& w,
                     std::string_view /*doc*/, std::string_view default_text) {
-  if (const YamlNode* node = take(name)) {
+  const YamlNode* const node = take(name);
+  if (node != nullptr && default_text == "none" && is_none(*node)) {
+    h = 0;
+    w = 0;
+  } else if (node != nullptr) {
     read_pair(name, *node, between(1, kMostPixels), h, w);
   } else if (default_text.empty() && h < 1) {
     report_missing(name);

@@ -183,8 +183,9 @@ std::int64_t check(const OptionSet& options, const data::Dataset& samples) {
 int predict_verb(Session& session, const Arguments& arguments) {
   OptionSet options(
       "gentrain predict MODEL [FILE] [options]",
-      "Labels and probabilities of images: of an idx file, an .h5 file with /x and /y, a "
-      "folder with MNIST's\ntest set, or 'digits'; without FILE MNIST's test set, or the "
+      "Labels and probabilities of images: an image file, a folder of them, a pack, an idx file, "
+      "an .h5 file\nwith /x and /y, a folder with MNIST's test set, or 'digits'; without FILE "
+      "MNIST's test set, or the "
       "built-in digits where it is not found.");
   add_model_options(options);
   options.add_argument("file");
@@ -201,8 +202,9 @@ int predict_verb(Session& session, const Arguments& arguments) {
   }
   trainers::Inference inference(options.required("model"), inference_options(options),
                                 session.communicator);
-  const trainers::InferenceData data = trainers::load_inference_data(
-      options.has("file") ? options.get<std::string>("file") : "", inference.workers());
+  const trainers::InferenceData data =
+      trainers::load_inference_data(options.has("file") ? options.get<std::string>("file") : "",
+                                    inference.description().image, inference.workers());
   const std::int64_t count = check(options, *data.samples);
   const std::vector<float> probabilities = inference.predict(*data.samples, count);
   const auto classes = static_cast<std::size_t>(inference.description().classes);

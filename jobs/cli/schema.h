@@ -6,7 +6,7 @@
 //   field(name, value, doc, default_text)         booleans, texts, choices
 //   one_of(name, text, allowed, doc)              a text out of a list
 //   group(name, struct, doc)                      a nested map; optional: `none` or a map
-//   extent(name, h, w, doc, default_text)         n or [h, w], at least 1
+//   extent(name, h, w, doc, default_text)         n or [h, w], at least 1; 0 is none
 //   interval(name, value, doc)                    5, `1 epoch`, `30 s`, end, never
 //   padding(name, layer, doc), patterns(name, list, doc), layers(name, list, doc), stages(list)
 // The descriptions themselves are in describe.h.
@@ -111,7 +111,16 @@ inline constexpr auto kChoices<trainers::DataOptions::Source> =
          {trainers::DataOptions::Source::kMnist, "mnist"},
          {trainers::DataOptions::Source::kDigits, "digits"},
          {trainers::DataOptions::Source::kFaces, "faces"},
-         {trainers::DataOptions::Source::kHdf5, "hdf5"}});
+         {trainers::DataOptions::Source::kHdf5, "hdf5"},
+         {trainers::DataOptions::Source::kFolder, "folder"}});
+template <>
+inline constexpr auto kChoices<trainers::DataOptions::OnBadFile> =
+    std::to_array<Choice<trainers::DataOptions::OnBadFile>>(
+        {{trainers::DataOptions::OnBadFile::kStop, "stop"},
+         {trainers::DataOptions::OnBadFile::kSkip, "skip"}});
+template <>
+inline constexpr auto kChoices<image::Fit> = std::to_array<Choice<image::Fit>>(
+    {{image::Fit::kCrop, "crop"}, {image::Fit::kStretch, "stretch"}});
 template <>
 inline constexpr auto kChoices<OptimizerOptions::Name> =
     std::to_array<Choice<OptimizerOptions::Name>>({{OptimizerOptions::Name::kSgd, "sgd"},

@@ -25,7 +25,11 @@ const std::vector<Verb>& verbs() {
       {"predict", "predict MODEL [FILE] [-n 8]", "labels and probabilities of images",
        predict_verb},
       {"sample", "sample MODEL OUT.png [-n 64]", "images that a model makes of noise", sample_verb},
-      {"verify", "verify FILE", "whether a model or checkpoint is whole", verify_verb},
+      {"pack", "pack FOLDER FILE [--size HxW]", "decodes a folder of images into one file",
+       pack_verb, false},
+      {"cache", "cache [--clear]", "lists or removes what is prepared for later runs", cache_verb,
+       false},
+      {"verify", "verify FILE", "whether a model, checkpoint or pack is whole", verify_verb},
       {"list", "list [WHAT]", "models, data, optimizers, keys, ...", list_verb},
   };
   return table;

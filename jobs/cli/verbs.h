@@ -45,7 +45,11 @@ int eval_verb(Session& session, const Arguments& arguments);
 int predict_verb(Session& session, const Arguments& arguments);
 /// gentrain sample MODEL OUT.png: images that a model makes of noise.
 int sample_verb(Session& session, const Arguments& arguments);
-/// gentrain verify FILE: whether a model file is whole.
+/// gentrain pack FOLDER FILE: decodes a folder of images into one file.
+int pack_verb(Session& session, const Arguments& arguments);
+/// gentrain cache [--clear]: what is prepared for later runs, and its end.
+int cache_verb(Session& session, const Arguments& arguments);
+/// gentrain verify FILE: whether a file of gentrain's own is whole.
 int verify_verb(Session& session, const Arguments& arguments);
 /// gentrain list [WHAT]: the names that jobs and commands know.
 int list_verb(Session& session, const Arguments& arguments);

@@ -1,4 +1,4 @@
-// gentrain verify FILE: whether a model or checkpoint is whole.
+// gentrain verify FILE: whether a model, checkpoint or pack is whole.
 #include <iostream>
 
 #include <fmt/format.h>
@@ -26,8 +26,9 @@ void print_header(const nlohmann::json& header) {
 }  // namespace
 
 int verify_verb(Session& session, const Arguments& arguments) {
-  OptionSet options("gentrain verify FILE",
-                    "Says whether a model or checkpoint is whole, or what is wrong and where.");
+  OptionSet options(
+      "gentrain verify FILE",
+      "Says whether a model, checkpoint or pack is whole, or what is wrong and where.");
   options.add_argument("file");
   if (!options.parse(arguments)) {
     return kSuccess;
@@ -43,7 +44,8 @@ int verify_verb(Session& session, const Arguments& arguments) {
   if (!findings.empty()) {
     return kBadFile;
   }
-  const io::ArrayFile content = io::parse_array_file(file, io::read_file(file));
+  const io::Bytes bytes = io::read_file(file);
+  const io::ArrayViews content = io::view_array_file(file, bytes);
   std::cout << fmt::format("{}: whole, a {} of {} arrays\n", file, io::name_of(content.kind),
                            content.arrays.size());
   if (content.kind == io::FileKind::kCheckpoint) {

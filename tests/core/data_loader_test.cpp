@@ -236,6 +236,35 @@ TEST(PrefetchingLoader, NamesAThreadThatCannotBeStarted) {
   const test::FewThreads none(false);
   EXPECT_THAT([&] { make_loader(fake, 3, true); },
               ThrowsMessage<DeviceError>(HasSubstr("1 thread was wanted to read ahead")));
+  EXPECT_THAT([&] { make_loader(fake, 3, true, 3); },
+              ThrowsMessage<DeviceError>(HasSubstr("3 threads were wanted to read ahead")));
+}
+
+TEST(PrefetchingLoader, SeveralThreadsReadTheSame) {
+  const auto fake = std::make_shared<Fake>(100, 4, false);
+  std::atomic<int> inside{0};
+  std::atomic<bool> together{false};
+  fake->hook = [&](std::int64_t /*index*/) {
+    const int now = ++inside;
+    together = together || now > 1;
+    std::this_thread::sleep_for(1ms);
+    --inside;
+  };
+  const auto loader = make_loader(fake, 3, true, 3);
+  std::vector<BatchRequest> requests;
+  for (std::int64_t first = 0; first < 100; first += 5) {
+    requests.push_back({0, first, first + 5});
+  }
+  loader->announce(requests);
+  EXPECT_TRUE(comes_true([&] { return fake->reads == 100; }));
+  EXPECT_TRUE(together);
+  const std::vector<std::int64_t> order = sample_order(3, 0, 100);
+  ShardBatch batch;
+  for (const BatchRequest& request : requests) {
+    loader->load(request, batch);
+    expect_samples(batch, request, order, 4);
+  }
+  EXPECT_EQ(fake->reads, 100);
 }
 
 TEST(PrefetchingLoader, ErrorsReachTheOneWhoAsks) {

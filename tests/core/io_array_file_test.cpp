@@ -1,5 +1,6 @@
 // Models and checkpoints: what goes in comes out, the same bytes each time, and every kind of
 // damage is found.
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -200,9 +201,56 @@ TEST_F(ArrayFileTest, NoModel) {
                 ThrowsMessage<IoError>(HasSubstr("is no gentrain checkpoint (it does not begin")));
     EXPECT_THAT(verify_array_file(path_),
                 ElementsAre(path_.string() +
-                            " is no file of gentrain (it begins with neither 'gentrain model' nor "
-                            "'gentrain checkpoint')"));
+                            " is no file of gentrain (it begins with none of 'gentrain model', "
+                            "'gentrain checkpoint' and 'gentrain pack')"));
   }
+}
+
+TEST_F(ArrayFileTest, PacksHoldBytesAndIntegersToo) {
+  const std::vector<std::uint8_t> bytes = {1, 2, 3, 250, 255};
+  const std::vector<std::int32_t> numbers = {-7, 1 << 30};
+  const std::vector<float> floats = {0.5F};
+  const auto of = [](const auto& values) { return std::as_bytes(std::span(values)); };
+  write_array_views(path_, ArrayViews{FileKind::kPack,
+                                      {{"note", "n"}},
+                                      {{"pixels", {5}, ElementType::kU8, of(bytes)},
+                                       {"numbers", {1, 2}, ElementType::kI32, of(numbers)},
+                                       {"floats", {1}, ElementType::kF32, of(floats)},
+                                       {"none", {0}, ElementType::kU8, {}}}});
+  EXPECT_TRUE(begins_as(path_, FileKind::kPack));
+  EXPECT_FALSE(begins_as(path_, FileKind::kModel));
+  EXPECT_FALSE(begins_as(folder_ / "none", FileKind::kPack));
+  EXPECT_THAT(verify_array_file(path_), IsEmpty());
+  const Bytes file = read_file(path_);
+  const ArrayViews read = view_array_file("p", file, FileKind::kPack);
+  EXPECT_EQ(read.header["note"], "n");
+  ASSERT_EQ(read.arrays.size(), 4);
+  EXPECT_EQ(read.arrays[0].name, "pixels");
+  EXPECT_EQ(read.arrays[0].type, ElementType::kU8);
+  EXPECT_TRUE(std::ranges::equal(read.arrays[0].bytes, of(bytes)));
+  EXPECT_EQ(read.arrays[1].shape, Shape({1, 2}));
+  EXPECT_EQ(read.arrays[1].type, ElementType::kI32);
+  EXPECT_TRUE(std::ranges::equal(read.arrays[1].bytes, of(numbers)));
+  EXPECT_TRUE(std::ranges::equal(read.arrays[2].bytes, of(floats)));
+  EXPECT_TRUE(read.arrays[3].bytes.empty());
+  EXPECT_THAT(
+      [&] { parse_array_file("p", file); },
+      ThrowsMessage<IoError>("cannot read p: it is a pack of images, which holds no weights"));
+}
+
+TEST_F(ArrayFileTest, ViewsNameTheDamagedArray) {
+  write_array_file(path_, example());
+  std::string text = bytes();
+  const std::string value("\x00\x00\xd0\x40", 4);  // 6.5F
+  text[text.find(value)] ^= 1;
+  put(text);
+  EXPECT_THAT([&] { view_array_file(path_.string(), read_file(path_)); },
+              ThrowsMessage<IoError>(
+                  testing::StartsWith(path_.string() + ": array conv1/weight: its SHA-256 is ")));
+  text[text.find("gentrain") + 9] = 'x';
+  put(text);
+  EXPECT_THAT([&] { view_array_file("p", read_file(path_)); },
+              ThrowsMessage<IoError>(HasSubstr("p is no file of gentrain")));
 }
 
 TEST_F(ArrayFileTest, Checkpoints) {

@@ -173,7 +173,8 @@ TEST_F(WalkTest, OtherTypes) {
   change(float_type_, 4, bytes({8}));
   EXPECT_THAT(dataset_error("weights/a/w"), EndsWith("no f32"));
   change(float_type_.substr(0, 4), 0, bytes({0x10}));
-  EXPECT_THAT(dataset_error("weights/a/w"), EndsWith("neither f32 nor a text of fixed length"));
+  EXPECT_THAT(dataset_error("weights/a/w"),
+              EndsWith("none of f32, u8, i32 and a text of fixed length"));
 }
 
 TEST_F(WalkTest, OtherLayouts) {

@@ -382,10 +382,30 @@ TEST(JobErrors, Data) {
             "j.yaml:3:8: data.source hdf5 needs data.test_file, or data.validation above 0");
   EXPECT_EQ(added("data: {source: hdf5, train_file: a.h5, validation: 0.1}"), "");
   EXPECT_EQ(added("data: {source: digits, folder: x, train_file: a.h5}"),
-            "j.yaml:3:24: data.folder has no effect without data.source mnist or auto\n"
+            "j.yaml:3:24: data.folder has no effect without data.source mnist, auto or folder\n"
             "j.yaml:3:35: data.train_file has no effect without data.source hdf5");
   EXPECT_EQ(added("data: {source: mnist, train_count: 5}"),
             "j.yaml:3:23: data.train_count has no effect without data.source digits or auto");
+}
+
+TEST(JobErrors, Images) {
+  EXPECT_EQ(added("data: {source: folder}"),
+            "j.yaml:3:8: data.source folder needs data.folder\n"
+            "j.yaml:3:8: data.source folder needs data.test_folder, or data.validation above 0");
+  EXPECT_EQ(added("data: {source: folder, folder: a, test_folder: b, size: [4, 6], fit: stretch, "
+                  "channels: 1, on_bad_file: skip}"),
+            "");
+  EXPECT_EQ(added("data: {source: folder, folder: a, validation: 0.1, size: none}"), "");
+  EXPECT_EQ(added("data: {source: folder, folder: a, test_folder: b, channels: 2}"),
+            "j.yaml:3:51: data.channels is 2, images have 3 (RGB) or 1 (grey)");
+  EXPECT_EQ(added("data: {source: folder, folder: a, test_folder: b, size: 0}"),
+            "j.yaml:3:51: data.size is 0 but must be at least 1 and at most 100000");
+  EXPECT_EQ(added("data: {size: 5, fit: stretch, channels: 1, on_bad_file: skip, test_folder: x}"),
+            "j.yaml:3:8: data.size has no effect without data.source folder\n"
+            "j.yaml:3:17: data.fit has no effect without data.source folder\n"
+            "j.yaml:3:31: data.channels has no effect without data.source folder\n"
+            "j.yaml:3:44: data.on_bad_file has no effect without data.source folder\n"
+            "j.yaml:3:63: data.test_folder has no effect without data.source folder");
 }
 
 TEST(JobErrors, OptimizerScheduleAndMetrics) {

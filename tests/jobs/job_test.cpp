@@ -213,6 +213,7 @@ TEST(Job, IdentityIsOfTheComputation) {
   for (const char* other :
        {"seed=2", "isa=v3", "exchange=library", "stop.epochs=9", "stop.steps=9", "batch.global=128",
         "batch.shards=8", "data.source=digits", "data.validation=0.1",
+        "data={source: folder, folder: a, validation: 0.1}",
         "model={layers: [flatten, {linear: 10}]}", "init=xavier", "optimizer.lr=0.3",
         "schedule.warmup=3", "clip_norm=1", "trainable=[a]", "early_stop.metric=loss",
         "best.metric=top1", "evaluate.batch=3"}) {

@@ -8,3 +8,4 @@ cd "$prefix"
 PATH=$prefix/bin:$PATH
 command -v gentrain
 gentrain --version
+test -f lib/gentrain/libgentrain_image.so

@@ -8,8 +8,10 @@ usage: GENTRAIN=PROGRAM MPIRUN=mpirun [GENTRAIN_DATA=FOLDER] same_bytes_test.py 
 import json
 import os
 import shutil
+import struct
 import tempfile
 import unittest
+import zlib
 from pathlib import Path
 
 from program_runs import run
@@ -67,6 +69,85 @@ class TinyJobs(SameBytes):
 
     def test_vae(self):
         self.assert_same("tiny/vae.yaml", SOME)
+
+
+def png(h, w, colour):
+    """A PNG file of one RGB colour."""
+    def chunk(name, content):
+        named = name + content
+        return struct.pack(">I", len(content)) + named + struct.pack(">I", zlib.crc32(named))
+
+    rows = (b"\0" + bytes(colour) * w) * h
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, 8, 2, 0, 0, 0)) +
+            chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+class Images(SameBytes):
+    """A folder of images and packs of it, read by any number of ranks and threads."""
+
+    JOB = ("batch={global: 12, shards: 4}", "stop={epochs: 2}", "optimizer.lr=0.05",
+           "model={layers: [{conv: {out: 4, kernel: 3}}, relu, {max_pool: 2}, flatten, {linear: 3}]}")
+
+    def setUp(self):
+        super().setUp()
+        for i in range(30):
+            kind = "bcA"[i % 3]  # bytewise A, b, c
+            (self.folder / "set" / kind).mkdir(parents=True, exist_ok=True)
+            colour = [(40 + 5 * i) % 256, 20 + 60 * (i % 3), 200 - 3 * i]
+            (self.folder / "set" / kind / f"{i}.png").write_bytes(png(8 + i % 5, 9 + i % 4, colour))
+
+    def data(self, source, **more):
+        values = {"source": "folder", "folder": source, "validation": 0.2, "size": [8, 10], **more}
+        return "data=" + json.dumps(values)
+
+    def pack(self, name, *options):
+        result = run([PROGRAM, "pack", "set", name, *options], 1, 60.0, cwd=self.folder)
+        self.assertEqual(result.code, 0, result)
+        return result.output
+
+    def test_folders_and_packs(self):
+        job = "tiny/mlp.yaml"
+        same = self.assert_same(job, [(1, 1), (1, 3), (2, 1), (3, 1)], *self.JOB, self.data("set"))
+        self.assertIn("30 images of 3 classes", self.pack("raw.h5"))
+        self.pack("fitted.h5", "--size", "8x10", "--threads", "2")
+        for source in ("raw.h5", "fitted.h5"):
+            for ranks, threads in ((1, 2), (3, 1)):
+                with self.subTest(source=source, ranks=ranks):
+                    self.assertEqual(self.hashes(job, ranks, threads, *self.JOB, self.data(source)),
+                                     same)
+        other = self.hashes(job, 1, 1, *self.JOB, self.data("set", fit="stretch", size=[10, 10]))
+        self.assertNotEqual(other["weights_sha256"], same["weights_sha256"])
+
+    def test_bad_files_are_skipped(self):
+        job = "tiny/mlp.yaml"
+        same = self.hashes(job, 1, 1, *self.JOB, self.data("set"))
+        (self.folder / "set/b/0.png").write_bytes(b"")
+        (self.folder / "set/A/99.jpg").write_text("no image", encoding="utf-8")
+        settings = [*self.JOB, self.data("set")]
+        options = [word for setting in settings for word in ("--set", setting)]
+        result = run([PROGRAM, JOBS / job, "--quiet", *options], 2, 60.0, cwd=self.folder,
+                     mpirun=MPIRUN)
+        self.assertEqual(result.code, 3, result)
+        self.assertRegex(result.output, "set/(b/0.png is empty|A/99.jpg is no image)")
+        skipping = self.data("set", on_bad_file="skip")
+        places = [(1, 1), (3, 1)]
+        left = self.assert_same(job, places, *self.JOB, skipping)
+        self.assertNotEqual(left["data_sha256"], same["data_sha256"])
+        environment = json.loads((self.folder / "run/environment.json").read_text(encoding="utf-8"))
+        self.assertEqual([reason[:18] for reason in environment["images_left_out"]],
+                         ["set/A/99.jpg is no", "set/b/0.png is emp"])
+
+    def test_only_jobs_with_images_load_opencv(self):
+        """The program's own libraries, as the loader lists them while it runs."""
+        digits = "data={source: digits, train_count: 60, test_count: 20}"
+        for data, classes, loads in ((self.data("set"), 3, True), (digits, 10, False)):
+            model = f"model={{layers: [flatten, {{linear: {classes}}}]}}"
+            options = [word for setting in (*self.JOB[:3], data, model, "output=run")
+                       for word in ("--set", setting)]
+            result = run([PROGRAM, JOBS / "tiny/mlp.yaml", "--overwrite", *options], 1, 60.0,
+                         env={"LD_DEBUG": "libs"}, cwd=self.folder)
+            self.assertEqual(result.code, 0, result)
+            self.assertEqual("libopencv_core" in result.output, loads)
 
 
 class Models(SameBytes):

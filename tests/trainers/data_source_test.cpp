@@ -9,8 +9,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "core/image/image.h"
+#include "core/image/pack.h"
 #include "kernels/error.h"
 #include "tests/support/compare.h"
+#include "trainers/run_log.h"
 
 namespace gentrain::trainers {
 namespace {
@@ -125,6 +128,104 @@ TEST_F(DataSourceTest, AutoDoesNotPassOverADamagedMnist) {
   options.source = DataOptions::Source::kAuto;
   EXPECT_THAT(message_of<IoError>([&] { load(options); }),
               HasSubstr("data/mnist/train-images-idx3-ubyte"));
+}
+
+/// Two classes with an image each.
+void write_images(const fs::path& folder) {
+  for (const char* name : {"a", "b"}) {
+    fs::create_directories(folder / name);
+    image::write_png(folder / name / "1.png", {2, 3, 1, {1, 2, 3, 4, 5, 6}});
+  }
+}
+
+DataOptions images(const std::string& folder, const std::string& test_folder = "") {
+  DataOptions options;
+  options.source = DataOptions::Source::kFolder;
+  options.folder = folder;
+  options.test_folder = test_folder;
+  options.height = 2;
+  options.width = 3;
+  options.channels = 1;
+  return options;
+}
+
+TEST_F(DataSourceTest, FoldersOfImages) {
+  write_images("train");
+  write_images("test");
+  const LoadedData loaded = load(images("train", "test"));
+  EXPECT_EQ(loaded.pair.train->size(), 2);
+  EXPECT_EQ(loaded.pair.test->description(), "images in test");
+  EXPECT_EQ(loaded.pair.train->sample_shape(), Shape({2, 3, 1}));
+  EXPECT_EQ(loaded.pair.train_normalization.mean, 0.5);
+  EXPECT_EQ(loaded.pair.test_normalization.stddev, 0.5);
+  EXPECT_EQ(loaded.note, "");
+  DataOptions set_aside = images("train");
+  set_aside.validation = 0.5;
+  EXPECT_EQ(load(set_aside).pair.test->size(), 1);
+}
+
+TEST_F(DataSourceTest, APackStandsForItsFolder) {
+  write_images("train");
+  image::pack_folder("train", "train.h5", {.fit = {.channels = 1}});
+  DataOptions options = images("train.h5", "train");
+  EXPECT_EQ(data_identity(*load(options).pair.train), data_identity(*load(options).pair.test));
+  options.height = options.width = 0;
+  options.test_folder = "train.h5";
+  EXPECT_EQ(load(options).pair.train->sample_shape(), Shape({2, 3, 1}));
+  image::pack_folder("train", "large.h5", {.fit = {5, 5, image::Fit::kCrop, 1}});
+  options.test_folder = "large.h5";
+  EXPECT_EQ(message_of<IoError>([&] { load(options); }),
+            "large.h5: images are [5, 5, 1], those of the training set [2, 3, 1]: set data.size");
+}
+
+TEST_F(DataSourceTest, ImagesThatAreNoDataAreRefused) {
+  write_images("train");
+  write_images("test");
+  DataOptions options = images("train", "test");
+  options.height = options.width = 0;
+  EXPECT_EQ(message_of<JobError>([&] { load(options); }),
+            "data.size is missing: train is a folder of images, which are scaled to one size");
+  fs::rename("test/b", "test/c");
+  EXPECT_EQ(message_of<IoError>([&] { load(images("train", "test")); }),
+            "test: has the classes 2 (a, c), the training set 2 (a, b)");
+  EXPECT_EQ(message_of<IoError>([&] { load(images("none", "test")); }),
+            "none: there is no such folder of images");
+}
+
+TEST_F(DataSourceTest, BadImagesAreLeftOutOnRequest) {
+  write_images("train");
+  for (const char* name : {"2.png", "3.png", "4.png", "5.png"}) {
+    std::ofstream(fs::path("train/a") / name);
+  }
+  DataOptions options = images("train", "train");
+  const LoadedData careless = load(options);
+  EXPECT_EQ(careless.pair.train->size(), 6);
+  std::vector<std::uint8_t> pixels(6);
+  EXPECT_EQ(message_of<IoError>([&] { careless.pair.train->read(1, pixels.data()); }),
+            "train/a/2.png is empty");
+  options.on_bad_file = DataOptions::OnBadFile::kSkip;
+  const LoadedData loaded = load(options);
+  EXPECT_EQ(loaded.pair.train->size(), 2);
+  EXPECT_EQ(loaded.left_out.size(), 8);
+  EXPECT_EQ(loaded.left_out[3].name, "a/5.png");
+  EXPECT_EQ(
+      loaded.note,
+      "left out 8 of 12 images: train/a/2.png is empty; train/a/3.png is empty; train/a/4.png "
+      "is empty; ...");
+}
+
+TEST_F(DataSourceTest, WaitingForImagesIsSaidAboveATenth) {
+  const auto said = [](double waited, int workers, double seconds) {
+    testing::internal::CaptureStdout();
+    start_log("info", 0);
+    warn_of_waiting(waited, workers, seconds);
+    return testing::internal::GetCapturedStdout();
+  };
+  EXPECT_EQ(said(0.9, 3, 3), "");
+  EXPECT_EQ(said(0, 1, 0), "");
+  EXPECT_EQ(said(3, 2, 3),
+            "reading did not keep up: workers waited for images 50 % of the time; a pack of images "
+            "of the right size (gentrain pack) is read without decoding\n");
 }
 
 TEST_F(DataSourceTest, ValidationTakesThePlaceOfTheTestSet) {

@@ -1,0 +1,68 @@
+// The descriptions of a job's data: as describe.h.
+#pragma once
+
+#include "jobs/cli/schema.h"
+
+namespace gentrain::jobs {
+
+template <class V>
+void describe(V& v, data::Normalization& n) {
+  v.field("mean", n.mean, Range{}, "Subtracted from pixels in 0..1");
+  v.field("std", n.stddev, above(0), "Divides what is left");
+}
+
+template <class V>
+void describe(V& v, trainers::NormalizeOptions& n) {
+  v.group("train", n.train,
+          "Constants of the training set; none: the data set's own (mnist: mean 0.13066, std "
+          "0.30811; folder: 0.5 and 0.5)");
+  v.group("test", n.test,
+          "Constants of the test set; none: those of `train` if given, else the data set's own "
+          "(mnist: 0.13251, 0.31048)");
+}
+
+template <class V>
+void describe(V& v, trainers::DataOptions& d) {
+  v.field("source", d.source,
+          "mnist: idx files; digits: built-in digits, drawn by the program; faces: built-in faces, "
+          "drawn too, 96 x 96 pixels in colour; hdf5: arrays `/x` and "
+          "`/y`; folder: image files, or packs of them; auto: mnist if it is found, else digits, "
+          "and the log says which");
+  v.field("folder", d.folder,
+          "mnist, auto: folder of the idx files (plain or .gz). Without it they are looked for in "
+          "`$GENTRAIN_DATA/mnist`, then in `data/mnist`. folder: the training set, required there: "
+          "a folder with a folder for each class (their order is that of their names' bytes) of "
+          ".jpg, .png, .bmp and .webp files, or with such files alone, which then have no classes; "
+          "or a pack, as `gentrain pack` writes it");
+  v.field("test_folder", d.test_folder,
+          "folder: the test set, as `data.folder`; may be missing if `data.validation` sets a part "
+          "aside");
+  v.extent("size", d.height, d.width,
+           "folder: rows and columns that all images are scaled to, by averaging (to shrink) or "
+           "bilinearly. none: those of a pack whose images are all of one size",
+           "none");
+  v.field(
+      "fit", d.fit,
+      "folder: what is scaled. crop: the largest part around the middle with the proportions of "
+      "`data.size`; stretch: the whole image");
+  v.field("channels", d.channels, between(1, 3), "folder: 3 (RGB) or 1 (grey)");
+  v.field(
+      "on_bad_file", d.on_bad_file,
+      "folder: what a file means that is damaged or no image. stop: an error, when it is read; "
+      "skip: all files are decoded at the start, and the bad ones left out: the log tells their "
+      "number, `environment.json` lists them");
+  v.field("train_file", d.train_file, "hdf5: the training set; required there");
+  v.field("test_file", d.test_file,
+          "hdf5: the test set; may be missing if `data.validation` sets a part aside");
+  v.field("validation", d.validation, below_one(),
+          "Share of the training set that is set aside, chosen by the seed; early stop and best "
+          "model then go by it instead of the test set. 0: none");
+  v.field("seed", d.seed, at_least(0), "digits, faces: which are drawn");
+  v.field("train_count", d.train_count, between(1, kMostImages),
+          "digits, faces: size of the training set");
+  v.field("test_count", d.test_count, between(1, kMostImages),
+          "digits, faces: size of the test set");
+  v.group("normalize", d.normalize);
+}
+
+}  // namespace gentrain::jobs

@@ -1,0 +1,119 @@
+// Folders and packs as training and test sets.
+#include "trainers/image_source.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "comm/shards.h"
+#include "kernels/error.h"
+
+namespace gentrain::trainers {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+image::FitOptions fit_of(const DataOptions& options) {
+  return {options.height, options.width, options.fit, static_cast<int>(options.channels)};
+}
+
+/// The bad files of a listing: each rank decodes a part of it.
+std::vector<image::BadFile> find_bad_files(const image::Listing& listing, int threads,
+                                           comm::Communicator& communicator) {
+  const comm::Range mine =
+      comm::part_of(std::ssize(listing.files), communicator.size(), communicator.rank());
+  nlohmann::json found = nlohmann::json::array();
+  for (const image::BadFile& file :
+       image::find_bad_files(listing, mine.first, mine.last, threads)) {
+    found.push_back({file.name, file.reason});
+  }
+  constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
+  std::vector<image::BadFile> bad;
+  for (const std::string& text :
+       communicator.all_gather_text(found.dump(-1, ' ', false, kReplace))) {
+    for (const nlohmann::json& file : nlohmann::json::parse(text)) {
+      bad.push_back({file[0].get<std::string>(), file[1].get<std::string>()});
+    }
+  }
+  return bad;
+}
+
+image::ImageSet load_set(const fs::path& path, const DataOptions& options, int threads,
+                         comm::Communicator& communicator, std::vector<image::BadFile>& left_out) {
+  if (image::is_pack(path)) {
+    return image::open_pack(path, fit_of(options));
+  }
+  image::Listing listing = image::list_images(path);
+  if (options.height < 1) {
+    throw JobError(
+        fmt::format("data.size is missing: {} is a folder of images, which are scaled to one size",
+                    path.string()));
+  }
+  if (options.on_bad_file == DataOptions::OnBadFile::kSkip) {
+    const std::vector<image::BadFile> bad = find_bad_files(listing, threads, communicator);
+    if (!bad.empty()) {
+      image::leave_out(listing, bad);
+      left_out.insert(left_out.end(), bad.begin(), bad.end());
+    }
+  }
+  std::vector<std::string> classes = listing.classes;
+  return {image::open_listing(std::move(listing), fit_of(options)), std::move(classes)};
+}
+
+std::string listed(const std::vector<std::string>& classes) {
+  constexpr std::size_t kMost = 10;
+  const auto shown = std::min(classes.size(), kMost);
+  return fmt::format("{} ({}{})", classes.size(),
+                     fmt::join(classes.begin(), classes.begin() + std::ptrdiff_t(shown), ", "),
+                     shown < classes.size() ? ", ..." : "");
+}
+
+void check_fit(const image::ImageSet& train, const image::ImageSet& test, const fs::path& path) {
+  if (test.classes != train.classes) {
+    throw IoError(fmt::format("{}: has the classes {}, the training set {}", path.string(),
+                              listed(test.classes), listed(train.classes)));
+  }
+  if (test.samples->sample_shape() != train.samples->sample_shape()) {
+    throw IoError(fmt::format("{}: images are {}, those of the training set {}: set data.size",
+                              path.string(), test.samples->sample_shape().str(),
+                              train.samples->sample_shape().str()));
+  }
+}
+
+}  // namespace
+
+ImagePair load_images(const DataOptions& options, int threads, comm::Communicator& communicator) {
+  ImagePair images;
+  const image::ImageSet train =
+      load_set(options.folder, options, threads, communicator, images.left_out);
+  images.pair.train = train.samples;
+  if (!options.test_folder.empty()) {
+    const image::ImageSet test =
+        load_set(options.test_folder, options, threads, communicator, images.left_out);
+    check_fit(train, test, options.test_folder);
+    images.pair.test = test.samples;
+  }
+  images.pair.train_normalization = kImageNormalization;
+  images.pair.test_normalization = kImageNormalization;
+  return images;
+}
+
+std::string left_out_note(const std::vector<image::BadFile>& left_out, std::int64_t all) {
+  constexpr std::size_t kShown = 3;
+  if (left_out.empty()) {
+    return "";
+  }
+  std::vector<std::string> reasons;
+  for (std::size_t i = 0; i < std::min(left_out.size(), kShown); ++i) {
+    reasons.push_back(left_out[i].reason);
+  }
+  return fmt::format("left out {} of {} images: {}{}", left_out.size(), all,
+                     fmt::join(reasons, "; "), left_out.size() > kShown ? "; ..." : "");
+}
+
+}  // namespace gentrain::trainers
