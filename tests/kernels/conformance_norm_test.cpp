@@ -41,7 +41,7 @@ struct Operands {
   Values gamma = random_values(c, RngKey(7), -2, 2);
   Values beta = random_values(c, RngKey(8));
 
-  /// Element i of `values` without what is at its place in the other channels.
+  /// That of element i of a tensor.
   [[nodiscard]] std::size_t channel(std::size_t i) const { return i % static_cast<std::size_t>(c); }
   [[nodiscard]] double inverse(std::size_t k, double epsilon) const {
     return 1 / std::sqrt(variance[k] + epsilon);

@@ -350,6 +350,13 @@ TEST_F(PointwiseExtremes, NanIsNotLost) {
   for (const Activation activation :
        {Activation::kNone, Activation::kTanh, Activation::kRelu, Activation::kSigmoid}) {
     EXPECT_THAT(activate(activation, {nan, 1})[0], ::testing::IsNan()) << name_of(activation);
+    const Tensor x = cpu_.tensor({2}, Values{nan, 1}, DType::kF32);
+    const Result y(cpu_, {2}, DType::kF32);
+    cpu_.device().elementwise().add_activate(cpu_.queue(), activation, x.cview(), x.cview(),
+                                             y.view());
+    EXPECT_THAT(y.values()[0], ::testing::IsNan()) << name_of(activation);
+    cpu_.device().elementwise().leaky_relu(cpu_.queue(), 0.2, x.cview(), y.view());
+    EXPECT_THAT(y.values()[0], ::testing::IsNan());
   }
 }
 
