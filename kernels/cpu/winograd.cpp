@@ -37,21 +37,24 @@ Winograd::Winograd(const Backend& backend)
 //   lies between 0.7 and 1.5, 7x7 (12) between 1.1 and 2.4 where there are 32 channels.
 // - Reading the weights, four times those of the definition, costs as much as one tile for every
 //   256 x 256 channels: with 512 channels four tiles lose, nine win 1.4.
-// - With 16 channels on both sides the transforms eat what is gained; from 32 on large maps win 2.
+// - Channels to sum over: 16 to 16 win 2; with 3 the transform of the results eats more than is
+//   gained (0.4 to 0.7). Channels to compute: 3 win 1.6 to 3.3, since oneDNN is slow there.
 // - Gradients of weights store and transform one sum for each of those weights as well: four tiles
 //   win or lose, nine win at least 1.5.
 bool Winograd::wins(Operation operation, const ConvGeometry& g) {
   constexpr std::int64_t kLeastResults = 10;       // of a tile
   constexpr std::int64_t kWeightsOfATile = 65536;  // pairs of channels
-  constexpr std::int64_t kLeastChannels = 16;
-  constexpr std::int64_t kLeastSum = 64;
+  constexpr std::int64_t kLeastInputs = 16;        // channels
+  constexpr std::int64_t kLeastOutputs = 3;
   const bool possible = g.kh == 3 && g.kw == 3 && g.stride_h == 1 && g.stride_w == 1 &&
                         std::max({g.top, g.bottom, g.left, g.right}) <= 2;
-  if (!possible || std::min(g.c, g.oc) < kLeastChannels || g.c + g.oc < kLeastSum) {
-    return false;
-  }
   // Backward by data computes the image's tiles from the results.
   const bool to_image = operation == Operation::kConvBackwardData;
+  const std::int64_t inputs = to_image ? g.oc : g.c;
+  const std::int64_t outputs = to_image ? g.c : g.oc;
+  if (!possible || inputs < kLeastInputs || outputs < kLeastOutputs) {
+    return false;
+  }
   const std::int64_t h = to_image ? g.h : g.oh();
   const std::int64_t w = to_image ? g.w : g.ow();
   const std::int64_t tiles = g.n * ((h + 3) / 4) * ((w + 3) / 4);

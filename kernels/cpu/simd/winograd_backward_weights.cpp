@@ -21,7 +21,7 @@ struct Plan {
   std::int64_t zeros, windows, turned, sums, floats;
 
   explicit Plan(const WinogradShape& s) : inputs(round_up(s.c, kLanes)) {
-    constexpr std::int64_t kBlock = 96;
+    constexpr std::int64_t kBlock = 48;
     constexpr std::int64_t kSums = 65536;  // of a point
     constexpr std::int64_t kSumsOfOneBlock = 8192;
     const std::int64_t tiles = Tiles(s).count;
