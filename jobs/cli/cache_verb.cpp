@@ -21,9 +21,8 @@ int cache_verb(Session& /*session*/, const Arguments& arguments) {
   if (!options.parse(arguments)) {
     return kSuccess;
   }
-  const std::filesystem::path folder(options.has("folder")
-                                         ? options.get<std::string>("folder")
-                                         : io::default_cache_folder().string());
+  const std::filesystem::path folder(options.has("folder") ? options.get<std::string>("folder")
+                                                           : io::default_cache_folder().string());
   const io::Cache cache(folder);
   const bool clears = options.has("clear");
   const std::vector<io::Cache::Entry> entries = clears ? cache.clear() : cache.entries();
