@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "core/image/folder.h"
 #include "core/image/format.h"
 #include "kernels/error.h"
 #include "tests/core/image_files.h"
@@ -325,6 +326,25 @@ TEST(Image, ChannelsAreChanged) {
 TEST(Image, AnEmptyWallHasNoFaces) {
   EXPECT_THAT(image_library().detect_frontal_faces({64, 64, 1, std::vector<std::uint8_t>(4096)}),
               SizeIs(0));
+}
+
+// On real portraits, whose faces are in the middle.
+TEST(Image, PortraitsHaveAFaceInTheMiddle) {
+  const char* const data = std::getenv("GENTRAIN_DATA");
+  if (data == nullptr || !fs::exists(fs::path(data) / "lfw")) {
+    GTEST_SKIP() << "there is no $GENTRAIN_DATA/lfw";
+  }
+  const Listing listing = list_images(fs::path(data) / "lfw");
+  int found = 0;
+  for (std::size_t i = 0; i < 30; ++i) {
+    const Image image = read_image(listing.folder / listing.files[i].name);
+    const std::vector<Rectangle> faces = image_library().detect_frontal_faces(image);
+    found += std::any_of(faces.begin(), faces.end(), [&](const Rectangle& face) {
+      return face.x < image.w / 2 && face.x + face.w > image.w / 2 && face.y < image.h / 2 &&
+             face.y + face.h > image.h / 2;
+    });
+  }
+  EXPECT_GE(found, 27);
 }
 
 TEST(Image, ThreadsGiveTheSameBytes) {

@@ -399,7 +399,7 @@ TEST(JobErrors, Images) {
   EXPECT_EQ(added("data: {source: folder, folder: a, test_folder: b, channels: 2}"),
             "j.yaml:3:51: data.channels is 2, images have 3 (RGB) or 1 (grey)");
   EXPECT_EQ(added("data: {source: folder, folder: a, test_folder: b, size: 0}"),
-            "j.yaml:3:51: data.size is 0 but must be at least 1 and at most 100000");
+            "j.yaml:3:57: data.size is 0 but must be at least 1 and at most 100000");
   EXPECT_EQ(added("data: {size: 5, fit: stretch, channels: 1, on_bad_file: skip, test_folder: x}"),
             "j.yaml:3:8: data.size has no effect without data.source folder\n"
             "j.yaml:3:17: data.fit has no effect without data.source folder\n"

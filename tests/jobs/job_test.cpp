@@ -181,6 +181,7 @@ TEST(Job, DumpReadsAgainToTheSame) {
       small("output: \"$${HOME} #: \\\"quoted\\\"\\t- *\""),
       small("output: null-ish\ntrainable: [\"*\", \"a, b\", \"~\"]"),
       small("data: {normalize: {test: {std: 0.1}}}\nclip_norm: 0.1\nseed: 18446744073709551615"),
+      small("data: {source: folder, folder: a, test_folder: b, size: [4, 6], fit: stretch}"),
       job_of("stop: {steps: 1}\nmodel: {layers: [{conv: {out: 1, kernel: [1, 2], padding: same}}, "
              "{max_pool: {size: 3, stride: [1, 2], padding: 1}}, flatten, {dropout: 0.1}, relu, "
              "sigmoid, {linear: {out: 3, bias: false}}]}"),

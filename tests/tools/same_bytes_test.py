@@ -85,7 +85,7 @@ def png(h, w, colour):
 class Images(SameBytes):
     """A folder of images and packs of it, read by any number of ranks and threads."""
 
-    JOB = ("batch={global: 12, shards: 4}", "stop={epochs: 2}", "optimizer.lr=0.05",
+    JOB = ("batch={global: 12, shards: 4}", "stop={epochs: 2}", "optimizer.lr=0.005",
            "model={layers: [{conv: {out: 4, kernel: 3}}, relu, {max_pool: 2}, flatten, {linear: 3}]}")
 
     def setUp(self):
@@ -136,6 +136,52 @@ class Images(SameBytes):
         environment = json.loads((self.folder / "run/environment.json").read_text(encoding="utf-8"))
         self.assertEqual([reason[:18] for reason in environment["images_left_out"]],
                          ["set/A/99.jpg is no", "set/b/0.png is emp"])
+
+    def program(self, *words, code=0):
+        result = run([PROGRAM, *words], 1, 60.0, cwd=self.folder)
+        self.assertEqual(result.code, code, result)
+        return result.output
+
+    def test_models_at_work_on_images(self):
+        self.hashes("tiny/mlp.yaml", 1, 1, *self.JOB, self.data("set"))
+        self.pack("raw.h5")
+        self.assertIn("raw.h5: whole, a pack of 3 arrays", self.program("verify", "raw.h5"))
+        evaluations = [self.program("eval", "run/model.h5", data).splitlines()[-1]
+                       for data in ("set", "raw.h5")]
+        self.assertEqual(evaluations[0], evaluations[1])
+        self.assertEqual(json.loads(evaluations[0])["samples"], 30)
+        csv = ("--format", "csv")
+        rows = self.program("predict", "run/model.h5", "set", *csv).splitlines()[2:]
+        self.assertEqual(len(rows), 30)
+        one = self.program("predict", "run/model.h5", "set/A/2.png", *csv).splitlines()
+        self.assertEqual(one[0], "data: set/A/2.png")
+        self.assertEqual(one[2].partition(",")[2], rows[3].partition(",")[2])  # 11, 14, 17, 2, ...
+        self.assertNotEqual(rows[3].partition(",")[2], rows[15].partition(",")[2])
+        flat = self.data("set/A")
+        words = [word for setting in (*self.JOB, flat) for word in ("--set", setting)]
+        self.assertIn("images in set/A: there are no classes, as it holds no folders, but the model "
+                      "is a classifier",
+                      self.program(JOBS / "tiny/mlp.yaml", "--quiet", *words, code=2))
+        self.assertIn("set/A: there are no labels to compare with",
+                      self.program("eval", "run/model.h5", "set/A", code=2))
+        self.assertIn("nowhere: there is no such folder of images",
+                      self.program("pack", "nowhere", "x.h5", code=3))
+        for wrong, said in ((("--size", "5y"), "--size: '5y' is neither N nor HxW with numbers"),
+                            (("--channels", "2"), "--channels: 2 were asked for, images have 3"),
+                            (("--fit", "x"), "--fit: there is no 'x' (known: crop, stretch)"),
+                            (("--threads=-1",), "--threads: -1 is not at least 0")):
+            self.assertIn(said, self.program("pack", "set", "x.h5", *wrong, code=2))
+        self.assertFalse((self.folder / "x.h5").exists())
+
+    def test_the_cache_is_listed_and_cleared(self):
+        key = "ab" * 32
+        (self.folder / "c").mkdir()
+        (self.folder / "c" / key).write_bytes(b"12345")
+        listed = self.program("cache", "--folder", "c")
+        self.assertRegex(listed, key + r" +5\nc: 1 entries, 5 bytes\n")
+        self.assertIn("c: 1 entries, 5 bytes, removed", self.program("cache", "--folder", "c",
+                                                                    "--clear"))
+        self.assertIn("c: 0 entries, 0 bytes", self.program("cache", "--folder", "c"))
 
     def test_only_jobs_with_images_load_opencv(self):
         """The program's own libraries, as the loader lists them while it runs."""
