@@ -69,7 +69,8 @@ LoadedData load_source(const DataOptions& options, int threads, comm::Communicat
     return {std::move(images.pair), std::move(note), std::move(images.left_out)};
   }
   if (options.source == Source::kFaces) {
-    return {data::make_faces(options.seed, options.train_count, options.test_count, threads), ""};
+    return {
+        data::make_faces(options.seed, options.train_count, options.test_count, threads), "", {}};
   }
   if (options.source == Source::kDigits) {
     return {digits(options, threads, communicator), "", {}};
