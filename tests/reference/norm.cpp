@@ -92,7 +92,8 @@ class Norm final : public NormKernels {
                           const NormGradientSources& sources,
                           const NormGradients& results) override {
     check("normalize backward", rule);
-    const auto [rows, c] = extents_of("normalize backward", sources.x.shape);
+    const Extents extents = extents_of("normalize backward", sources.x.shape);
+    const std::int64_t c = extents.c;
     const Call call("normalize backward", sources.dy.dtype);
     const Values x = call.load("x", sources.x, sources.x.shape);
     const Values mean = call.load("mean", sources.mean, {c});
@@ -115,7 +116,7 @@ class Norm final : public NormKernels {
       dbeta(i % c) += g[i];
     }
     Values dx(x.shape());
-    const double share = rule.of_batch ? 1 / static_cast<double>(rows) : 0;
+    const double share = rule.of_batch ? 1 / static_cast<double>(extents.rows) : 0;
     for (std::int64_t i = 0; i < dx.elements(); ++i) {
       const std::int64_t k = i % c;
       dx[i] = gamma(k) / std::sqrt(variance(k) + rule.epsilon) *
