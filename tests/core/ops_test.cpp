@@ -475,13 +475,15 @@ TEST_F(Ops, SoftmaxOfRows) {
 TEST_F(Ops, AProbeTellsTheSizeOfTheGradient) {
   Tensor x = random({2, 3});
   double square_sum = -1;
-  tape_.begin({});
-  tape_.watch(x);
-  const Tensor y = ops::probe(context_, ops::scale(context_, x, 2), square_sum);
-  EXPECT_EQ(bench_.values(y), bench_.values(ops::scale(context_, x, 2)));
-  tape_.backward(ops::sum(context_, ops::scale(context_, y, -3)));
+  Tape tape(bench_.device(), bench_.queue());
+  Context context{bench_.device(), bench_.queue(), &tape, false, {}};
+  tape.begin({});
+  tape.watch(x);
+  const Tensor y = ops::probe(context, ops::scale(context, x, 2), square_sum);
+  EXPECT_EQ(bench_.values(y), bench_.values(ops::scale(context, x, 2)));
+  tape.backward(ops::sum(context, ops::scale(context, y, -3)));
   EXPECT_DOUBLE_EQ(square_sum, 6 * 9);
-  EXPECT_THAT(bench_.values(tape_.gradient(x)), ::testing::Each(-6));
+  EXPECT_THAT(bench_.values(tape.gradient(x)), ::testing::Each(-6));
 }
 
 TEST_F(Ops, TypesMustAgree) {

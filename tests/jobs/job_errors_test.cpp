@@ -154,9 +154,9 @@ TEST(JobErrors, ValueThatIsNotInTheList) {
             "j.yaml:3:9: device is 'gpu' but must be one of auto, cpu, cuda (did you mean 'cpu'?)");
   EXPECT_EQ(added("optimizer: rmsprop"),
             "j.yaml:3:12: optimizer.name is 'rmsprop' but must be one of sgd, adam, adamw");
-  EXPECT_EQ(
-      error_of("model: lenett\nstop: {epochs: 1}"),
-      "j.yaml:1:8: model.name is 'lenett' but must be one of lenet, vae, vae_conv, srgan (did you mean 'lenet'?)");
+  EXPECT_EQ(error_of("model: lenett\nstop: {epochs: 1}"),
+            "j.yaml:1:8: model.name is 'lenett' but must be one of lenet, vae, vae_conv, srgan "
+            "(did you mean 'lenet'?)");
 }
 
 TEST(JobErrors, Intervals) {
@@ -374,6 +374,37 @@ TEST(JobErrors, Autoencoder) {
             "j.yaml:4:12: evaluate.importance_samples has no effect without model.name vae");
   EXPECT_EQ(error_of("model: {name: vae, latent: 0}\nstop: {epochs: 1}\n"),
             "j.yaml:1:28: model.latent is 0 but must be at least 1 and at most 10000000");
+}
+
+TEST(JobErrors, Srgan) {
+  const auto srgan = [](const std::string& lines) {
+    return error_of("model: {name: srgan, width: 8}\nstages:\n  gan:\n    stop: {steps: 1}\n" +
+                    lines);
+  };
+  EXPECT_EQ(
+      srgan("    optimizer: {name: adam, lr: 0.1, generator: {lr: 0.2}, discriminator: none}\n"
+            "content: {maps: [block1_pool], map_weights: [2]}\n"
+            "adversarial: {loss: cross_entropy, weight: 0.001}\n"),
+      "");
+  EXPECT_THAT(
+      srgan("content: {maps: [block6_conv1]}"),
+      testing::StartsWith(
+          "j.yaml:5:11: content.maps: vgg19 has no layer 'block6_conv1' (there are block1_"));
+  EXPECT_EQ(srgan("content: {maps: [block1_conv1, block2_conv1], map_weights: [1]}"),
+            "j.yaml:5:47: content.map_weights has 1 weights for 2 maps");
+  EXPECT_EQ(srgan("content: {maps: block1_conv1}"),
+            "j.yaml:5:11: content.maps needs a list of texts, got 'block1_conv1'");
+  EXPECT_EQ(srgan("content: {map_weights: [1, -2]}"),
+            "j.yaml:5:28: content.map_weights is -2 but must be at least 0");
+  EXPECT_EQ(srgan("content: {map_weights: 3}"),
+            "j.yaml:5:11: content.map_weights needs a list of numbers, got '3'");
+  EXPECT_EQ(error_of("model: {name: srgan, width: 10}\nstop: {steps: 1}\n"),
+            "j.yaml:1:22: model.width is 10 but must be a multiple of 4\n"
+            "j.yaml: model srgan has the stages mse and gan, not 'train'");
+  EXPECT_EQ(error_of("model: lenet\nstop: {steps: 1}\noptimizer: {generator: {lr: 0.2}}\n"
+                     "adversarial: {weight: 0.5}\n"),
+            "j.yaml:3:13: optimizer.generator has no effect without model.name srgan\n"
+            "j.yaml:4:1: adversarial has no effect without model.name srgan");
 }
 
 TEST(JobErrors, Data) {

@@ -145,6 +145,25 @@ TEST(Job, Stages) {
   EXPECT_EQ(job_of("model: lenet\nstages: {train: {stop: {epochs: 1}}}"), small(""));
 }
 
+TEST(Job, ANetworksOptimizerBeginsWithTheStages) {
+  const Job job = job_of(
+      "model: srgan\ncontent: {maps: [block2_conv2], map_weights: [0.5]}\nstages:\n  gan:\n"
+      "    stop: {steps: 3}\n"
+      "    optimizer: {name: adam, lr: 0.5, beta1: 0.25, discriminator: {lr: 0.125}}\n",
+      {"stages.gan.optimizer.discriminator.beta2=0.75"});
+  const trainers::StageOptions& stage = job.stages.at(0);
+  OptimizerOptions expected = stage.optimizer;
+  EXPECT_EQ(expected.lr, 0.5);
+  expected.lr = 0.125;
+  expected.beta2 = 0.75;
+  EXPECT_EQ(stage.discriminator_optimizer, expected);
+  EXPECT_FALSE(stage.generator_optimizer.has_value());
+  EXPECT_EQ(job.content.maps, std::vector<std::string>{"block2_conv2"});
+  EXPECT_EQ(job.content.map_weights, std::vector<double>{0.5});
+  EXPECT_EQ(job_of(dump_job(job)).stages, job.stages);
+  EXPECT_EQ(job_of(dump_job(job)).content, job.content);
+}
+
 TEST(Job, Overrides) {
   EXPECT_EQ(small("", {"seed=7"}).seed, 7U);
   EXPECT_EQ(small("", {"seed=7", "seed=8"}).seed, 8U);
