@@ -96,7 +96,7 @@ class MemoryTrial final : public Observer {
   std::int64_t before_ = 0;
 };
 
-/// Evaluates one chunk, and makes the pictures.
+/// Evaluates one chunk.
 void try_evaluation(TrainingRun& run, StepRunner& runner) {
   const auto& test = run.data().test;
   std::vector<std::int64_t> first(
@@ -105,10 +105,6 @@ void try_evaluation(TrainingRun& run, StepRunner& runner) {
   const auto part = data::subset(test, std::move(first));
   const EvaluationData data{*part, run.data().test_normalization, run.evaluation_chunk()};
   evaluate(run.communicator(), runner, run.objective(), data);
-  if (draws_pictures(run)) {
-    Context context{run.device(), runner.queue(), nullptr, false, {}};
-    run.objective().pictures({context, *test, run.data().test_normalization});
-  }
 }
 
 /// What a worker keeps between its shards: the scratch of its queue, seen by adding a worker.
@@ -124,6 +120,17 @@ std::int64_t lasting_bytes(TrainingRun& run, std::vector<Stage>& stages) {
   }
   try_evaluation(run, added);
   return live_bytes(run) - before;
+}
+
+/// What passes while pictures are made.
+std::int64_t picture_bytes(TrainingRun& run) {
+  if (!draws_pictures(run)) {
+    return 0;
+  }
+  Context context{run.device(), run.runner().queue(), nullptr, false, {}};
+  passing_bytes(run);
+  run.objective().pictures({context, *run.data().test, run.data().test_normalization});
+  return passing_bytes(run);
 }
 
 std::int64_t try_stages(TrainingRun& run, int workers, TensorMemory& memory) {
@@ -146,8 +153,8 @@ std::int64_t try_stages(TrainingRun& run, int workers, TensorMemory& memory) {
   const std::int64_t lasting = lasting_bytes(run, stages);
   memory.worker = std::max(memory.worker, passing_bytes(run) - lasting) + lasting;
   memory.gradients = std::max<std::int64_t>(memory.gradients - lasting, 0);
-  memory.total =
-      memory.weights + memory.optimizer + memory.gradients + memory.best + workers * memory.worker;
+  memory.total = memory.weights + memory.optimizer + memory.gradients + memory.best +
+                 std::max(workers * memory.worker, picture_bytes(run));
   return planned;
 }
 

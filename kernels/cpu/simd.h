@@ -2,6 +2,7 @@
 // run time. Only pointers and counts cross this border.
 #pragma once
 
+#include "kernels/cpu/simd/conv_columns.h"
 #include "kernels/cpu/simd/conv_pool.h"
 #include "kernels/cpu/simd/elementwise.h"
 #include "kernels/cpu/simd/gemm.h"
@@ -17,6 +18,7 @@
 namespace gentrain::simd {
 
 struct Kernels {
+  ConvColumnsTable conv_columns;
   ConvPoolTable conv_pool;
   ElementwiseTable elementwise;
   GemmTable gemm;

@@ -1,9 +1,9 @@
 // 3x3 convolutions on one thread: the own Winograd kernels against oneDNN's direct ones at the same
 // shapes; where both lie decides the rule of kernels/cpu/winograd.cpp.
 //
-// Arguments: images n, height and width side, channels c and oc; padding 1. The time is the thread's
-// processor time for the best of several calls; the counter counts the products of the definition:
-// GFLOP/s "effective".
+// Arguments: images n, height and width side, channels c and oc; padding 1. The time is the
+// thread's processor time for the best of several calls; the counter counts the products of the
+// definition: GFLOP/s "effective".
 #include <algorithm>
 #include <cstdlib>
 #include <ctime>

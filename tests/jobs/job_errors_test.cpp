@@ -370,7 +370,7 @@ TEST(JobErrors, Autoencoder) {
             "from run to run");
   EXPECT_EQ(error_of("model: lenet\nstop: {epochs: 1}\nsamples: {every: 5}\n"
                      "evaluate: {importance_samples: 9}\n"),
-            "j.yaml:3:11: samples.every has no effect without model.name vae\n"
+            "j.yaml:3:11: samples.every has no effect without model.name vae or srgan\n"
             "j.yaml:4:12: evaluate.importance_samples has no effect without model.name vae");
   EXPECT_EQ(error_of("model: {name: vae, latent: 0}\nstop: {epochs: 1}\n"),
             "j.yaml:1:28: model.latent is 0 but must be at least 1 and at most 10000000");
@@ -393,11 +393,11 @@ TEST(JobErrors, Srgan) {
   EXPECT_EQ(srgan("content: {maps: [block1_conv1, block2_conv1], map_weights: [1]}"),
             "j.yaml:5:47: content.map_weights has 1 weights for 2 maps");
   EXPECT_EQ(srgan("content: {maps: block1_conv1}"),
-            "j.yaml:5:11: content.maps needs a list of texts, got 'block1_conv1'");
+            "j.yaml:5:17: content.maps needs a list of texts, got 'block1_conv1'");
   EXPECT_EQ(srgan("content: {map_weights: [1, -2]}"),
             "j.yaml:5:28: content.map_weights is -2 but must be at least 0");
   EXPECT_EQ(srgan("content: {map_weights: 3}"),
-            "j.yaml:5:11: content.map_weights needs a list of numbers, got '3'");
+            "j.yaml:5:24: content.map_weights needs a list of numbers, got '3'");
   EXPECT_EQ(error_of("model: {name: srgan, width: 10}\nstop: {steps: 1}\n"),
             "j.yaml:1:22: model.width is 10 but must be a multiple of 4\n"
             "j.yaml: model srgan has the stages mse and gan, not 'train'");
@@ -415,8 +415,9 @@ TEST(JobErrors, Data) {
   EXPECT_EQ(added("data: {source: digits, folder: x, train_file: a.h5}"),
             "j.yaml:3:24: data.folder has no effect without data.source mnist, auto or folder\n"
             "j.yaml:3:35: data.train_file has no effect without data.source hdf5");
-  EXPECT_EQ(added("data: {source: mnist, train_count: 5}"),
-            "j.yaml:3:23: data.train_count has no effect without data.source digits or auto");
+  EXPECT_EQ(
+      added("data: {source: mnist, train_count: 5}"),
+      "j.yaml:3:23: data.train_count has no effect without data.source digits, faces or auto");
 }
 
 TEST(JobErrors, Images) {

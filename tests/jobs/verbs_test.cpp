@@ -139,13 +139,14 @@ TEST_F(Verbs, EachHasAHelp) {
 TEST_F(Verbs, UnknownVerbNamesTheNearest) {
   const Outcome near = gentrain({"chek", job()});
   EXPECT_EQ(near.code, kUsage);
-  EXPECT_EQ(near.err,
-            "gentrain: 'chek' is neither a verb nor a job file (did you mean 'check'?); verbs: "
-            "train, launch, submit, check, bench, eval, predict, verify, list\n");
+  EXPECT_EQ(
+      near.err,
+      "gentrain: 'chek' is neither a verb nor a job file (did you mean 'check'?); verbs: "
+      "train, launch, submit, check, bench, eval, predict, sample, pack, cache, verify, list\n");
   const Outcome far = gentrain({"zzzzzzzzzz"});
   EXPECT_EQ(far.err,
             "gentrain: 'zzzzzzzzzz' is neither a verb nor a job file (known: train, launch, "
-            "submit, check, bench, eval, predict, verify, list)\n");
+            "submit, check, bench, eval, predict, sample, pack, cache, verify, list)\n");
   EXPECT_THAT(gentrain({"no/such.yaml"}).err, HasSubstr("no/such.yaml: there is no such job file"));
 }
 
@@ -388,17 +389,17 @@ output: )" + path("vae").string() + "\n");
 }
 
 TEST_F(Verbs, SamplesAreAFunctionOfTheSeed) {
-  write(path("vae.yaml").string(), R"(
+  write(path("noise.yaml").string(), R"(
 batch: {global: 32, shards: 16}
 data: {source: digits, train_count: 80, test_count: 16, normalize: {train: {mean: 0, std: 1}}}
 model: {name: vae, latent: 4, hidden: 8}
 samples: {every: never}
 threads: 1
 stop: {steps: 2}
-output: )" + path("vae").string() + "\n");
-  ASSERT_EQ(gentrain({path("vae.yaml").string()}).code, kSuccess);
-  EXPECT_FALSE(fs::exists(path("vae/samples")));
-  const std::string vae = path("vae/model.h5").string();
+output: )" + path("noise").string() + "\n");
+  ASSERT_EQ(gentrain({path("noise.yaml").string()}).code, kSuccess);
+  EXPECT_FALSE(fs::exists(path("noise/samples")));
+  const std::string vae = path("noise/model.h5").string();
   const auto sample = [&](const std::string& name, const std::vector<std::string>& more) {
     std::vector<std::string> words{"sample", vae, path(name).string()};
     words.insert(words.end(), more.begin(), more.end());
@@ -467,7 +468,7 @@ TEST_F(Verbs, ListKnowsWhatJobsKnow) {
     EXPECT_EQ(list.code, kSuccess);
     EXPECT_FALSE(list.out.empty());
   }
-  EXPECT_EQ(gentrain({"list", "models"}).out, "lenet\nvae\n");
+  EXPECT_EQ(gentrain({"list", "models"}).out, "lenet\nvae\nvae_conv\nsrgan\n");
   EXPECT_EQ(gentrain({"list", "optimizers"}).out, "sgd\nadam\nadamw\n");
   EXPECT_EQ(gentrain({"list", "keys"}).out, job_reference());
   EXPECT_THAT(gentrain({"list", "exit-codes"}).out, HasSubstr("  6  a loss that is NaN"));

@@ -225,6 +225,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"k3_winograd_wide", conv({2, 7, 8, 160}, {130, 3, 3}, {1, 1}, kOne)},
                       Case{"k3_winograd_uneven",
                            conv({1, 15, 17, 33}, {35, 3, 3}, {1, 1}, {2, 0, 1, 2})},
+                      Case{"k3_first_layer", conv({2, 46, 49, 3}, {65, 3, 3}, {1, 1}, kOne)},
                       Case{"k5_c1_same", conv({3, 6, 6, 1}, {1, 5, 5}, {1, 1}, kTwo)},
                       Case{"k5_c3_stride2", conv({2, 12, 11, 3}, {3, 5, 5}, {2, 2})},
                       Case{"k5_c1_oc17", conv({2, 9, 12, 1}, {17, 5, 5})},

@@ -29,6 +29,10 @@ Measured measure(const TrainOptions& options, int ranks) {
     std::vector<Stage> stages = run.make_stages("");
     run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
     evaluate(communicator, run.runner(), run.objective(), run.evaluation_data());
+    if (draws_pictures(run)) {
+      Context context{run.device(), run.runner().queue(), nullptr, false, {}};
+      run.objective().pictures({context, *run.data().test, run.data().test_normalization});
+    }
     all[static_cast<std::size_t>(communicator.rank())] = {
         static_cast<std::int64_t>(run.device().memory().stats().peak_bytes),
         run.updates().back()->exchange().bytes_sent_per_step()};

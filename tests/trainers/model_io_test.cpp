@@ -143,7 +143,8 @@ TEST_F(ModelFiles, AHeaderThatIsNoModelsIsRefused) {
   EXPECT_THAT(load_error(), StartsWith(file_.string() + ": the header is not that of a model: "));
   save(lenet());
   change([](io::ArrayFile& file) { file.header["model"] = {{"name", "resnet"}}; });
-  EXPECT_EQ(load_error(), file_.string() + ": model: there is no 'resnet' (known: lenet, vae)");
+  EXPECT_EQ(load_error(),
+            file_.string() + ": model: there is no 'resnet' (known: lenet, vae, vae_conv, srgan)");
   save(lenet());
   change([](io::ArrayFile& file) { file.header["image"] = {-8, 28, 1}; });
   EXPECT_THAT(load_error(), StartsWith(file_.string() + ": shape "));

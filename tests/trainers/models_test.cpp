@@ -187,7 +187,7 @@ TEST(NetworkErrors, NoLayersUnknownNameSmallImages) {
             "model: there are no layers");
   EXPECT_EQ(
       message_of<JobError>([&] { build_network(named("lennet"), {}, kImage, 10, parameters); }),
-      "model: there is no 'lennet' (known: lenet, vae)");
+      "model: there is no 'lennet' (known: lenet, vae, vae_conv, srgan)");
   EXPECT_EQ(message_of<JobError>([&] {
               build_network(named("lenet"), {}, {15, 28, 1}, 10, parameters);
             }),

@@ -33,7 +33,7 @@ struct WinogradCall {
   void* scratch;  // forward_scratch bytes, aligned to 64 bytes
 };
 
-/// Any number of channels from 1 on; multiples of 16 (v3) or 32 (v4) waste nothing.
+/// Any number of channels from 1 on; multiples of kLanes (8, or 16) waste nothing.
 struct WinogradTable {
   /// Floats that pack and pack_turned write.
   std::int64_t (*packed_floats)(std::int64_t c, std::int64_t oc);

@@ -1,0 +1,126 @@
+// The windows of a block of results as rows of a matrix [block][kh * kw * c], in panels, and the
+// product of the gradients' columns with it.
+#include "kernels/cpu/simd/conv_columns.h"
+
+#include "kernels/activation.h"
+#include "kernels/cpu/simd/gemm_parts.h"
+#include "kernels/cpu/simd/tables.h"
+
+namespace gentrain::simd::GENTRAIN_SIMD_NS {
+
+namespace {
+
+constexpr std::int64_t kBlock = 96;  // results
+
+std::int64_t rounded(std::int64_t count, std::int64_t multiple) {
+  return (count + multiple - 1) / multiple * multiple;
+}
+
+/// The scratch of a call, in floats: one window with room for a vector behind it, the windows of a
+/// block [panels][block][kPanel], sums [oc][columns] and sums of dy [oc].
+struct Plan {
+  std::int64_t taps, columns;
+  std::int64_t window, windows, sums, totals, floats;
+
+  explicit Plan(const ConvColumnsShape& s)
+      : taps(s.kh * s.kw * s.c), columns(rounded(taps, kLanes)) {
+    window = 0;
+    windows = rounded(columns + kLanes, 16);
+    sums = windows + rounded(columns, kPanel) * kBlock;
+    totals = sums + rounded(s.oc * columns, 16);
+    floats = totals + s.oc;
+  }
+};
+
+/// One kernel row of a window: kw * c floats that lie side by side in x.
+void copy_row(const float* from, std::int64_t count, float* to) {
+  std::int64_t k = 0;
+  for (; k + kLanes <= count; k += kLanes) {
+    store(to + k, load(from + k));
+  }
+  if (k < count) {
+    store(to + k, load_n(from + k, static_cast<int>(count - k)));
+  }
+}
+
+/// The same where some of the pixels are outside of the image.
+void copy_edge(const ConvColumnsShape& s, const float* row, std::int64_t column, float* to) {
+  for (std::int64_t j = 0; j < s.kw; ++j) {
+    const bool inside = row != nullptr && column + j >= 0 && column + j < s.w;
+    for (std::int64_t c = 0; c < s.c; ++c) {
+      to[j * s.c + c] = inside ? row[(column + j) * s.c + c] : 0.0F;
+    }
+  }
+}
+
+/// The window of result `result`; what lies behind its taps is overwritten by the next kernel row
+/// or stays zero.
+void copy_window(const ConvColumnsShape& s, const float* x, std::int64_t result, float* to) {
+  const std::int64_t image = result / (s.oh * s.ow);
+  const std::int64_t first_row = result / s.ow % s.oh * s.stride_h - s.top;
+  const std::int64_t column = result % s.ow * s.stride_w - s.left;
+  for (std::int64_t i = 0; i < s.kh; ++i) {
+    const std::int64_t row = first_row + i;
+    const bool inside = row >= 0 && row < s.h;
+    const float* pixels = inside ? x + (image * s.h + row) * s.w * s.c : nullptr;
+    if (inside && column >= 0 && column + s.kw <= s.w) {
+      copy_row(pixels + column * s.c, s.kw * s.c, to + i * s.kw * s.c);
+    } else {
+      copy_edge(s, pixels, column, to + i * s.kw * s.c);
+    }
+  }
+}
+
+std::int64_t scratch_bytes(const ConvColumnsShape& s) {
+  return Plan(s).floats * static_cast<std::int64_t>(sizeof(float));
+}
+
+void copy_block(const ConvColumnsShape& s, const Plan& plan, const float* x, std::int64_t first,
+                std::int64_t count, float* scratch) {
+  float* window = scratch + plan.window;
+  for (std::int64_t i = 0; i < count; ++i) {
+    copy_window(s, x, first + i, window);
+    for (std::int64_t k = 0; k < plan.columns; k += kLanes) {
+      store(scratch + plan.windows + k / kPanel * kPanel * count + i * kPanel + k % kPanel,
+            load(window + k));
+    }
+  }
+}
+
+void backward_weights(const ConvColumnsShape& s, const float* x, const float* dy, float* dw,
+                      float* dbias, void* scratch_memory) {
+  const GemmTable gemm = make_gemm_table();
+  const Plan plan(s);
+  auto* scratch = static_cast<float*>(scratch_memory);
+  float* sums = scratch + plan.sums;
+  float* totals = scratch + plan.totals;
+  for (std::int64_t k = 0; k < plan.windows; ++k) {
+    scratch[plan.window + k] = 0;
+  }
+  const std::int64_t results = s.n * s.oh * s.ow;
+  for (std::int64_t first = 0; first < results; first += kBlock) {
+    const std::int64_t count = smaller(kBlock, results - first);
+    copy_block(s, plan, x, first, count, scratch);
+    gemm.multiply({s.oc, plan.columns, count, dy + first * s.oc, 1, s.oc, scratch + plan.windows, 0,
+                   nullptr, static_cast<int>(Activation::kNone), sums, first > 0});
+    if (dbias != nullptr) {
+      gemm.sum_rows(dy + first * s.oc, count, s.oc, totals);
+      for (std::int64_t k = 0; k < s.oc; ++k) {
+        dbias[k] = first > 0 ? dbias[k] + totals[k] : totals[k];
+      }
+    }
+  }
+  for (std::int64_t k = 0; k < s.oc; ++k) {
+    for (std::int64_t tap = 0; tap < plan.taps; ++tap) {
+      dw[k * plan.taps + tap] = sums[k * plan.columns + tap];
+    }
+  }
+}
+
+}  // namespace
+
+ConvColumnsTable make_conv_columns_table() {
+  return {scratch_bytes, backward_weights};
+}
+
+}  // namespace gentrain::simd::GENTRAIN_SIMD_NS
