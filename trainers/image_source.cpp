@@ -68,9 +68,10 @@ image::ImageSet load_set(const fs::path& path, const DataOptions& options, int t
 std::string listed(const std::vector<std::string>& classes) {
   constexpr std::size_t kMost = 10;
   const auto shown = std::min(classes.size(), kMost);
-  return fmt::format("{} ({}{})", classes.size(),
-                     fmt::join(classes.begin(), classes.begin() + std::ptrdiff_t(shown), ", "),
-                     shown < classes.size() ? ", ..." : "");
+  return fmt::format(
+      "{} ({}{})", classes.size(),
+      fmt::join(classes.begin(), classes.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+      shown < classes.size() ? ", ..." : "");
 }
 
 void check_fit(const image::ImageSet& train, const image::ImageSet& test, const fs::path& path) {

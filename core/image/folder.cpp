@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cctype>
 #include <set>
 #include <string_view>
@@ -46,7 +45,7 @@ Content content_of(const fs::path& folder) {
     }
     if (entry->is_directory(ignored)) {
       content.folders.push_back(name);
-    } else if (has_image_name(name) && !entry->is_directory(ignored)) {
+    } else if (has_image_name(name)) {
       content.images.push_back(name);
     }
   }

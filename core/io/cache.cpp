@@ -138,7 +138,7 @@ std::filesystem::path Cache::get(
   if (!is_key(key)) {
     throw ShapeError(fmt::format("cache: '{}' is no key: 64 digits of hex are", key));
   }
-  const fs::path file = path(key);
+  fs::path file = path(key);
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) {

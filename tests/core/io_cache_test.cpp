@@ -39,7 +39,10 @@ std::string text_of(const fs::path& path) {
 
 class CacheTest : public testing::Test {
  protected:
-  ~CacheTest() override { fs::remove_all(folder_); }
+  CacheTest() = default;
+  ~CacheTest() override { fs::remove_all(folder_.parent_path()); }
+  CacheTest(const CacheTest&) = delete;
+  CacheTest& operator=(const CacheTest&) = delete;
 
   /// All names in the folder.
   [[nodiscard]] std::vector<std::string> names() const {
