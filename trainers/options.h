@@ -2,11 +2,9 @@
 // their defaults. jobs/cli reads them from a job file; tests fill them by hand.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "comm/exchange.h"
@@ -14,7 +12,7 @@
 #include "core/image/folder.h"
 #include "core/optim/options.h"
 #include "core/parameters.h"
-#include "trainers/models/layer_spec.h"
+#include "trainers/models/options.h"
 
 namespace gentrain::trainers {
 
@@ -94,68 +92,6 @@ struct DataOptions {
   NormalizeOptions normalize;
   friend bool operator==(const DataOptions&, const DataOptions&) = default;
 };
-
-/// Names of the built-in models.
-inline constexpr std::array<std::string_view, 4> kModelNames = {"lenet", "vae", "vae_conv",
-                                                                "srgan"};
-
-/// Extents of a variational autoencoder.
-struct VaeOptions {
-  std::int64_t latent = 100;  // numbers that stand for an image
-  std::int64_t hidden = 128;  // of the dense layer on either side
-  friend bool operator==(const VaeOptions&, const VaeOptions&) = default;
-};
-
-/// Extents of SRGAN's networks.
-struct SrganOptions {
-  enum class Variant : std::uint8_t { kBook, kPaper };
-  Variant variant = Variant::kBook;
-  std::int64_t width = 64;  // channels of the generator, a multiple of 4
-  std::int64_t blocks = 0;  // residual blocks of the generator; 0: 5, of the paper's 16
-  friend bool operator==(const SrganOptions&, const SrganOptions&) = default;
-};
-
-/// How like the photograph the generated image is: by maps of a network, or pixel by pixel.
-struct ContentOptions {
-  enum class Network : std::uint8_t { kVgg19, kVgg16, kPixels };
-  /// Of images in -1..1. kCaffe: to what the ImageNet weights were trained on; kNone: as they are.
-  enum class Preprocess : std::uint8_t { kCaffe, kNone };
-  /// kMeanSquare: each map's squared difference is divided by the map's mean square over training
-  /// images.
-  enum class Scale : std::uint8_t { kMeanSquare, kNone };
-  Network network = Network::kVgg19;
-  /// A Keras file; "random": He's rule; empty: searched for in $GENTRAIN_DATA/weights, then in
-  /// data/weights.
-  std::string weights;
-  std::vector<std::string> maps = {"block1_conv2", "block2_conv2", "block3_conv4"};
-  std::vector<double> map_weights;  // one for each map; none: 1 each
-  bool before_activation = false;   // the maps before their ReLU
-  Preprocess preprocess = Preprocess::kCaffe;
-  Scale scale = Scale::kMeanSquare;
-  friend bool operator==(const ContentOptions&, const ContentOptions&) = default;
-};
-
-struct AdversarialOptions {
-  enum class Loss : std::uint8_t { kLeastSquares, kCrossEntropy };
-  Loss loss = Loss::kLeastSquares;
-  double weight = 1e-3;  // beside the content loss
-  friend bool operator==(const AdversarialOptions&, const AdversarialOptions&) = default;
-};
-
-/// Either `name` or `layers` is set.
-struct ModelOptions {
-  std::string name;               // one of kModelNames
-  std::vector<LayerSpec> layers;  // a sequential network
-  VaeOptions vae;                 // of the model "vae"
-  SrganOptions srgan;             // of the model "srgan"
-  friend bool operator==(const ModelOptions&, const ModelOptions&) = default;
-};
-inline bool is_vae(const ModelOptions& model) {
-  return model.name == "vae" || model.name == "vae_conv";
-}
-inline bool is_srgan(const ModelOptions& model) {
-  return model.name == "srgan";
-}
 
 struct EvaluateOptions {
   std::int64_t every = 1;  // epochs; the last step of a stage is always followed by an evaluation

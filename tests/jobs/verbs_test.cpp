@@ -343,16 +343,25 @@ TEST_F(Verbs, PredictRefusesWrongCountsAndFiles) {
   EXPECT_THAT(image.err, HasSubstr("cat.PNG is no image: JPEG, PNG, BMP and WebP are read"));
 }
 
-/// What an autoencoder has instead of right labels.
-TEST_F(Verbs, AnAutoencoderIsEvaluatedAndPredictsNothing) {
-  write(path("vae.yaml").string(), R"(
+class AutoencoderVerbs : public Verbs {
+ protected:
+  /// A small job NAME.yaml with the output NAME, and pictures every so often.
+  std::string vae_job(const std::string& name, const std::string& pictures) {
+    write(path(name + ".yaml").string(), R"(
 batch: {global: 32, shards: 16}
 data: {source: digits, train_count: 80, test_count: 16, normalize: {train: {mean: 0, std: 1}}}
 model: {name: vae, latent: 4, hidden: 8}
 threads: 1
 stop: {steps: 2}
-output: )" + path("vae").string() + "\n");
-  const Outcome trained = gentrain({path("vae.yaml").string()});
+samples: {every: )" + pictures +
+                                             "}\noutput: " + path(name).string() + "\n");
+    return path(name + ".yaml").string();
+  }
+};
+
+/// What an autoencoder has instead of right labels.
+TEST_F(AutoencoderVerbs, IsEvaluatedAndPredictsNothing) {
+  const Outcome trained = gentrain({vae_job("vae", "1")});
   ASSERT_EQ(trained.code, kSuccess) << trained.err;
   EXPECT_THAT(trained.out, testing::ContainsRegex("evaluation: loss [0-9.]+, reconstruction "
                                                   "[0-9.]+, divergence [0-9.]+\n"));
@@ -388,16 +397,8 @@ output: )" + path("vae").string() + "\n");
             kSuccess);
 }
 
-TEST_F(Verbs, SamplesAreAFunctionOfTheSeed) {
-  write(path("noise.yaml").string(), R"(
-batch: {global: 32, shards: 16}
-data: {source: digits, train_count: 80, test_count: 16, normalize: {train: {mean: 0, std: 1}}}
-model: {name: vae, latent: 4, hidden: 8}
-samples: {every: never}
-threads: 1
-stop: {steps: 2}
-output: )" + path("noise").string() + "\n");
-  ASSERT_EQ(gentrain({path("noise.yaml").string()}).code, kSuccess);
+TEST_F(AutoencoderVerbs, SamplesAreAFunctionOfTheSeed) {
+  ASSERT_EQ(gentrain({vae_job("noise", "never")}).code, kSuccess);
   EXPECT_FALSE(fs::exists(path("noise/samples")));
   const std::string vae = path("noise/model.h5").string();
   const auto sample = [&](const std::string& name, const std::vector<std::string>& more) {
