@@ -11,108 +11,18 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
-#include <unistd.h>
 
-#include "core/image/image.h"
 #include "core/io/array_file.h"
 #include "jobs/cli/draw.h"
-#include "jobs/cli/exit_codes.h"
 #include "jobs/cli/job.h"
-#include "jobs/cli/main.h"
+#include "tests/jobs/verbs_fixture.h"
 
 namespace gentrain::jobs {
 namespace {
 
-namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
-
-struct Outcome {
-  int code = 0;
-  std::string out;
-  std::string err;
-
-  [[nodiscard]] nlohmann::json last_line() const {
-    const std::string text = out.substr(0, out.find_last_not_of('\n') + 1);
-    return nlohmann::json::parse(text.substr(text.find_last_of('\n') + 1));
-  }
-};
-
-Outcome gentrain(const std::vector<std::string>& arguments) {
-  std::vector<const char*> argv{"gentrain"};
-  for (const std::string& argument : arguments) {
-    argv.push_back(argument.c_str());
-  }
-  testing::internal::CaptureStdout();
-  testing::internal::CaptureStderr();
-  Outcome outcome;
-  outcome.code = run_main(static_cast<int>(argv.size()), argv.data());
-  outcome.out = testing::internal::GetCapturedStdout();
-  outcome.err = testing::internal::GetCapturedStderr();
-  return outcome;
-}
-
-void write(const fs::path& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
-
-std::string big_endian(std::uint32_t value) {
-  std::string text;
-  for (int shift = 24; shift >= 0; shift -= 8) {
-    text.push_back(static_cast<char>(value >> shift & 0xFF));
-  }
-  return text;
-}
-
-/// `count` images of one grey, and their labels 0, 1, ...
-void write_test_set(const fs::path& folder, std::uint32_t count, std::uint32_t size) {
-  fs::create_directories(folder);
-  write(folder / "t10k-images-idx3-ubyte",
-        big_endian(0x803) + big_endian(count) + big_endian(size) + big_endian(size) +
-            std::string(std::size_t{count} * size * size, '\x40'));
-  std::string labels = big_endian(0x801) + big_endian(count);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    labels.push_back(static_cast<char>(i % 10));
-  }
-  write(folder / "t10k-labels-idx1-ubyte", labels);
-}
-
-/// A folder with a job and the model that it trained.
-class Verbs : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder() = fs::temp_directory_path() / ("gentrain_verbs_" + std::to_string(getpid()));
-    fs::create_directories(folder());
-    write(job(), R"(
-batch: {global: 32, shards: 16}
-data: {source: digits, train_count: 80, test_count: 16}
-model: lenet
-threads: 1
-stages:
-  head: {stop: {steps: 1}, trainable: ["fc2/*"]}
-  whole: {stop: {steps: 2}}
-output: )" + (folder() / "run").string() +
-                     "\n");
-    write_test_set(folder() / "mnist", 20, 28);
-    ASSERT_EQ(gentrain({job(), "--quiet"}).code, kSuccess);
-  }
-  static void TearDownTestSuite() { fs::remove_all(folder()); }
-
-  static std::string job() { return (folder() / "job.yaml").string(); }
-  static std::string model() { return (folder() / "run/model.h5").string(); }
-  static std::string data() { return (folder() / "mnist").string(); }
-  static std::string images() { return data() + "/t10k-images-idx3-ubyte"; }
-  static fs::path path(const std::string& name) { return folder() / name; }
-
- private:
-  /// Made by SetUpTestSuite.
-  static fs::path& folder() {
-    static fs::path path;
-    return path;
-  }
-};
 
 TEST_F(Verbs, HelpListsVerbsAndExitCodes) {
   const Outcome help = gentrain({"--help"});
@@ -341,90 +251,6 @@ TEST_F(Verbs, PredictRefusesWrongCountsAndFiles) {
   const Outcome image = gentrain({"predict", model(), path("cat.PNG").string()});
   EXPECT_EQ(image.code, kBadFile);
   EXPECT_THAT(image.err, HasSubstr("cat.PNG is no image: JPEG, PNG, BMP and WebP are read"));
-}
-
-class AutoencoderVerbs : public Verbs {
- protected:
-  /// A small job NAME.yaml with the output NAME, and pictures every so often.
-  std::string vae_job(const std::string& name, const std::string& pictures) {
-    write(path(name + ".yaml").string(), R"(
-batch: {global: 32, shards: 16}
-data: {source: digits, train_count: 80, test_count: 16, normalize: {train: {mean: 0, std: 1}}}
-model: {name: vae, latent: 4, hidden: 8}
-threads: 1
-stop: {steps: 2}
-samples: {every: )" + pictures +
-                                             "}\noutput: " + path(name).string() + "\n");
-    return path(name + ".yaml").string();
-  }
-};
-
-/// What an autoencoder has instead of right labels.
-TEST_F(AutoencoderVerbs, IsEvaluatedAndPredictsNothing) {
-  const Outcome trained = gentrain({vae_job("vae", "1")});
-  ASSERT_EQ(trained.code, kSuccess) << trained.err;
-  EXPECT_THAT(trained.out, testing::ContainsRegex("evaluation: loss [0-9.]+, reconstruction "
-                                                  "[0-9.]+, divergence [0-9.]+\n"));
-  EXPECT_THAT(trained.out, Not(HasSubstr("top-1")));
-  EXPECT_TRUE(fs::exists(path("vae/samples/line-000000002.png")));
-  const std::string vae = path("vae/model.h5").string();
-  const Outcome eval = gentrain({"eval", vae, data()});
-  ASSERT_EQ(eval.code, kSuccess) << eval.err;
-  const nlohmann::json json = eval.last_line();
-  EXPECT_EQ(json.size(), 4U) << json;
-  EXPECT_EQ(json.at("samples"), 20);
-  EXPECT_NEAR(json.at("loss").get<double>(),
-              json.at("reconstruction").get<double>() + json.at("divergence").get<double>(), 1e-9);
-  EXPECT_THAT(eval.out, testing::ContainsRegex("\nloss [0-9.]+, reconstruction [0-9.]+, "
-                                               "divergence [0-9.]+\n"));
-  EXPECT_EQ(gentrain({"eval", vae, images()}).last_line().at("loss"), json.at("loss"))
-      << "it needs no labels";
-  const nlohmann::json likelihood =
-      gentrain({"eval", vae, data(), "--importance-samples", "3"}).last_line();
-  EXPECT_GT(likelihood.at("log_likelihood").get<double>(), -1000);
-  EXPECT_LT(likelihood.at("log_likelihood").get<double>(), 0);
-  EXPECT_EQ(likelihood.at("loss"), json.at("loss"));
-  EXPECT_THAT(gentrain({"eval", vae, data(), "--importance-samples", "0"}).err,
-              HasSubstr("--importance-samples 0: must be at least 1 and at most 1000000"));
-  const Outcome classifier = gentrain({"eval", model(), data(), "--importance-samples", "3"});
-  EXPECT_EQ(classifier.code, kUsage);
-  EXPECT_THAT(classifier.err,
-              HasSubstr("the model gives images no probability: it is no autoencoder"));
-  const Outcome predicted = gentrain({"predict", vae, data()});
-  EXPECT_EQ(predicted.code, kUsage);
-  EXPECT_THAT(predicted.err, HasSubstr(vae + " holds a vae, which predicts no classes"));
-  EXPECT_EQ(gentrain({"bench", path("vae.yaml").string(), "--steps", "2", "--forward"}).code,
-            kSuccess);
-}
-
-TEST_F(AutoencoderVerbs, SamplesAreAFunctionOfTheSeed) {
-  ASSERT_EQ(gentrain({vae_job("noise", "never")}).code, kSuccess);
-  EXPECT_FALSE(fs::exists(path("noise/samples")));
-  const std::string vae = path("noise/model.h5").string();
-  const auto sample = [&](const std::string& name, const std::vector<std::string>& more) {
-    std::vector<std::string> words{"sample", vae, path(name).string()};
-    words.insert(words.end(), more.begin(), more.end());
-    return gentrain(words);
-  };
-  const Outcome made = sample("a.png", {"-n", "5"});
-  ASSERT_EQ(made.code, kSuccess) << made.err;
-  EXPECT_EQ(made.out, "5 images in " + path("a.png").string() + "\n");
-  const image::Image sheet = image::read_image(path("a.png"), {.channels = 1});
-  EXPECT_EQ(sheet.w, 3 * 28 + 2 * 2);
-  EXPECT_EQ(sheet.h, 2 * 28 + 2);
-  sample("b.png", {"-n", "5", "--seed", "1"});
-  sample("c.png", {"-n", "5", "--seed", "2"});
-  sample("row.png", {"-n", "5", "--columns", "5"});
-  EXPECT_EQ(image::read_image(path("b.png")).pixels, image::read_image(path("a.png")).pixels);
-  EXPECT_NE(image::read_image(path("c.png")).pixels, image::read_image(path("a.png")).pixels);
-  EXPECT_EQ(image::read_image(path("row.png")).h, 28);
-  EXPECT_THAT(sample("d.png", {"-n", "0"}).err,
-              HasSubstr("--count 0: must be at least 1 and at most 10000"));
-  const Outcome classifier = gentrain({"sample", model(), path("d.png").string()});
-  EXPECT_EQ(classifier.code, kUsage);
-  EXPECT_THAT(classifier.err,
-              HasSubstr("the model makes no images of noise: it is no autoencoder"));
-  EXPECT_FALSE(fs::exists(path("d.png")));
 }
 
 TEST_F(Verbs, VerifyTellsWholeFromDamaged) {
