@@ -84,7 +84,8 @@ TEST_F(CpuWeights, NoUsualLayerFallsToAReferenceImplementation) {
         padded(square(1, 5, 3, 64, 3), 1, 1), padded(square(1, 5, 64, 64, 3), 1, 1),
         padded(square(1, 16, 64, 128, 3), 2, 1), square(1, 8, 192, 64, 1),
         padded(square(1, 12, 64, 3, 9), 1, 4), square(1, 15, 3, 32, 3),
-        padded(square(1, 5, 17, 13, 3), 1, 1), padded(square(1, 8, 48, 64, 5), 1, 2)}) {
+        padded(square(1, 14, 3, 32, 7), 2, 3), padded(square(1, 5, 17, 13, 3), 1, 1),
+        padded(square(1, 8, 48, 64, 5), 1, 2)}) {
     const Layer layer(bench_, g);
     layer.forward(0);
     layer.backward(0);

@@ -219,7 +219,7 @@ class Ranks(VerbTest):
         model = self.train()
         text = self.gentrain("predict", model, "digits", "-n", "2", "--format", "csv", ranks=2)
         self.assertEqual(text.count("image,label"), 1)
-        self.assertEqual(self.gentrain("list", "models", ranks=2), "lenet\nvae\n")
+        self.assertEqual(self.gentrain("list", "models", ranks=2), "lenet\nvae\nvae_conv\nsrgan\n")
 
 
 if __name__ == "__main__":
