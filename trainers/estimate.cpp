@@ -36,8 +36,8 @@ std::unique_ptr<TrainingRun> make_run(TrainOptions options, comm::Communicator& 
   } catch (const IoError& error) {
     estimate.missing = error.what();
   }
-  if (options.data.source == DataOptions::Source::kHdf5 ||
-      options.data.source == DataOptions::Source::kFolder) {
+  using Source = DataOptions::Source;
+  if (options.data.source != Source::kMnist && options.data.source != Source::kAuto) {
     return nullptr;
   }
   options.data.source = DataOptions::Source::kDigits;
@@ -146,7 +146,7 @@ std::int64_t try_stages(TrainingRun& run, int workers, TensorMemory& memory) {
   MemoryTrial trial(run, workers, memory);
   run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&trial});
   if (run.options().best.metric != Metric::kNone) {
-    memory.best = memory.weights;
+    memory.best = run.arena_bytes();
   }
   passing_bytes(run);
   try_evaluation(run, run.runner());
@@ -165,7 +165,8 @@ std::int64_t most_bytes_sent(TrainingRun& run, int ranks) {
       comm::ExchangeOptions options;
       options.mode = run.options().exchange;
       options.shards = run.options().batch.shards;
-      options.statistics = std::ssize(run.objective().names()) + std::int64_t{kWishStatistics};
+      options.statistics =
+          std::ssize(run.objective().names(stage.name)) + std::int64_t{kWishStatistics};
       options.needs_norm = stage.clip_norm > 0;
       const auto communicator = pretend(ranks, rank);
       const comm::Exchange exchange(*communicator, run.device(), run.parameters(), options);

@@ -20,7 +20,9 @@ class TrainingRun;
 
 /// What an objective makes of some images.
 struct ObjectiveTerms {
-  Tensor loss;               // []: scale * sum over the images; has the history
+  /// []: scale * sum over the images; has the history. Undefined of an objective that has its own
+  /// train().
+  Tensor loss;
   std::vector<double> sums;  // by Objective::names(): sums over the images, unscaled
 };
 
@@ -44,8 +46,8 @@ struct PictureSource {
 class Objective {
  public:
   virtual ~Objective() = default;
-  /// Names of the sums. The first is "loss", in nats; a classifier's second one is "top1": images
-  /// whose first largest number is the label's.
+  /// Names of the sums. The first is "loss", in nats, or a mean square; a classifier's second one
+  /// is "top1": images whose first largest number is the label's.
   [[nodiscard]] virtual std::span<const std::string_view> names() const = 0;
   /// x [n, h, w, c], normalised; labels [n], i32. Without labels (-1) a classifier must not be
   /// asked.
@@ -62,6 +64,9 @@ class Objective {
   /// Makes ready for training, once, before the first train(): on every rank, with weights in
   /// place.
   virtual void prepare(TrainingRun& /*run*/) {}
+  /// What training depends on beside job and data, as a text; after prepare(). A run goes on only
+  /// with the same.
+  [[nodiscard]] virtual std::string identity() const { return ""; }
   /// What a run's log and record are to say of it; after prepare().
   [[nodiscard]] virtual std::vector<std::string> notes() const { return {}; }
   /// Forward and backward: gradients of scale * the sum over the images. By names(stage): sums over

@@ -366,6 +366,12 @@ LoopPosition go_on(const Beginning& beginning, TrainingRun& run, const std::vect
                                beginning.source, text_in(header, "data"),
                                run.data().train->description()));
   }
+  const std::string objective = run.objective().identity();
+  if (const std::string there = text_in(header, "objective"); there != objective) {
+    throw JobError(fmt::format("{}: the run was trained with {}, but now there is {}",
+                               beginning.source, there.empty() ? "no such weights" : there,
+                               objective.empty() ? "none" : objective));
+  }
   const LoopPosition position = restore(beginning.checkpoint, beginning.source, run, observers);
   check_stops(beginning.source, header, position, stages, run.loop_options());
   return position;
@@ -394,6 +400,7 @@ nlohmann::json checkpoint_header(const RunSetting& setting, TrainingRun& run,
           {"contract", run.contract()},
           {"data", run.data().train->description()},
           {"data_identity", run.data_identity()},
+          {"objective", run.objective().identity()},
           {"planned_steps", planned}};
 }
 

@@ -10,6 +10,7 @@
 
 #include "core/ops/ops.h"
 #include "kernels/error.h"
+#include "kernels/progress.h"
 #include "trainers/contract.h"
 #include "trainers/data_source.h"
 #include "trainers/image_quality.h"
@@ -27,11 +28,13 @@ constexpr std::string_view kBothStage = "gan";
 constexpr std::int64_t kScaleImages = 256;  // that maps are scaled by
 
 const Shape& checked(const Shape& image) {
-  if (image.rank() != 3 || image[2] != 3 || image[0] % kUpscale != 0 || image[1] % kUpscale != 0) {
+  constexpr std::int64_t kLeast = 12;  // what SSIM is computed over
+  if (image.rank() != 3 || image[2] != 3 || image[0] % kUpscale != 0 || image[1] % kUpscale != 0 ||
+      image[0] < kLeast || image[1] < kLeast) {
     throw JobError(
         fmt::format("model srgan takes colour images whose height and width are "
-                    "multiples of {}, but they are {}",
-                    kUpscale, image.str()));
+                    "multiples of {} from {} on, but they are {}",
+                    kUpscale, kLeast, image.str()));
   }
   return image;
 }
@@ -77,6 +80,16 @@ std::vector<bool> parameters_of(const ParameterSet& parameters, std::string_view
     chosen.push_back(parameters.info(i).name.starts_with(network));
   }
   return chosen;
+}
+
+/// Whether some of these parameters are trained.
+bool wants_any(const ParameterGradients& gradients, const std::vector<bool>& parameters) {
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (parameters[i] && gradients.wants(static_cast<int>(i))) {
+      return true;
+    }
+  }
+  return false;
 }
 
 /// The file of a network's weights: the first NAME*.h5 of the folders in which weights are looked
@@ -149,9 +162,10 @@ void Srgan::prepare(TrainingRun& run) {
   content_ = run.options().content;
   adversarial_ = run.options().adversarial;
   const auto& stages = run.options().stages;
-  const bool needed = std::any_of(stages.begin(), stages.end(), [](const StageOptions& stage) {
-    return stage.name == kBothStage && stage.stop.steps != 0;
+  const bool needed = std::any_of(stages.begin(), stages.end(), [&](const StageOptions& stage) {
+    return stage.name == kBothStage && planned_steps(stage.stop, run.loop_options()) > 0;
   });
+  image::image_library();  // evaluations need it: where it is missing no step is taken
   if (!needed || content_.network == ContentOptions::Network::kPixels) {
     return;
   }
@@ -213,6 +227,14 @@ void Srgan::find_scales(TrainingRun& run) {
     notes_.push_back(fmt::format("content: {} divided by its mean square {:.6g} over {} images",
                                  maps_[i].layer, scale, part->size()));
   }
+}
+
+std::string Srgan::identity() const {
+  if (features_ == nullptr) {
+    return "";
+  }
+  return features_->file_sha256().empty() ? "content weights drawn at random"
+                                          : "content weights " + features_->file_sha256();
 }
 
 std::vector<std::string> Srgan::notes() const {
@@ -295,17 +317,21 @@ std::vector<double> Srgan::train_both(ShardStep& step) const {
 
   const auto [real_loss, real_sum] = score_loss(context, real_scores, 1.0, scale / 2);
   const auto [made_loss, made_sum] = score_loss(context, scores, 0.0, scale / 2);
-  PartOfGradients to_discriminator(step.gradients, of_discriminator_);
-  ParameterGradients* const discriminator[] = {&to_discriminator};
-  tape.backward(ops::add(context, real_loss, made_loss), discriminator, Tape::Graph::kKeep);
+  if (wants_any(step.gradients, of_discriminator_)) {
+    PartOfGradients to_discriminator(step.gradients, of_discriminator_);
+    ParameterGradients* const discriminator[] = {&to_discriminator};
+    tape.backward(ops::add(context, real_loss, made_loss), discriminator, Tape::Graph::kKeep);
+  }
 
   const auto [adversarial, adversarial_sum] =
       score_loss(context, scores, 1.0, scale * adversarial_.weight);
   const auto [content, content_sum] =
       content_loss(context, ops::probe(context, made, content_gradient), step.x, scale);
-  PartOfGradients to_generator(step.gradients, of_generator_);
-  ParameterGradients* const generator[] = {&to_generator};
-  tape.backward(ops::add(context, content, adversarial), generator, Tape::Graph::kFree);
+  if (wants_any(step.gradients, of_generator_)) {
+    PartOfGradients to_generator(step.gradients, of_generator_);
+    ParameterGradients* const generator[] = {&to_generator};
+    tape.backward(ops::add(context, content, adversarial), generator, Tape::Graph::kFree);
+  }
   const double unscaled = 1 / (scale * scale);
   return {content_sum + adversarial_.weight * adversarial_sum,
           content_sum,
@@ -328,6 +354,7 @@ ObjectiveTerms Srgan::compute(Context& context, const Tensor& x, const Tensor& /
   const std::vector<image::Image> large = to_images(context, made);
   std::vector<double> sums{loss, 0, 0, 0, 0};
   for (std::size_t i = 0; i < originals.size(); ++i) {
+    progress::tick();
     const image::Image interpolated = bicubic(small[i]);
     sums[1] += psnr(large[i], originals[i]);
     sums[2] += ssim(large[i], originals[i]);

@@ -18,8 +18,8 @@ namespace gentrain::trainers {
 
 class Srgan final : public Objective {
  public:
-  /// `image` [h, w, 3], h and w multiples of 4; values must be in -1..1. Small images are means of
-  /// 4 x 4 pixels. Throws JobError for other images, and as the networks.
+  /// `image` [h, w, 3], h and w multiples of 4 from 12 on; values must be in -1..1. Small images
+  /// are means of 4 x 4 pixels. Throws JobError for other images, and as the networks.
   Srgan(const SrganOptions& options, const InitOptions& init, const Shape& image,
         ParameterSet& parameters);
 
@@ -35,6 +35,8 @@ class Srgan final : public Objective {
   /// Makes the network of the content loss and the maps' scales, where a stage `gan` takes steps.
   /// Throws JobError, IoError (see VggFeatures).
   void prepare(TrainingRun& run) override;
+  /// The weights of the content loss.
+  [[nodiscard]] std::string identity() const override;
   [[nodiscard]] std::vector<std::string> notes() const override;
   std::vector<double> train(ShardStep& step) const override;
   ObjectiveTerms compute(Context& context, const Tensor& x, const Tensor& labels,

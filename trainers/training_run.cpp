@@ -39,13 +39,12 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
   runner_ = std::make_unique<StepRunner>(communicator, *device_, workers, options_.batch.shards);
   if (is_vae(options_.model)) {
     check_pixels_are_probabilities(data_.pair);
+  } else if (is_srgan(options_.model)) {
+    check_pixels_are_signed(data_.pair);
   } else if (data_.pair.train->classes() == 0) {
     throw JobError(fmt::format(
         "{}: there are no classes, as it holds no folders, but the model is a classifier",
         data_.pair.train->description()));
-  }
-  if (is_srgan(options_.model)) {
-    check_pixels_are_signed(data_.pair);
   }
   objective_ = make_objective(options_.model, options_.init, data_.pair.train->sample_shape(),
                               data_.pair.train->classes(), parameters_);

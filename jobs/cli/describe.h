@@ -133,7 +133,8 @@ void describe(V& v, trainers::CheckpointOptions& c) {
 template <class V>
 void describe(V& v, trainers::SampleOptions& s) {
   v.interval("every", s.every,
-             "vae: when pictures are written to `samples/`: every so many steps or epochs, and at "
+             "vae, vae_conv, srgan: when pictures are written to `samples/`: every so many steps "
+             "or epochs, and at "
              "the end; end: only there; never: none");
 }
 

@@ -144,7 +144,8 @@ class Checks {
     const bool named = !job_.model.name.empty();
     const bool layered = !job_.model.layers.empty();
     if (!named && !layered) {
-      fail("model", "model is missing; set model to lenet, vae, srgan or {layers: [...]}");
+      fail("model",
+           "model is missing; set model to lenet, vae, vae_conv, srgan or {layers: [...]}");
     } else if (named && layered) {
       fail("model.layers", "model.name and model.layers exclude each other");
     }
@@ -154,8 +155,10 @@ class Checks {
     }
     const bool vae = is_vae(job_.model);
     const trainers::VaeOptions defaults;
-    only_with("model.latent", job_.model.vae.latent != defaults.latent, vae, "model.name vae");
-    only_with("model.hidden", job_.model.vae.hidden != defaults.hidden, vae, "model.name vae");
+    only_with("model.latent", job_.model.vae.latent != defaults.latent, vae,
+              "model.name vae or vae_conv");
+    only_with("model.hidden", job_.model.vae.hidden != defaults.hidden, vae,
+              "model.name vae or vae_conv");
     srgan();
     if (!state_.issues.clean("init")) {
       return;
@@ -175,10 +178,10 @@ class Checks {
     const bool vae = is_vae(job_.model);
     const bool srgan = is_srgan(job_.model);
     only_with("evaluate.importance_samples", job_.evaluate.importance_samples != 0, vae,
-              "model.name vae");
+              "model.name vae or vae_conv");
     const trainers::CheckpointOptions::Interval& every = job_.samples.every;
     only_with("samples.every", !(every == trainers::SampleOptions().every), vae || srgan,
-              "model.name vae or srgan");
+              "model.name vae, vae_conv or srgan");
     if (every.unit == trainers::CheckpointOptions::Unit::kSeconds) {
       fail("samples.every",
            "samples.every counts steps or epochs: pictures by the clock would "
@@ -231,6 +234,10 @@ class Checks {
     const auto known = trainers::VggFeatures::layer_names(vgg19 ? trainers::VggNet::kVgg19
                                                                 : trainers::VggNet::kVgg16);
     for (const std::string& map : c.maps) {
+      if (c.before_activation && map.ends_with("_pool")) {
+        fail("content.maps",
+             fmt::format("content.maps: {} has no ReLU that it could stand before", map));
+      }
       if (std::find(known.begin(), known.end(), map) == known.end()) {
         fail("content.maps", fmt::format("content.maps: {} has no layer '{}' (there are {})",
                                          choice_name(c.network), map, fmt::join(known, ", ")));
@@ -243,8 +250,8 @@ class Checks {
     const trainers::EarlyStopOptions& e = job_.early_stop;
     const trainers::EarlyStopOptions defaults;
     const bool on = e.metric != Metric::kNone;
-    only_a_classifier_has_top1("early_stop.metric", e.metric);
-    only_a_classifier_has_top1("best.metric", job_.best.metric);
+    metric_of_model("early_stop.metric", e.metric);
+    metric_of_model("best.metric", job_.best.metric);
     if (state_.issues.clean("early_stop")) {
       constexpr std::string_view kNeeds = "early_stop.metric top1 or loss";
       only_with("early_stop.patience", e.patience != defaults.patience, on, kNeeds);
@@ -306,8 +313,14 @@ class Checks {
     only_with(path + ".floor", s.floor != 0, s.name == Name::kCosine, "schedule.name cosine");
   }
 
-  void only_a_classifier_has_top1(const std::string& path, trainers::Metric metric) {
-    if (metric == trainers::Metric::kTop1 && (is_vae(job_.model) || is_srgan(job_.model))) {
+  /// Which metrics the model's evaluation has for it.
+  void metric_of_model(const std::string& path, trainers::Metric metric) {
+    if (metric != trainers::Metric::kNone && is_srgan(job_.model)) {
+      fail(path,
+           fmt::format("{} {}: the best pixels are not the best images; with model srgan only "
+                       "none is there",
+                       path, choice_name(metric)));
+    } else if (metric == trainers::Metric::kTop1 && is_vae(job_.model)) {
       fail(path, fmt::format("{} top1: model {} has none, it is no classifier; loss is there", path,
                              job_.model.name));
     }

@@ -340,9 +340,10 @@ TEST(JobErrors, BatchAgainstShards) {
 }
 
 TEST(JobErrors, ModelAndStop) {
-  EXPECT_EQ(error_of("seed: 1"),
-            "j.yaml: model is missing; set model to lenet, vae, srgan or {layers: [...]}\n"
-            "j.yaml: nothing ends the stage 'train'; set stop.epochs or stop.steps");
+  EXPECT_EQ(
+      error_of("seed: 1"),
+      "j.yaml: model is missing; set model to lenet, vae, vae_conv, srgan or {layers: [...]}\n"
+      "j.yaml: nothing ends the stage 'train'; set stop.epochs or stop.steps");
   EXPECT_EQ(error_of("model: {name: lenet, layers: [flatten]}\nstop: {steps: 1}"),
             "j.yaml:1:22: model.name and model.layers exclude each other");
   EXPECT_EQ(error_of("model: lenet\nstop: {epochs: none}"),
@@ -363,15 +364,16 @@ TEST(JobErrors, Autoencoder) {
             "j.yaml:4:3: early_stop.metric top1: model vae has none, it is no classifier; loss is "
             "there");
   EXPECT_EQ(error_of("model: {name: lenet, latent: 8, hidden: 9}\nstop: {epochs: 1}\n"),
-            "j.yaml:1:22: model.latent has no effect without model.name vae\n"
-            "j.yaml:1:33: model.hidden has no effect without model.name vae");
+            "j.yaml:1:22: model.latent has no effect without model.name vae or vae_conv\n"
+            "j.yaml:1:33: model.hidden has no effect without model.name vae or vae_conv");
   EXPECT_EQ(vae("samples: {every: 10 s}"),
             "j.yaml:3:11: samples.every counts steps or epochs: pictures by the clock would differ "
             "from run to run");
-  EXPECT_EQ(error_of("model: lenet\nstop: {epochs: 1}\nsamples: {every: 5}\n"
-                     "evaluate: {importance_samples: 9}\n"),
-            "j.yaml:3:11: samples.every has no effect without model.name vae or srgan\n"
-            "j.yaml:4:12: evaluate.importance_samples has no effect without model.name vae");
+  EXPECT_EQ(
+      error_of("model: lenet\nstop: {epochs: 1}\nsamples: {every: 5}\n"
+               "evaluate: {importance_samples: 9}\n"),
+      "j.yaml:3:11: samples.every has no effect without model.name vae, vae_conv or srgan\n"
+      "j.yaml:4:12: evaluate.importance_samples has no effect without model.name vae or vae_conv");
   EXPECT_EQ(error_of("model: {name: vae, latent: 0}\nstop: {epochs: 1}\n"),
             "j.yaml:1:28: model.latent is 0 but must be at least 1 and at most 10000000");
 }
@@ -398,6 +400,11 @@ TEST(JobErrors, Srgan) {
             "j.yaml:5:28: content.map_weights is -2 but must be at least 0");
   EXPECT_EQ(srgan("content: {map_weights: 3}"),
             "j.yaml:5:24: content.map_weights needs a list of numbers, got '3'");
+  EXPECT_EQ(srgan("content: {maps: [block1_pool], before_activation: true}"),
+            "j.yaml:5:11: content.maps: block1_pool has no ReLU that it could stand before");
+  EXPECT_EQ(srgan("best: {metric: loss}"),
+            "j.yaml:5:8: best.metric loss: the best pixels are not the best images; with model "
+            "srgan only none is there");
   EXPECT_EQ(error_of("model: {name: srgan, width: 10}\nstop: {steps: 1}\n"),
             "j.yaml:1:22: model.width is 10 but must be a multiple of 4\n"
             "j.yaml: model srgan has the stages mse and gan, not 'train'");

@@ -61,10 +61,10 @@ TEST(SrganNetworks, RefuseWidthsAndImagesThatDoNotFit) {
             "model srgan: width is 6 but must be a multiple of 4");
   EXPECT_EQ(message_of<JobError>([&] { Generator({.blocks = -1}, {}, set); }),
             "model srgan: blocks is -1 but must be at least 0");
-  for (const Shape& image : {Shape{28, 28, 1}, Shape{30, 32, 3}}) {
+  for (const Shape& image : {Shape{28, 28, 1}, Shape{30, 32, 3}, Shape{8, 16, 3}}) {
     EXPECT_THAT(message_of<JobError>([&] { Srgan({}, {}, image, set); }),
                 HasSubstr("model srgan takes colour images whose height and width are multiples of "
-                          "4, but they are " +
+                          "4 from 12 on, but they are " +
                           image.str()));
   }
 }
@@ -239,6 +239,42 @@ TEST(SrganRuns, LearnPixelsAndAreComparedWithBicubicInterpolation) {
     EXPECT_EQ(after[2], before[2]) << "bicubic interpolation learns nothing";
     EXPECT_GT(after[2].second, 15);
     EXPECT_EQ(after[3], before[3]);
+  });
+}
+
+TEST(SrganRuns, MayTrainOneNetworkAlone) {
+  for (const char* network : {"generator", "discriminator"}) {
+    TrainOptions options = small_srgan_job();
+    options.stages.erase(options.stages.begin());
+    options.stages[0].stop.steps = 1;
+    options.stages[0].trainable = {{std::string(network) + "/*", ""}};
+    run_ranks(1, [&](comm::Communicator& communicator) {
+      TrainingRun run(options, communicator);
+      std::vector<Stage> stages = run.make_stages("");
+      const auto values = [&](int parameter) {
+        return copy_to_host<float>(run.device(), run.runner().queue(), run.parameters()[parameter]);
+      };
+      std::vector<std::vector<float>> before;
+      for (int i = 0; i < run.parameters().size(); ++i) {
+        before.push_back(values(i));
+      }
+      run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
+      for (int i = 0; i < run.parameters().size(); ++i) {
+        const std::string& name = run.parameters().info(i).name;
+        EXPECT_EQ(values(i) != before[static_cast<std::size_t>(i)], name.starts_with(network))
+            << name;
+      }
+    });
+  }
+}
+
+TEST(SrganRuns, AnIdentityNamesTheContentWeights) {
+  run_ranks(1, [&](comm::Communicator& communicator) {
+    TrainOptions options = small_srgan_job();
+    EXPECT_EQ(TrainingRun(options, communicator).objective().identity(),
+              "content weights drawn at random");
+    options.stages[1].stop.epochs = 0;
+    EXPECT_EQ(TrainingRun(options, communicator).objective().identity(), "") << "none are needed";
   });
 }
 
