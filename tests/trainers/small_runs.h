@@ -103,11 +103,11 @@ inline TrainOptions small_srgan_job() {
   options.adversarial.weight = 0.1;
   options.samples.every.unit = CheckpointOptions::Unit::kNever;
   options.stages[0].name = "mse";
-  options.stages[0].stop.steps = 2;
+  options.stages[0].stop.steps = 1;
   options.stages[0].optimizer = {.name = OptimizerOptions::Name::kAdam, .lr = 1e-3};
   options.stages.push_back(options.stages[0]);
   options.stages[1].name = "gan";
-  options.stages[1].stop.steps = 3;
+  options.stages[1].stop.steps = 2;
   options.stages[1].discriminator_optimizer = OptimizerOptions{.lr = 1e-2, .momentum = 0.5};
   return options;
 }

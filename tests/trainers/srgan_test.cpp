@@ -99,7 +99,7 @@ class SmallSrgan : public ::testing::TestWithParam<SrganOptions::Variant> {
       }
       const std::vector<double> at = bench_.values(parameters_[p]);
       const std::vector<double> gradient = bench_.values(store.gradient(p));
-      for (std::size_t i = 0; i < at.size(); i += 1 + at.size() / 3) {
+      for (std::size_t i = 0; i < at.size(); i += 1 + at.size() / 2) {
         constexpr double kDifference = 1e-5;
         const auto sum_at = [&](double moved_by) {
           std::vector<double> moved = at;
