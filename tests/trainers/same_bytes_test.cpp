@@ -80,8 +80,7 @@ INSTANTIATE_TEST_SUITE_P(Jobs, SameBytes,
                          ::testing::Values(std::pair("lenet_momentum", &lenet_momentum),
                                            std::pair("lenet_adam", &lenet_adam),
                                            std::pair("dropout_net", &dropout_net),
-                                           std::pair("vae", &small_vae_job),
-                                           std::pair("srgan", &small_srgan_job)),
+                                           std::pair("vae", &small_vae_job)),
                          [](const auto& param_info) { return param_info.param.first; });
 
 TEST(SameBytesModels, LayersOfAJobAreTheBuiltInLenet) {

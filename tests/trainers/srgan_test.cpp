@@ -178,6 +178,16 @@ std::string message_of_run(const TrainOptions& options) {
   });
 }
 
+TEST(SrganRuns, GiveTheSameBytesOnAnyRanksAndWorkers) {
+  TrainOptions options = small_srgan_job();
+  const Hashes alone = train_small(options, 1);
+  EXPECT_EQ(train_small(options, 3), alone);
+  options.threads = 2;
+  EXPECT_EQ(train_small(options, 2), alone);
+  options.seed = 8;
+  EXPECT_NE(train_small(options, 1), alone);
+}
+
 TEST(SrganRuns, ScaleMapsByTheirMeanSquareForAnyRanks) {
   std::vector<std::string> alone;
   run_ranks(1, [&](comm::Communicator& communicator) {
