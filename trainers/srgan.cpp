@@ -76,6 +76,7 @@ image::Image bicubic(const image::Image& low) {
 
 std::vector<bool> parameters_of(const ParameterSet& parameters, std::string_view network) {
   std::vector<bool> chosen;
+  chosen.reserve(static_cast<std::size_t>(parameters.size()));
   for (int i = 0; i < parameters.size(); ++i) {
     chosen.push_back(parameters.info(i).name.starts_with(network));
   }
