@@ -1,6 +1,8 @@
 // Objectives by model, and the pass of one.
 #include "trainers/objective.h"
 
+#include <numeric>
+
 #include "core/ops/ops.h"
 #include "kernels/error.h"
 #include "trainers/classifier.h"
@@ -73,6 +75,11 @@ std::vector<double> values_of(Context& context, const Tensor& x) {
   }
   const std::vector<float> values = copy_to_host<float>(context.device, context.queue, x);
   return {values.begin(), values.end()};
+}
+
+double sum_of(Context& context, const Tensor& x) {
+  const std::vector<double> values = values_of(context, x);
+  return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
 std::vector<double> Objective::train(ShardStep& step) const {

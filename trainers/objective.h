@@ -118,6 +118,8 @@ Tensor read_images(Context& context, const data::Dataset& dataset,
 
 /// The elements of a tensor, f32 or f64.
 std::vector<double> values_of(Context& context, const Tensor& x);
+/// Their sum, from the first to the last.
+double sum_of(Context& context, const Tensor& x);
 
 /// Pixels as a model wants them: x [samples, h, w, c] on the device.
 Tensor normalized_images(Context& context, std::span<const std::uint8_t> pixels,

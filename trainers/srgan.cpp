@@ -43,11 +43,6 @@ Tensor low_of(Context& context, const Tensor& x) {
   return ops::average_pool2d(context, x, {kUpscale, kUpscale}, {kUpscale, kUpscale});
 }
 
-double sum_of(Context& context, const Tensor& rows) {
-  const std::vector<double> values = values_of(context, rows);
-  return std::accumulate(values.begin(), values.end(), 0.0);
-}
-
 /// Images of values in -1..1.
 std::vector<image::Image> to_images(Context& context, const Tensor& x) {
   std::vector<float> values = copy_to_host<float>(context.device, context.queue, x);

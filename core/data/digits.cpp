@@ -8,14 +8,13 @@
 #include <array>
 #include <atomic>
 #include <cmath>
-#include <future>
 #include <limits>
-#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "core/data/digit_glyphs.h"
+#include "core/data/drawing.h"
 #include "core/data/memory_dataset.h"
 #include "kernels/error.h"
 #include "kernels/progress.h"
@@ -252,17 +251,7 @@ void draw_digits(std::uint64_t seed, DigitSet set, std::int64_t first, std::int6
       }
     }
   };
-  std::vector<std::future<void>> helpers;
-  try {
-    for (int t = 1; t < threads; ++t) {
-      helpers.push_back(std::async(std::launch::async, draw_some));
-    }
-  } catch (const std::system_error&) {  // fewer do it too
-  }
-  draw_some();
-  for (std::future<void>& helper : helpers) {
-    helper.get();
-  }
+  draw_on_threads(threads, draw_some);
 }
 
 DataPair digits_pair(DrawnDigits train, DrawnDigits test) {

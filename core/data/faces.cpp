@@ -5,13 +5,12 @@
 #include <array>
 #include <atomic>
 #include <cmath>
-#include <future>
 #include <memory>
-#include <system_error>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "core/data/drawing.h"
 #include "core/data/memory_dataset.h"
 #include "core/io/posix_file.h"
 #include "kernels/error.h"
@@ -201,17 +200,7 @@ std::shared_ptr<const Dataset> draw_set(RngKey key, std::int64_t count, int thre
       progress::tick();
     }
   };
-  std::vector<std::future<void>> helpers;
-  try {
-    for (int t = 1; t < threads; ++t) {
-      helpers.push_back(std::async(std::launch::async, draw_some));
-    }
-  } catch (const std::system_error&) {  // fewer do it too
-  }
-  draw_some();
-  for (std::future<void>& helper : helpers) {
-    helper.get();
-  }
+  draw_on_threads(threads, draw_some);
   return std::make_shared<MemoryDataset>(std::move(pixels), Shape{kFaceSide, kFaceSide, 3},
                                          std::vector<std::int32_t>(static_cast<std::size_t>(count)),
                                          1, description);

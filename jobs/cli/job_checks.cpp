@@ -26,8 +26,7 @@ class Checks {
     metrics();
     // With stages that could not be read at all there is nothing to check.
     for (const trainers::StageOptions& stage : job_.stages) {
-      const bool top_level = !state_.positions.contains("stages");
-      const std::string prefix = top_level ? "" : fmt::format("stages.{}.", stage.name);
+      const std::string prefix = prefix_of(stage);
       stop(stage, prefix);
       optimizer(stage.optimizer, prefix + "optimizer");
       schedule(stage, prefix + "schedule");
@@ -35,6 +34,10 @@ class Checks {
   }
 
  private:
+  /// What stands before a stage's keys: nothing where it is written at the top level.
+  [[nodiscard]] std::string prefix_of(const trainers::StageOptions& stage) const {
+    return state_.positions.contains("stages") ? fmt::format("stages.{}.", stage.name) : "";
+  }
   /// The position of a key, or of the nearest one above it that was given.
   [[nodiscard]] Position at(std::string path) const {
     while (true) {
@@ -201,9 +204,7 @@ class Checks {
     only_with("content", !(job_.content == trainers::ContentOptions()), chosen, kNeeds);
     only_with("adversarial", !(job_.adversarial == trainers::AdversarialOptions()), chosen, kNeeds);
     for (const trainers::StageOptions& stage : job_.stages) {
-      const bool top_level = !state_.positions.contains("stages");
-      const std::string optimizer =
-          top_level ? "optimizer." : fmt::format("stages.{}.optimizer.", stage.name);
+      const std::string optimizer = prefix_of(stage) + "optimizer.";
       only_with(optimizer + "generator", stage.generator_optimizer.has_value(), chosen, kNeeds);
       only_with(optimizer + "discriminator", stage.discriminator_optimizer.has_value(), chosen,
                 kNeeds);

@@ -31,11 +31,6 @@ const VaeOptions& checked(const VaeOptions& options) {
   return options;
 }
 
-double sum_of(Context& context, const Tensor& rows) {
-  const std::vector<double> values = values_of(context, rows);
-  return std::accumulate(values.begin(), values.end(), 0.0);
-}
-
 }  // namespace
 
 Vae::Vae(const VaeOptions& options, const InitOptions& init, const Shape& image,
