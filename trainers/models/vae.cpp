@@ -152,7 +152,7 @@ std::vector<double> means_of(const std::vector<double>& latent, std::size_t k) {
 }
 
 Tensor from_doubles(Context& context, const std::vector<double>& values, const Shape& shape) {
-  const Tensor tensor = Tensor::empty(context.device, shape);
+  Tensor tensor = Tensor::empty(context.device, shape);
   copy_from_host<float>(context.device, context.queue,
                         std::vector<float>(values.begin(), values.end()), tensor);
   return tensor;
