@@ -7,7 +7,7 @@ target_compile_options(gentrain_simd_v4on3 PRIVATE -O2 -march=x86-64-v3 -mtune=g
                        -fno-math-errno -fno-trapping-math -Wno-psabi -Wno-ignored-attributes)
 target_link_libraries(test_kernels PRIVATE gentrain_simd_v4on3)
 # cpu_threads_test.cpp tells OpenMP how many threads oneDNN may use.
-target_link_libraries(test_kernels PRIVATE OpenMP::OpenMP_CXX)
+target_link_libraries(test_kernels PRIVATE ${OPENMP_LIBRARY})
 
 # The device's tests run with the machine's best instruction set. Where that is v4 they run with v3
 # once more, in one process.

@@ -166,36 +166,44 @@ void Srgan::prepare(TrainingRun& run) {
     return;
   }
   const bool vgg19 = content_.network == ContentOptions::Network::kVgg19;
+  std::vector<VggMap> maps;
   for (const std::string& layer : content_.maps) {
-    maps_.push_back({layer, content_.before_activation});
+    maps.push_back({layer, content_.before_activation});
   }
   const bool caffe = content_.preprocess == ContentOptions::Preprocess::kCaffe;
-  features_ = std::make_unique<VggFeatures>(vgg19 ? VggNet::kVgg19 : VggNet::kVgg16, maps_,
-                                            caffe ? VggInput::kCaffe : VggInput::kAsIs);
+  auto features = std::make_unique<VggFeatures>(vgg19 ? VggNet::kVgg19 : VggNet::kVgg16, maps,
+                                                caffe ? VggInput::kCaffe : VggInput::kAsIs);
   Queue& queue = run.runner().queue();
   if (content_.weights == "random") {
-    features_->initialize(run.device(), queue, RngKey(run.options().seed).fold(kContentKey));
+    features->initialize(run.device(), queue, RngKey(run.options().seed).fold(kContentKey));
     notes_.emplace_back("content: weights drawn at random");
   } else {
     const fs::path file = content_.weights.empty() ? find_weights(vgg19 ? "vgg19" : "vgg16")
                                                    : fs::path(content_.weights);
-    features_->load(run.device(), queue, file);
+    features->load(run.device(), queue, file);
     notes_.push_back(
-        fmt::format("content: weights of {} ({})", file.string(), features_->file_sha256()));
+        fmt::format("content: weights of {} ({})", file.string(), features->file_sha256()));
   }
   check_equal_on_all_ranks(run.communicator(), [&]() -> std::vector<NamedText> {
-    return {{"content.weights", features_->file_sha256()}};
+    return {{"content.weights", features->file_sha256()}};
   });
-  find_scales(run);
+  std::vector<double> weights = content_.map_weights;
+  weights.resize(maps.size(), 1.0);
+  set_content(std::move(features), std::move(maps), std::move(weights));
+  if (content_.scale == ContentOptions::Scale::kMeanSquare) {
+    find_scales(run);
+  }
 }
 
-/// The mean square of each map over training images.
+void Srgan::set_content(std::unique_ptr<VggFeatures> features, std::vector<VggMap> maps,
+                        std::vector<double> map_weights) {
+  features_ = std::move(features);
+  maps_ = std::move(maps);
+  map_weights_ = std::move(map_weights);
+}
+
+/// Divides the maps' weights by their mean squares over training images.
 void Srgan::find_scales(TrainingRun& run) {
-  map_weights_ = content_.map_weights;
-  map_weights_.resize(maps_.size(), 1.0);
-  if (content_.scale == ContentOptions::Scale::kNone) {
-    return;
-  }
   const data::DataPair& data = run.data();
   std::vector<std::int64_t> first(
       static_cast<std::size_t>(std::min(kScaleImages, data.train->size())));
@@ -238,7 +246,8 @@ std::vector<std::string> Srgan::notes() const {
 }
 
 std::vector<double> Srgan::train(ShardStep& step) const {
-  return step.stage == kPixelStage ? train_on_pixels(step) : train_both(step);
+  return step.stage == kPixelStage ? train_on_pixels(step)
+                                   : train_both(step, low_of(step.context, step.x));
 }
 
 std::vector<double> Srgan::train_on_pixels(ShardStep& step) const {
@@ -298,7 +307,7 @@ double Srgan::count_right(Context& context, const Tensor& scores, bool real) con
 
 /// The discriminator sees the generated images once; its loss goes back into its own parameters,
 /// the generator's through it and through the content's network into the generator.
-std::vector<double> Srgan::train_both(ShardStep& step) const {
+std::vector<double> Srgan::train_both(ShardStep& step, const Tensor& low) const {
   Context& context = step.context;
   Tape& tape = *context.tape;
   const double scale = step.scale;
@@ -306,7 +315,7 @@ std::vector<double> Srgan::train_both(ShardStep& step) const {
   tape.begin(sets);
   double content_gradient = 0;
   double adversarial_gradient = 0;
-  const Tensor made = generator_.forward(context, low_of(context, step.x));
+  const Tensor made = generator_.forward(context, low);
   const Tensor real_scores = discriminator_.forward(context, step.x, 2);
   const Tensor scores =
       discriminator_.forward(context, ops::probe(context, made, adversarial_gradient), 2);

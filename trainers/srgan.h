@@ -49,11 +49,15 @@ class Srgan final : public Objective {
   std::vector<Picture> pictures(const PictureSource& source) const override;
 
   [[nodiscard]] const Generator& generator() const { return generator_; }
+  /// Content is compared by these maps of a network that has its weights, each squared difference
+  /// times its weight: what prepare() sets from the job.
+  void set_content(std::unique_ptr<VggFeatures> features, std::vector<VggMap> maps,
+                   std::vector<double> map_weights);
+  /// train() of the stage gan, with the small images `low` [n, h/4, w/4, 3].
+  std::vector<double> train_both(ShardStep& step, const Tensor& low) const;
 
  private:
-  struct Scores;
   std::vector<double> train_on_pixels(ShardStep& step) const;
-  std::vector<double> train_both(ShardStep& step) const;
   /// The content loss of images that have a history, and its sum over the images, unscaled.
   std::pair<Tensor, double> content_loss(Context& context, const Tensor& made,
                                          const Tensor& original, double scale) const;

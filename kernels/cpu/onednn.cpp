@@ -8,8 +8,8 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <omp.h>
 
+#include "kernels/cpu/openmp.h"
 #include "kernels/error.h"
 
 namespace gentrain::cpu {

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <omp.h>
 
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/openmp.h"
 #include "tests/support/workbench.h"
 
 namespace gentrain {

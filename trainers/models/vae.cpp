@@ -49,8 +49,13 @@ std::span<const std::string_view> Vae::names() const {
 
 ObjectiveTerms Vae::compute(Context& context, const Tensor& x, const Tensor& /*labels*/,
                             double scale) const {
+  return compute_with_noise(
+      context, x, ops::normal(context, {x.shape()[0], latent_}, kNoise, x.dtype()), scale);
+}
+
+ObjectiveTerms Vae::compute_with_noise(Context& context, const Tensor& x, const Tensor& noise,
+                                       double scale) const {
   const std::int64_t images = x.shape()[0];
-  const Tensor noise = ops::normal(context, {images, latent_}, kNoise, x.dtype());
   const ops::GaussianSample sample =
       ops::gaussian_sample(context, networks_->encode(context, x), noise, scale);
   const ops::SigmoidCrossEntropy reconstruction =

@@ -29,6 +29,9 @@ class Vae final : public Objective {
   /// The noise is a function of the context's key and of the image's place in x.
   ObjectiveTerms compute(Context& context, const Tensor& x, const Tensor& labels,
                          double scale) const override;
+  /// compute() with this noise, [images, latent].
+  ObjectiveTerms compute_with_noise(Context& context, const Tensor& x, const Tensor& noise,
+                                    double scale) const;
   void forward(Context& context, const Tensor& x) const override;
   [[nodiscard]] bool draws() const override { return true; }
   Tensor sample(Context& context, std::int64_t count) const override;

@@ -16,7 +16,7 @@ namespace gentrain::trainers {
 
 namespace {
 
-constexpr std::array<std::int64_t, 5> kChannels = {64, 128, 256, 512, 512};  // of the blocks
+constexpr std::array<std::int64_t, 5> kTimesWidth = {1, 2, 4, 8, 8};  // channels of the blocks
 
 /// Convolutions of each block.
 std::array<int, 5> block_sizes(VggNet net) {
@@ -82,7 +82,8 @@ std::vector<std::string> VggFeatures::layer_names(VggNet net) {
   return names;
 }
 
-VggFeatures::VggFeatures(VggNet net, std::span<const VggMap> maps, VggInput input)
+VggFeatures::VggFeatures(VggNet net, std::span<const VggMap> maps, VggInput input,
+                         std::int64_t width)
     : net_(net), input_(input), names_(layer_names(net)) {
   depth_ = deepest(maps) + 1;
   std::int64_t in = 3;
@@ -92,8 +93,9 @@ VggFeatures::VggFeatures(VggNet net, std::span<const VggMap> maps, VggInput inpu
     if (is_pool(name)) {
       ++block;
     } else {
-      convs_.emplace_back(parameters_, name, conv_options(in, kChannels.at(block)));
-      in = kChannels.at(block);
+      const std::int64_t out = width * kTimesWidth.at(block);
+      convs_.emplace_back(parameters_, name, conv_options(in, out));
+      in = out;
     }
   }
   if (input == VggInput::kCaffe) {

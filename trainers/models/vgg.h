@@ -34,9 +34,11 @@ struct VggMap {
 
 class VggFeatures {
  public:
-  /// A network that is deep enough for these maps; it has no weights yet. Throws JobError for no
-  /// maps, an unknown layer (lists the known ones) and a pool before its activation.
-  VggFeatures(VggNet net, std::span<const VggMap> maps, VggInput input = VggInput::kAsIs);
+  /// A network that is deep enough for these maps; it has no weights yet. `width`: channels of the
+  /// first block; the others have 2, 4, 8 and 8 times as many. Throws JobError for no maps, an
+  /// unknown layer (lists the known ones) and a pool before its activation.
+  VggFeatures(VggNet net, std::span<const VggMap> maps, VggInput input = VggInput::kAsIs,
+              std::int64_t width = 64);
 
   /// All layers of a network in order: block1_conv1, block1_conv2, block1_pool and so on.
   static std::vector<std::string> layer_names(VggNet net);
