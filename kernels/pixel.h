@@ -9,6 +9,11 @@ namespace gentrain {
 
 class Queue;
 
+/// What gaussian_shrink takes at most as r and as sigma.
+inline constexpr std::int64_t kLargestShrink = 64;
+/// Its least sigma; with far less all weights would round to zero.
+inline constexpr double kLeastSigma = 0.1;
+
 /// f32 on every backend, f64 on the reference backend. Every routine throws ShapeError if a view is
 /// missing or has another shape or type than is stated here, if an extent or r is below 1, or if
 /// slope is not in [0, 1].
@@ -28,6 +33,17 @@ class PixelKernels {
   /// [n, h r, w r, c]: dy * (y > 0 ? 1 : slope), moved back.
   virtual void shuffle_backward(Queue& queue, std::int64_t r, double slope, ConstView y,
                                 ConstView dy, View dx) = 0;
+
+  /// Along one axis: means of r neighbours in turn, weighted by a Gaussian around their middle.
+  ///
+  /// x [a, l, b], r divides l
+  /// y [a, l / r, b]: y[a, i, b] = sum of weight(j) x[a, j, b] / sum of weight(j) over the j inside
+  ///   the axis with |d| <= 3 sigma + r / 2, where d = j - (i r + (r - 1) / 2) and
+  ///   weight(j) = exp(-d d / (2 sigma sigma)); ascending j
+  ///
+  /// Throws ShapeError too if r is above kLargestShrink or sigma is not in
+  /// [kLeastSigma, kLargestShrink].
+  virtual void gaussian_shrink(Queue& queue, std::int64_t r, double sigma, ConstView x, View y) = 0;
 };
 
 }  // namespace gentrain

@@ -92,10 +92,12 @@ std::vector<double> Objective::train(ShardStep& step) const {
 }
 
 Pass make_pass(Update& update, const Objective& objective, const TrainingData& data,
-               const std::string& stage) {
+               const std::string& stage, std::size_t index) {
   Pass pass;
   pass.updates = {&update};
-  pass.shard = [&objective, data, shape = data.dataset.sample_shape(), stage](ShardRun& run) {
+  pass.part = index;
+  pass.shard = [&objective, data, shape = data.dataset.sample_shape(), stage,
+                index](ShardRun& run) {
     if (run.samples.size() == 0) {
       return;  // a short last batch can leave a shard empty: its gradient is zero
     }
@@ -108,7 +110,7 @@ Pass make_pass(Update& update, const Objective& objective, const TrainingData& d
     copy_from_host<std::int32_t>(context.device, context.queue, run.worker.batch.labels, labels);
 
     comm::ShardGradients& gradients = *run.gradients[0];
-    ShardStep step{context, gradients, stage, x, labels, 1.0 / run.batch_images()};
+    ShardStep step{context, gradients, stage, x, labels, 1.0 / run.batch_images(), index};
     const std::vector<double> sums = objective.train(step);
     for (std::size_t i = 0; i < sums.size(); ++i) {
       gradients.statistics()[i] = static_cast<float>(sums[i]);

@@ -34,6 +34,7 @@ struct ShardStep {
   Tensor x;                // [n, h, w, c], normalised
   Tensor labels;           // [n], i32
   double scale = 1;        // 1 / images of the global batch
+  std::size_t pass = 0;    // of the step: index in Objective::passes()
 };
 
 /// What pictures are made of: images of the test set, and the context's random key.
@@ -57,9 +58,11 @@ class Objective {
   [[nodiscard]] virtual std::span<const std::string_view> names(std::string_view /*stage*/) const {
     return names();
   }
-  /// Parameters that a stage can train: patterns as in StageOptions::trainable.
-  [[nodiscard]] virtual std::vector<Pattern> trainable(std::string_view /*stage*/) const {
-    return {Pattern{}};
+  /// The passes of a step of a stage, and the parameters that each can train: patterns as in
+  /// StageOptions::trainable, no parameter in two passes. A pass sees the weights that the one
+  /// before it left.
+  [[nodiscard]] virtual std::vector<std::vector<Pattern>> passes(std::string_view /*stage*/) const {
+    return {{Pattern{}}};
   }
   /// Makes ready for training, once, before the first train(): on every rank, with weights in
   /// place.
@@ -70,7 +73,7 @@ class Objective {
   /// What a run's log and record are to say of it; after prepare().
   [[nodiscard]] virtual std::vector<std::string> notes() const { return {}; }
   /// Forward and backward: gradients of scale * the sum over the images. By names(stage): sums over
-  /// the images, unscaled.
+  /// the images, unscaled; what another pass tells is 0.
   virtual std::vector<double> train(ShardStep& step) const;
   /// The forward pass alone, its result thrown away.
   virtual void forward(Context& context, const Tensor& x) const = 0;
@@ -108,9 +111,10 @@ struct TrainingData {
   data::Normalization normalization;
 };
 
-/// Makes the pass that trains an objective in a stage; everything given must outlive it.
+/// Makes the `index`-th pass of a step that trains an objective in a stage; everything given must
+/// outlive it.
 Pass make_pass(Update& update, const Objective& objective, const TrainingData& data,
-               const std::string& stage);
+               const std::string& stage, std::size_t index = 0);
 
 /// Samples `indices` of a data set as a model wants them: x [indices, h, w, c] on the device.
 Tensor read_images(Context& context, const data::Dataset& dataset,

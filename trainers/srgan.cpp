@@ -10,6 +10,7 @@
 
 #include "core/ops/ops.h"
 #include "kernels/error.h"
+#include "kernels/pixel.h"
 #include "kernels/progress.h"
 #include "trainers/contract.h"
 #include "trainers/data_source.h"
@@ -39,8 +40,12 @@ const Shape& checked(const Shape& image) {
   return image;
 }
 
-Tensor low_of(Context& context, const Tensor& x) {
-  return ops::average_pool2d(context, x, {kUpscale, kUpscale}, {kUpscale, kUpscale});
+double checked_blur(double blur) {
+  if (blur != 0 && !(blur >= kLeastSigma && blur <= static_cast<double>(kLargestShrink))) {
+    throw JobError(fmt::format("model srgan: blur is {} but must be 0 or from {} to {}", blur,
+                               kLeastSigma, kLargestShrink));
+  }
+  return blur;
 }
 
 /// Images of values in -1..1.
@@ -120,6 +125,7 @@ fs::path find_weights(const std::string& name) {
 Srgan::Srgan(const SrganOptions& options, const InitOptions& init, const Shape& image,
              ParameterSet& parameters)
     : image_(checked(image)),
+      blur_(checked_blur(options.blur)),
       generator_(options, {init.name, init.stddev}, parameters),
       discriminator_(options, {init.name, init.stddev}, image[0], image[1], parameters),
       infos_(generator_.layers(image[0] / kUpscale, image[1] / kUpscale)),
@@ -150,8 +156,14 @@ std::span<const std::string_view> Srgan::names(std::string_view stage) const {
       fmt::format("model srgan has the stages mse and gan, but the job has a stage '{}'", stage));
 }
 
-std::vector<Pattern> Srgan::trainable(std::string_view stage) const {
-  return {Pattern{stage == kPixelStage ? "generator/*" : "*", ""}};
+std::vector<std::vector<Pattern>> Srgan::passes(std::string_view stage) const {
+  if (stage == kPixelStage) {
+    return {{{"generator/*", ""}}};
+  }
+  if (adversarial_.updates == AdversarialOptions::Updates::kAlternating) {
+    return {{{"discriminator/*", ""}}, {{"generator/*", ""}}};
+  }
+  return {{Pattern{}}};
 }
 
 void Srgan::prepare(TrainingRun& run) {
@@ -167,7 +179,7 @@ void Srgan::prepare(TrainingRun& run) {
   }
   const bool vgg19 = content_.network == ContentOptions::Network::kVgg19;
   std::vector<VggMap> maps;
-  for (const std::string& layer : content_.maps) {
+  for (const std::string& layer : content_maps(content_)) {
     maps.push_back({layer, content_.before_activation});
   }
   const bool caffe = content_.preprocess == ContentOptions::Preprocess::kCaffe;
@@ -245,9 +257,22 @@ std::vector<std::string> Srgan::notes() const {
   return notes_;
 }
 
+Tensor Srgan::low_of(Context& context, const Tensor& x) const {
+  return blur_ > 0 ? ops::gaussian_shrink(context, x, kUpscale, blur_)
+                   : ops::average_pool2d(context, x, {kUpscale, kUpscale}, {kUpscale, kUpscale});
+}
+
 std::vector<double> Srgan::train(ShardStep& step) const {
-  return step.stage == kPixelStage ? train_on_pixels(step)
-                                   : train_both(step, low_of(step.context, step.x));
+  if (step.stage == kPixelStage) {
+    return train_on_pixels(step);
+  }
+  Context constants = step.context;
+  constants.tape = nullptr;
+  const Tensor low = low_of(constants, step.x);
+  if (adversarial_.updates == AdversarialOptions::Updates::kTogether) {
+    return train_both(step, low);
+  }
+  return step.pass == 0 ? train_discriminator(step, low) : train_generator(step, low);
 }
 
 std::vector<double> Srgan::train_on_pixels(ShardStep& step) const {
@@ -305,47 +330,119 @@ double Srgan::count_right(Context& context, const Tensor& scores, bool real) con
                                            [&](double value) { return (value > middle) == real; }));
 }
 
+/// What a step of the stage gan tells, in the order of names().
+struct Srgan::Terms {
+  double content = 0;
+  double adversarial = 0;
+  double discriminator = 0;
+  double real_right = 0;
+  double generated_right = 0;
+  double content_gradient = 0;
+  double adversarial_gradient = 0;
+
+  [[nodiscard]] std::vector<double> values(double weight) const {
+    return {content + weight * adversarial,
+            content,
+            adversarial,
+            discriminator,
+            real_right,
+            generated_right,
+            content_gradient,
+            adversarial_gradient};
+  }
+};
+
+Tensor Srgan::discriminator_loss(Context& context, const Tensor& real_scores, const Tensor& scores,
+                                 double scale, Terms& terms) const {
+  const auto [real_loss, real_sum] = score_loss(context, real_scores, 1.0, scale / 2);
+  const auto [made_loss, made_sum] = score_loss(context, scores, 0.0, scale / 2);
+  terms.discriminator = (real_sum + made_sum) / 2;
+  terms.real_right = count_right(context, real_scores, true);
+  terms.generated_right = count_right(context, scores, false);
+  return ops::add(context, real_loss, made_loss);
+}
+
+/// Measures the content's part of the gradient; the adversarial one is measured where `scores` come
+/// from.
+Tensor Srgan::generator_loss(ShardStep& step, const Tensor& made, const Tensor& scores,
+                             Terms& terms) const {
+  Context& context = step.context;
+  const auto [adversarial, adversarial_sum] =
+      score_loss(context, scores, 1.0, step.scale * adversarial_.weight);
+  const auto [content, content_sum] =
+      content_loss(context, ops::probe(context, made, terms.content_gradient), step.x, step.scale);
+  terms.adversarial = adversarial_sum;
+  terms.content = content_sum;
+  return ops::add(context, content, adversarial);
+}
+
 /// The discriminator sees the generated images once; its loss goes back into its own parameters,
 /// the generator's through it and through the content's network into the generator.
 std::vector<double> Srgan::train_both(ShardStep& step, const Tensor& low) const {
   Context& context = step.context;
   Tape& tape = *context.tape;
-  const double scale = step.scale;
   ParameterGradients* const sets[] = {&step.gradients};
   tape.begin(sets);
-  double content_gradient = 0;
-  double adversarial_gradient = 0;
+  Terms terms;
   const Tensor made = generator_.forward(context, low);
   const Tensor real_scores = discriminator_.forward(context, step.x, 2);
   const Tensor scores =
-      discriminator_.forward(context, ops::probe(context, made, adversarial_gradient), 2);
+      discriminator_.forward(context, ops::probe(context, made, terms.adversarial_gradient), 2);
 
-  const auto [real_loss, real_sum] = score_loss(context, real_scores, 1.0, scale / 2);
-  const auto [made_loss, made_sum] = score_loss(context, scores, 0.0, scale / 2);
+  const Tensor of_discriminator =
+      discriminator_loss(context, real_scores, scores, step.scale, terms);
   if (wants_any(step.gradients, of_discriminator_)) {
     PartOfGradients to_discriminator(step.gradients, of_discriminator_);
     ParameterGradients* const discriminator[] = {&to_discriminator};
-    tape.backward(ops::add(context, real_loss, made_loss), discriminator, Tape::Graph::kKeep);
+    tape.backward(of_discriminator, discriminator, Tape::Graph::kKeep);
   }
-
-  const auto [adversarial, adversarial_sum] =
-      score_loss(context, scores, 1.0, scale * adversarial_.weight);
-  const auto [content, content_sum] =
-      content_loss(context, ops::probe(context, made, content_gradient), step.x, scale);
+  const Tensor of_generator = generator_loss(step, made, scores, terms);
   if (wants_any(step.gradients, of_generator_)) {
     PartOfGradients to_generator(step.gradients, of_generator_);
     ParameterGradients* const generator[] = {&to_generator};
-    tape.backward(ops::add(context, content, adversarial), generator, Tape::Graph::kFree);
+    tape.backward(of_generator, generator, Tape::Graph::kFree);
   }
+  return finished(terms, step.scale);
+}
+
+/// Images by the generator as it is, which learns nothing here.
+std::vector<double> Srgan::train_discriminator(ShardStep& step, const Tensor& low) const {
+  Context& context = step.context;
+  ParameterGradients* const sets[] = {&step.gradients};
+  context.tape->begin(sets);
+  Context constants = context;
+  constants.tape = nullptr;
+  const Tensor made = generator_.forward(constants, low);
+  Terms terms;
+  const Tensor real_scores = discriminator_.forward(context, step.x, 2);
+  const Tensor loss = discriminator_loss(
+      context, real_scores, discriminator_.forward(context, made, 2), step.scale, terms);
+  if (wants_any(step.gradients, of_discriminator_)) {
+    context.tape->backward(loss);
+  }
+  return finished(terms, step.scale);
+}
+
+std::vector<double> Srgan::train_generator(ShardStep& step, const Tensor& low) const {
+  Context& context = step.context;
+  ParameterGradients* const sets[] = {&step.gradients};
+  context.tape->begin(sets);
+  Terms terms;
+  const Tensor made = generator_.forward(context, low);
+  const Tensor scores =
+      discriminator_.forward(context, ops::probe(context, made, terms.adversarial_gradient), 1);
+  const Tensor loss = generator_loss(step, made, scores, terms);
+  if (wants_any(step.gradients, of_generator_)) {
+    context.tape->backward(loss);
+  }
+  return finished(terms, step.scale);
+}
+
+std::vector<double> Srgan::finished(Terms terms, double scale) const {
   const double unscaled = 1 / (scale * scale);
-  return {content_sum + adversarial_.weight * adversarial_sum,
-          content_sum,
-          adversarial_sum,
-          (real_sum + made_sum) / 2,
-          count_right(context, real_scores, true),
-          count_right(context, scores, false),
-          content_gradient * unscaled,
-          adversarial_gradient * unscaled};
+  terms.content_gradient *= unscaled;
+  terms.adversarial_gradient *= unscaled;
+  return terms.values(adversarial_.weight);
 }
 
 ObjectiveTerms Srgan::compute(Context& context, const Tensor& x, const Tensor& /*labels*/,

@@ -18,8 +18,8 @@ namespace gentrain::trainers {
 
 class Srgan final : public Objective {
  public:
-  /// `image` [h, w, 3], h and w multiples of 4 from 12 on; values must be in -1..1. Small images
-  /// are means of 4 x 4 pixels. Throws JobError for other images, and as the networks.
+  /// `image` [h, w, 3], h and w multiples of 4 from 12 on; values must be in -1..1. Throws JobError
+  /// for other images or another blur, and as the networks.
   Srgan(const SrganOptions& options, const InitOptions& init, const Shape& image,
         ParameterSet& parameters);
 
@@ -31,7 +31,8 @@ class Srgan final : public Objective {
   /// images that it takes for what they are; "content_gradient" and "adversarial_gradient", the
   /// squared norms of the parts' gradients at a generated image. Throws JobError for another stage.
   [[nodiscard]] std::span<const std::string_view> names(std::string_view stage) const override;
-  [[nodiscard]] std::vector<Pattern> trainable(std::string_view stage) const override;
+  /// gan with alternating updates: the discriminator, then the generator.
+  [[nodiscard]] std::vector<std::vector<Pattern>> passes(std::string_view stage) const override;
   /// Makes the network of the content loss and the maps' scales, where a stage `gan` takes steps.
   /// Throws JobError, IoError (see VggFeatures).
   void prepare(TrainingRun& run) override;
@@ -57,16 +58,27 @@ class Srgan final : public Objective {
   std::vector<double> train_both(ShardStep& step, const Tensor& low) const;
 
  private:
+  struct Terms;
   std::vector<double> train_on_pixels(ShardStep& step) const;
+  std::vector<double> train_discriminator(ShardStep& step, const Tensor& low) const;
+  std::vector<double> train_generator(ShardStep& step, const Tensor& low) const;
+  /// What the generator sees of images [n, h, w, 3].
+  [[nodiscard]] Tensor low_of(Context& context, const Tensor& x) const;
   /// The content loss of images that have a history, and its sum over the images, unscaled.
   std::pair<Tensor, double> content_loss(Context& context, const Tensor& made,
                                          const Tensor& original, double scale) const;
   std::pair<Tensor, double> score_loss(Context& context, const Tensor& scores, double target,
                                        double scale) const;
+  Tensor discriminator_loss(Context& context, const Tensor& real_scores, const Tensor& scores,
+                            double scale, Terms& terms) const;
+  Tensor generator_loss(ShardStep& step, const Tensor& made, const Tensor& scores,
+                        Terms& terms) const;
+  [[nodiscard]] std::vector<double> finished(Terms terms, double scale) const;
   [[nodiscard]] double count_right(Context& context, const Tensor& scores, bool real) const;
   void find_scales(TrainingRun& run);
 
   Shape image_;
+  double blur_;
   Generator generator_;
   Discriminator discriminator_;
   std::vector<LayerInfo> infos_;

@@ -64,7 +64,7 @@ void StepRunner::compute(Pass& pass, const StepPosition& position, std::int64_t 
 void StepRunner::run(Pass& pass, const StepPosition& position, std::int64_t index) {
   activity_.enter(comm::Phase::kComputing);
   for (Update* update : pass.updates) {
-    update->begin(*queue_, position.stage_step);
+    update->begin(*queue_, position.stage_step, pass.part);
   }
   std::atomic<std::int64_t> next{owned_.first};
   const std::function<void(int)> work = [&](int worker) {

@@ -52,6 +52,7 @@ struct Pass {
   std::vector<Update*> updates;
   /// Forward and backward of one shard. Called by several workers at once.
   std::function<void(ShardRun&)> shard;
+  std::size_t part = 0;  // which part of the updates' parameters it trains
 };
 
 /// Computes passes on the workers of this rank.

@@ -75,14 +75,14 @@ std::vector<Stage> TrainingRun::make_stages(const std::string& only) {
       continue;
     }
     const auto statistics = objective_->names(stage.name);
+    const auto parts = objective_->passes(stage.name);
     updates_.push_back(std::make_unique<Update>(setting, runner_->queue(), parameters_, stage,
-                                                std::ssize(statistics),
-                                                objective_->trainable(stage.name)));
+                                                std::ssize(statistics), parts));
     const TrainingData data{*loader_, *data_.pair.train, data_.pair.train_normalization};
-    stages.push_back({stage.name,
-                      stage.stop,
-                      {make_pass(*updates_.back(), *objective_, data, stage.name)},
-                      {statistics.begin(), statistics.end()}});
+    stages.push_back({stage.name, stage.stop, {}, {statistics.begin(), statistics.end()}});
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      stages.back().passes.push_back(make_pass(*updates_.back(), *objective_, data, stage.name, i));
+    }
   }
   if (stages.empty()) {
     throw JobError(

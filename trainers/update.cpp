@@ -38,14 +38,22 @@ void Update::add_wishes(const Wishes& wishes, comm::ShardGradients& gradients) {
   slots[1] = wishes.checkpoint ? 1.0F : 0.0F;
 }
 
-std::vector<float> Update::statistics() const {
+std::vector<float> Update::all_statistics() const {
   std::vector<float> sums = exchange_->statistics();
+  for (std::size_t i = 0; i < of_parts_before_.size(); ++i) {
+    sums[i] += of_parts_before_[i];
+  }
+  return sums;
+}
+
+std::vector<float> Update::statistics() const {
+  std::vector<float> sums = all_statistics();
   sums.resize(sums.size() - kWishStatistics);
   return sums;
 }
 
 Wishes Update::wishes() const {
-  const std::vector<float> sums = exchange_->statistics();
+  const std::vector<float> sums = all_statistics();
   return {sums[sums.size() - 2] > 0, sums[sums.size() - 1] > 0};
 }
 
@@ -101,14 +109,14 @@ bool matches(const std::string& pattern, const std::string& text) {
 
 Update::Update(const UpdateSetting& setting, Queue& queue, ParameterSet& parameters,
                const StageOptions& stage, std::int64_t statistics,
-               const std::vector<Pattern>& reached)
+               const std::vector<std::vector<Pattern>>& parts)
     : communicator_(setting.communicator),
       device_(setting.device),
       parameters_(parameters),
       stage_(stage),
       trainable_(select_parameters(parameters, stage.trainable,
                                    fmt::format("stage {}: the trainable", stage.name))) {
-  keep_reached(reached);
+  find_parts(parts);
   find_rules();
   find_trained();
   comm::ExchangeOptions options;
@@ -127,12 +135,24 @@ Update::Update(const UpdateSetting& setting, Queue& queue, ParameterSet& paramet
   gather_tag_ = communicator_.reserve_tags(1, false);
 }
 
-void Update::keep_reached(const std::vector<Pattern>& reached) {
+void Update::find_parts(const std::vector<std::vector<Pattern>>& parts) {
   const std::string what = fmt::format("stage {}: the loss's", stage_.name);
-  const std::vector<bool> by_loss = select_parameters(parameters_, reached, what);
+  std::vector<bool> reached(trainable_.size(), false);
+  for (const std::vector<Pattern>& patterns : parts) {
+    std::vector<bool> part = select_parameters(parameters_, patterns, what);
+    for (std::size_t i = 0; i < part.size(); ++i) {
+      if (part[i] && reached[i]) {
+        throw Error(fmt::format("stage {}: {} is in two parts of a step", stage_.name,
+                                parameters_.info(static_cast<int>(i)).name));
+      }
+      reached[i] = reached[i] || part[i];
+      part[i] = part[i] && trainable_[i];
+    }
+    parts_.push_back(std::move(part));
+  }
   bool any = false;
   for (std::size_t i = 0; i < trainable_.size(); ++i) {
-    trainable_[i] = trainable_[i] && by_loss[i];
+    trainable_[i] = trainable_[i] && reached[i];
     any = any || trainable_[i];
   }
   if (!any) {
@@ -161,10 +181,14 @@ void Update::find_trained() {
     const std::size_t rule = matches("generator/*", info.name)       ? 1
                              : matches("discriminator/*", info.name) ? 2
                                                                      : 0;
-    const Trained one{{info.offset, last}, info.role, rule, info.decay};
+    std::size_t part = 0;
+    while (!parts_[part][static_cast<std::size_t>(i)]) {
+      ++part;
+    }
+    const Trained one{{info.offset, last}, part, info.role, rule, info.decay};
     const Trained* before = trained_.empty() ? nullptr : &trained_.back();
-    if (before != nullptr && before->elements.last == info.offset && before->role == one.role &&
-        before->rule == one.rule && before->decay == one.decay) {
+    if (before != nullptr && before->elements.last == info.offset && before->part == part &&
+        before->role == one.role && before->rule == one.rule && before->decay == one.decay) {
       trained_.back().elements.last = last;
     } else {
       trained_.push_back(one);
@@ -176,14 +200,20 @@ double Update::learning_rate(std::size_t rule) const {
   return optim::learning_rate(stage_.schedule, rules_[rule].lr, step_);
 }
 
-void Update::begin(Queue& queue, std::int64_t step) {
+void Update::begin(Queue& queue, std::int64_t step, std::size_t part) {
+  if (part == 0) {
+    of_parts_before_.clear();
+  } else {
+    of_parts_before_ = all_statistics();
+  }
   step_ = step;
+  part_ = part;
   exchange_->begin(
       queue,
       [this, &queue](const comm::Range& elements, const Tensor& gradient, double norm) {
         apply(queue, elements, gradient, norm);
       },
-      trainable_);
+      parts_.at(part));
 }
 
 void Update::apply(Queue& queue, const comm::Range& elements, const Tensor& gradient, double norm) {
@@ -192,7 +222,7 @@ void Update::apply(Queue& queue, const comm::Range& elements, const Tensor& grad
   for (const Trained& trained : trained_) {
     const std::int64_t first = std::max(trained.elements.first, elements.first);
     const std::int64_t last = std::min(trained.elements.last, elements.last);
-    if (first >= last) {
+    if (first >= last || trained.part != part_) {
       continue;
     }
     const Shape shape{last - first};

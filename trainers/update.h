@@ -34,22 +34,24 @@ struct UpdateSetting {
 
 class Update {
  public:
-  /// `parameters` must outlive the update and be allocated. Of stage.trainable those are trained
-  /// that match one of `reached` too: what the stage's loss depends on.
+  /// `parameters` must outlive the update and be allocated. A step updates them in `parts`, one
+  /// after the other; of stage.trainable those are trained that match a pattern of a part too: what
+  /// the part's loss depends on.
   /// Throws JobError for a pattern of stage.trainable that matches no parameter, naming where it
-  /// stands and what there is, and if nothing is left to train.
+  /// stands and what there is, and if nothing is left to train; Error for a parameter in two parts.
   Update(const UpdateSetting& setting, Queue& queue, ParameterSet& parameters,
          const StageOptions& stage, std::int64_t statistics,
-         const std::vector<Pattern>& reached = {Pattern{}});
+         const std::vector<std::vector<Pattern>>& parts = {{Pattern{}}});
 
   /// Adds this rank's wishes to the statistics of one of its shards.
   static void add_wishes(const Wishes& wishes, comm::ShardGradients& gradients);
-  /// After a step: the sums of the statistics, and what some rank wished.
+  /// After a part of a step: the sums of the statistics, over its parts so far too, and what some
+  /// rank wished.
   [[nodiscard]] std::vector<float> statistics() const;
   [[nodiscard]] Wishes wishes() const;
 
-  /// Begins step `step` (from 0) of the stage: shards may deliver gradients.
-  void begin(Queue& queue, std::int64_t step);
+  /// Begins a part of step `step` (from 0) of the stage: shards may deliver gradients.
+  void begin(Queue& queue, std::int64_t step, std::size_t part = 0);
   [[nodiscard]] comm::Exchange& exchange() { return *exchange_; }
   [[nodiscard]] ParameterSet& parameters() { return parameters_; }
   /// Learning rate of the step begun last, of the stage's own update rule.
@@ -70,14 +72,16 @@ class Update {
   /// A range of the arena that changes in one way.
   struct Trained {
     comm::Range elements;
+    std::size_t part = 0;
     ParameterRole role = ParameterRole::kTrained;
     std::size_t rule = 0;  // of the optimizer; kTrained
     double decay = 0;      // kStatistic
   };
-  void keep_reached(const std::vector<Pattern>& reached);
+  void find_parts(const std::vector<std::vector<Pattern>>& parts);
   void find_rules();
   void find_trained();
   [[nodiscard]] double learning_rate(std::size_t rule) const;
+  [[nodiscard]] std::vector<float> all_statistics() const;
   [[nodiscard]] std::string own_state(Queue& queue) const;
   void apply(Queue& queue, const comm::Range& elements, const Tensor& gradient, double norm);
 
@@ -86,12 +90,15 @@ class Update {
   ParameterSet& parameters_;
   StageOptions stage_;
   std::vector<bool> trainable_;
+  std::vector<std::vector<bool>> parts_;  // of those that are trained
   std::vector<OptimizerOptions> rules_;
   std::vector<Trained> trained_;  // ascending
   std::unique_ptr<comm::Exchange> exchange_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   int gather_tag_;
   std::int64_t step_ = 0;
+  std::size_t part_ = 0;                // under way
+  std::vector<float> of_parts_before_;  // sums of the exchange's statistics
 };
 
 /// Which parameters match one of the patterns. Throws JobError for a pattern that matches none,

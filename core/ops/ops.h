@@ -71,6 +71,16 @@ Tensor average_pool2d(Context& context, const Tensor& x, Window window, Stride s
 Tensor pixel_shuffle(Context& context, const Tensor& x, std::int64_t r,
                      Activation activation = Activation::kNone);
 
+/// Images 1 / r as high and wide: weighted means around the middle of each r x r square, by a
+/// Gaussian whose standard deviation is `sigma` pixels of x, over the pixels inside the image and
+/// at most 3 sigma + r / 2 off in either direction; along h first. Has no gradient.
+///
+/// x      [n, h, w, c], h and w multiples of r; r in [1, 64], sigma in [0.1, 64]
+/// result [n, h / r, w / r, c]
+///
+/// Throws ShapeError for another x, r or sigma; Error when a gradient of it is asked for.
+Tensor gaussian_shrink(Context& context, const Tensor& x, std::int64_t r, double sigma);
+
 /// A dense layer: activation(x weights^T + bias).
 ///
 /// x       [n, k]

@@ -24,6 +24,10 @@ void describe(V& v, trainers::ModelOptions& m) {
           "as many");
   v.field("blocks", m.srgan.blocks, between(0, kMostBlocks),
           "srgan: residual blocks; 0: those of the variant");
+  v.field("blur", m.srgan.blur, between(0, 64),
+          "srgan: how the small images that the generator sees come from the large ones. 0: means "
+          "of 4 x 4 pixels; from 0.1 on means by a Gaussian, this its standard deviation in pixels "
+          "of the large image");
 }
 
 template <class V>
@@ -35,7 +39,10 @@ void describe(V& v, trainers::ContentOptions& c) {
           "Keras file with the network's weights; random: drawn, for tests and benchmarks. Without "
           "it `vgg19*.h5` (`vgg16*.h5`) is looked for in `$GENTRAIN_DATA/weights`, then in "
           "`data/weights`");
-  v.texts("maps", c.maps, "The layers whose maps are compared, by Keras's names");
+  v.texts(
+      "maps", c.maps,
+      "The layers whose maps are compared, by Keras's names; none: the last convolutions of the "
+      "first three blocks");
   v.numbers("map_weights", c.map_weights, at_least(0), "A weight for each map; none: 1 each");
   v.field("before_activation", c.before_activation, "Whether maps are taken before their ReLU");
   v.field("preprocess", c.preprocess,
@@ -50,6 +57,11 @@ template <class V>
 void describe(V& v, trainers::AdversarialOptions& a) {
   v.field("loss", a.loss, "srgan: least squares (1 real, 0 generated), or sigmoid cross entropy");
   v.field("weight", a.weight, at_least(0), "Beside the content loss, which has 1");
+  v.field(
+      "updates", a.updates,
+      "together: both networks' gradients from one forward pass, with the weights of before the "
+      "step; alternating: the discriminator's update, then the generator's through the new "
+      "discriminator, which costs a forward pass of each more");
 }
 
 template <class V>

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "jobs/cli/job_reader.h"
+#include "kernels/pixel.h"
 #include "trainers/models/vgg.h"
 
 namespace gentrain::jobs {
@@ -201,6 +202,7 @@ class Checks {
     only_with("model.variant", networks.variant != defaults.variant, chosen, kNeeds);
     only_with("model.width", networks.width != defaults.width, chosen, kNeeds);
     only_with("model.blocks", networks.blocks != defaults.blocks, chosen, kNeeds);
+    only_with("model.blur", networks.blur != defaults.blur, chosen, kNeeds);
     only_with("content", !(job_.content == trainers::ContentOptions()), chosen, kNeeds);
     only_with("adversarial", !(job_.adversarial == trainers::AdversarialOptions()), chosen, kNeeds);
     for (const trainers::StageOptions& stage : job_.stages) {
@@ -216,6 +218,10 @@ class Checks {
       fail("model.width",
            fmt::format("model.width is {} but must be a multiple of 4", networks.width));
     }
+    if (chosen && networks.blur > 0 && networks.blur < kLeastSigma) {
+      fail("model.blur", fmt::format("model.blur is {} but must be 0 or at least {}", networks.blur,
+                                     kLeastSigma));
+    }
     if (chosen) {
       content();
     }
@@ -223,18 +229,25 @@ class Checks {
 
   void content() {
     const trainers::ContentOptions& c = job_.content;
-    if (!state_.issues.clean("content") ||
-        c.network == trainers::ContentOptions::Network::kPixels) {
+    if (!state_.issues.clean("content")) {
       return;
     }
-    if (!c.map_weights.empty() && c.map_weights.size() != c.maps.size()) {
+    if (c.network == trainers::ContentOptions::Network::kPixels) {
+      for (const char* key :
+           {"weights", "maps", "map_weights", "before_activation", "preprocess", "scale"}) {
+        only_with(std::string("content.") + key, true, false, "content.network vgg19 or vgg16");
+      }
+      return;
+    }
+    const std::vector<std::string> maps = trainers::content_maps(c);
+    if (!c.map_weights.empty() && c.map_weights.size() != maps.size()) {
       fail("content.map_weights", fmt::format("content.map_weights has {} weights for {} maps",
-                                              c.map_weights.size(), c.maps.size()));
+                                              c.map_weights.size(), maps.size()));
     }
     const bool vgg19 = c.network == trainers::ContentOptions::Network::kVgg19;
     const auto known = trainers::VggFeatures::layer_names(vgg19 ? trainers::VggNet::kVgg19
                                                                 : trainers::VggNet::kVgg16);
-    for (const std::string& map : c.maps) {
+    for (const std::string& map : maps) {
       if (c.before_activation && map.ends_with("_pool")) {
         fail("content.maps",
              fmt::format("content.maps: {} has no ReLU that it could stand before", map));

@@ -166,6 +166,11 @@ inline constexpr auto kChoices<trainers::AdversarialOptions::Loss> =
         {{trainers::AdversarialOptions::Loss::kLeastSquares, "least_squares"},
          {trainers::AdversarialOptions::Loss::kCrossEntropy, "cross_entropy"}});
 template <>
+inline constexpr auto kChoices<trainers::AdversarialOptions::Updates> =
+    std::to_array<Choice<trainers::AdversarialOptions::Updates>>(
+        {{trainers::AdversarialOptions::Updates::kTogether, "together"},
+         {trainers::AdversarialOptions::Updates::kAlternating, "alternating"}});
+template <>
 inline constexpr auto kChoices<trainers::LayerKind> = [] {
   std::array<Choice<trainers::LayerKind>, trainers::kLayerNames.size()> choices{};
   for (std::size_t i = 0; i < choices.size(); ++i) {

@@ -1,5 +1,11 @@
-// Pixel shuffle: checks, then the vector kernels.
+// Pixel shuffle: checks, then the vector kernels. Shrinking by Gaussian means, which only small
+// images of the input go through, is plain.
 #include "kernels/pixel.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -11,6 +17,36 @@
 namespace gentrain::cpu {
 
 namespace {
+
+/// As many weights as the largest r and sigma have.
+using Weights = std::array<float, 7 * kLargestShrink + 2>;
+
+/// The weights of element i of the result, for elements `first` and following of x.
+struct Window {
+  std::int64_t first = 0;
+  std::span<const float> weights;
+};
+
+Window window_of(std::int64_t i, std::int64_t length, std::int64_t r, double sigma,
+                 Weights& weights) {
+  const double middle = static_cast<double>(i * r) + static_cast<double>(r - 1) / 2;
+  const double reach = 3 * sigma + static_cast<double>(r) / 2;
+  const auto first =
+      std::max(std::int64_t{0}, static_cast<std::int64_t>(std::ceil(middle - reach)));
+  const auto last = std::min(length - 1, static_cast<std::int64_t>(std::floor(middle + reach)));
+  const auto weight = [&](std::int64_t j) {
+    const double d = static_cast<double>(j) - middle;
+    return std::exp(-d * d / (2 * sigma * sigma));
+  };
+  double sum = 0;
+  for (std::int64_t j = first; j <= last; ++j) {
+    sum += weight(j);
+  }
+  for (std::int64_t j = first; j <= last; ++j) {
+    weights[static_cast<std::size_t>(j - first)] = static_cast<float>(weight(j) / sum);
+  }
+  return {first, std::span(weights).first(static_cast<std::size_t>(last - first + 1))};
+}
 
 class Pixel final : public PixelKernels {
  public:
@@ -35,6 +71,38 @@ class Pixel final : public PixelKernels {
     arguments.require("dx", dx, {s.n, s.h, s.w, s.c * r * r});
     table_.shuffle_backward(s, static_cast<float>(slope), y.as<float>(), dy.as<float>(),
                             dx.as<float>());
+  }
+
+  void gaussian_shrink(Queue& /*queue*/, std::int64_t r, double sigma, ConstView x,
+                       View y) override {
+    const Arguments arguments("gaussian shrink");
+    constexpr auto kLargest = static_cast<double>(kLargestShrink);
+    const Shape& s = y.shape;
+    if (s.rank() != 3 || s.elements() == 0 || r < 1 || r > kLargestShrink ||
+        !(sigma >= kLeastSigma && sigma <= kLargest)) {
+      throw ShapeError(fmt::format(
+          "gaussian shrink: y has shape {}, r = {}, sigma = {}: [a, l / r, b] that is not empty, r "
+          "from 1 to {} and sigma from {} to {} needed",
+          s.str(), r, sigma, kLargestShrink, kLeastSigma, kLargestShrink));
+    }
+    const std::int64_t length = s[1] * r;
+    arguments.require("x", x, {s[0], length, s[2]});
+    arguments.require("y", y, s);
+    Weights weights;
+    for (std::int64_t i = 0; i < s[1]; ++i) {
+      const Window window = window_of(i, length, r, sigma, weights);
+      for (std::int64_t a = 0; a < s[0]; ++a) {
+        const float* from = x.as<float>() + (a * length + window.first) * s[2];
+        float* to = y.as<float>() + (a * s[1] + i) * s[2];
+        std::fill_n(to, s[2], 0.0F);
+        for (const float weight : window.weights) {
+          for (std::int64_t b = 0; b < s[2]; ++b) {
+            to[b] += weight * from[b];
+          }
+          from += s[2];
+        }
+      }
+    }
   }
 
  private:

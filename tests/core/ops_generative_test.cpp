@@ -140,6 +140,49 @@ TEST_F(GenerativeOps, PixelShuffleErrors) {
   EXPECT_EQ(error({0, 2, 2, 4}, 2), needed + "[0, 2, 2, 4] with r = 2");
 }
 
+TEST_F(GenerativeOps, GaussianShrinkTakesEachAxisForItself) {
+  // Rows and columns of weights whose product weighs a pixel: a picture of r(h) c(w) stays one.
+  const std::vector<double> across = {1, 2, 4, 8};
+  std::vector<double> picture;
+  for (const double row : {1.0, 3.0, -1.0, 2.0}) {
+    for (const double column : across) {
+      picture.insert(picture.end(), {row * column, -row * column});
+    }
+  }
+  const auto shrink = [&](const Shape& shape, const std::vector<double>& values) {
+    return bench_.values(ops::gaussian_shrink(context_, tensor(shape, values), 2, 0.8));
+  };
+  const std::vector<double> rows = bench_.values(
+      ops::gaussian_shrink(context_, tensor({1, 4, 2, 1}, {1, 1, 3, 3, -1, -1, 2, 2}), 2, 0.8));
+  const std::vector<double> columns = shrink({1, 2, 4, 1}, {1, 2, 4, 8, 1, 2, 4, 8});
+  const std::vector<double> y = shrink({1, 4, 4, 2}, picture);
+  ASSERT_EQ(y.size(), 8U);
+  for (std::size_t h = 0; h < 2; ++h) {
+    for (std::size_t w = 0; w < 2; ++w) {
+      EXPECT_NEAR(y[(h * 2 + w) * 2], rows[h] * columns[w], 1e-12);
+      EXPECT_NEAR(y[(h * 2 + w) * 2 + 1], -rows[h] * columns[w], 1e-12);
+    }
+  }
+}
+
+TEST_F(GenerativeOps, GaussianShrinkErrors) {
+  const std::string needed =
+      "gaussian_shrink: x must be [n, h, w, c], not empty, with h and w multiples of r, but is ";
+  const auto error = [&](const Shape& shape, std::int64_t r) {
+    return message_of<ShapeError>([&] { ops::gaussian_shrink(context_, random(shape), r, 1); });
+  };
+  EXPECT_EQ(error({2, 8}, 2), needed + "[2, 8] with r = 2");
+  EXPECT_EQ(error({1, 4, 6, 3}, 4), needed + "[1, 4, 6, 3] with r = 4");
+  EXPECT_EQ(error({1, 4, 4, 3}, 0), needed + "[1, 4, 4, 3] with r = 0");
+  EXPECT_EQ(message_of<Error>([&] {
+              static_cast<void>(
+                  gradients_agree(bench_, {random({1, 4, 4, 1})}, [](Context& context, Inputs in) {
+                    return ops::gaussian_shrink(context, in[0], 2, 1);
+                  }));
+            }),
+            "gaussian_shrink has no gradient: it makes images of the input smaller");
+}
+
 TEST_F(GenerativeOps, GaussianSampleByHand) {
   const Tensor latent = tensor({1, 4}, {2, -1, 0, std::log(4.0)});
   const auto result = ops::gaussian_sample(context_, latent, tensor({1, 2}, {3, 0.5}), 1);

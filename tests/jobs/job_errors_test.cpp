@@ -394,10 +394,20 @@ TEST(JobErrors, Srgan) {
           "j.yaml:5:11: content.maps: vgg19 has no layer 'block6_conv1' (there are block1_"));
   EXPECT_EQ(srgan("content: {maps: [block1_conv1, block2_conv1], map_weights: [1]}"),
             "j.yaml:5:47: content.map_weights has 1 weights for 2 maps");
+  EXPECT_EQ(srgan("content: {map_weights: [1, 2]}"),
+            "j.yaml:5:24: content.map_weights has 2 weights for 3 maps");
+  EXPECT_EQ(srgan("content: {network: vgg16, weights: random}"), "");
+  EXPECT_EQ(srgan("content: {network: pixels, maps: [block1_conv1], scale: none}"),
+            "j.yaml:5:34: content.maps has no effect without content.network vgg19 or vgg16\n"
+            "j.yaml:5:57: content.scale has no effect without content.network vgg19 or vgg16");
   EXPECT_EQ(srgan("content: {maps: block1_conv1}"),
             "j.yaml:5:17: content.maps needs a list of texts, got 'block1_conv1'");
   EXPECT_EQ(srgan("content: {map_weights: [1, -2]}"),
             "j.yaml:5:28: content.map_weights is -2 but must be at least 0");
+  EXPECT_EQ(error_of("model: {name: srgan, blur: 0.05}\nstages: {gan: {stop: {steps: 1}}}\n"),
+            "j.yaml:1:28: model.blur is 0.05 but must be 0 or at least 0.1");
+  EXPECT_EQ(error_of("model: {name: vae, blur: 1}\nstop: {steps: 1}\n"),
+            "j.yaml:1:26: model.blur has no effect without model.name srgan");
   EXPECT_EQ(srgan("content: {map_weights: 3}"),
             "j.yaml:5:24: content.map_weights needs a list of numbers, got '3'");
   EXPECT_EQ(srgan("content: {maps: [block1_pool], before_activation: true}"),

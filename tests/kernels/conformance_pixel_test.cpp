@@ -1,5 +1,5 @@
 // Pixel shuffle of the CPU backend against the reference: it moves values and must agree exactly,
-// but for the one product of a leaky slope.
+// but for the one product of a leaky slope. Gaussian means agree within rounding.
 #include <cmath>
 #include <limits>
 
@@ -84,6 +84,35 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"r4_c3", 1, 3, 3, 3, 4}),
     [](const auto& info) { return std::string(info.param.name); });
 
+Values gaussian_shrink(const Workbench& bench, DType dtype, std::int64_t r, double sigma,
+                       const Shape& shape, const Values& x) {
+  const Shape small{shape[0], shape[1] / r, shape[2]};
+  const Result y(bench, small, dtype, 1);
+  bench.device().pixel().gaussian_shrink(bench.queue(), r, sigma,
+                                         bench.tensor(shape, x, dtype).cview(), y.view());
+  return y.values();
+}
+
+TEST(PixelConformanceOfMeans, GaussianShrink) {
+  const Workbench cpu(test::cpu_device());
+  const Workbench reference(test::reference_device());
+  for (const Shape& shape : {Shape{1, 1, 1}, Shape{2, 6, 5}, Shape{3, 24, 3}, Shape{1, 60, 33}}) {
+    const Values x = random_values(shape.elements(), RngKey(4));
+    for (const std::int64_t r : {1, 2, 3}) {
+      for (const double sigma : {0.1, 1.0, 2.5, 64.0}) {
+        if (shape[1] % r == 0) {
+          // Up to 60 weights whose rounding adds up; the values are at most 1.
+          const Values expected = gaussian_shrink(reference, DType::kF64, r, sigma, shape, x);
+          EXPECT_TRUE(within(60 * 1.2e-7, {shape[0], shape[1] / r, shape[2]},
+                             gaussian_shrink(cpu, DType::kF32, r, sigma, shape, x), expected,
+                             Values(expected.size(), 1)))
+              << shape.str() << " r " << r << " sigma " << sigma;
+        }
+      }
+    }
+  }
+}
+
 class PixelRules : public test::OnBothDevices {};
 
 INSTANTIATE_TEST_SUITE_P(Devices, PixelRules,
@@ -95,6 +124,22 @@ TEST_P(PixelRules, ChannelsComeBeforeRowsBeforeColumns) {
   const Case one{"", 1, 1, 1, 2, 2};
   EXPECT_EQ(shuffle(bench_, DType::kF32, one, 1, {1, 2, 3, 4, 5, 6, 7, 8}),
             (Values{1, 5, 2, 6, 3, 7, 4, 8}));
+}
+
+TEST_P(PixelRules, AWideGaussianIsTheMeanOfWhatItReaches) {
+  // With sigma 64 all four weights are 1 within 0.03 %; with 0.1 only the middle counts.
+  const Values wide = gaussian_shrink(bench_, DType::kF32, 4, 64, {1, 4, 1}, {1, 2, 3, 6});
+  EXPECT_NEAR(wide.at(0), 3, 1e-3);
+  const Values narrow = gaussian_shrink(bench_, DType::kF32, 3, 0.1, {1, 6, 1}, {9, 1, 9, 9, 2, 9});
+  EXPECT_NEAR(narrow.at(0), 1, 1e-6);
+  EXPECT_NEAR(narrow.at(1), 2, 1e-6);
+}
+
+TEST_P(PixelRules, GaussianMeansOfOneValueAreThatValue) {
+  for (const double mean :
+       gaussian_shrink(bench_, DType::kF32, 4, 1.5, {2, 96, 3}, Values(576, 0.75))) {
+    EXPECT_NEAR(mean, 0.75, 1e-6);
+  }
 }
 
 TEST_P(PixelRules, ReluKeepsNanAndDropsInfinityBelowZero) {

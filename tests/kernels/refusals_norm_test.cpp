@@ -1,5 +1,7 @@
-// What every backend must refuse of batch normalisation, PReLU and pixel shuffles, with the
-// message.
+// What every backend must refuse of batch normalisation, PReLU, shuffled and shrunk pixels, with
+// the message.
+#include <cmath>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -102,6 +104,26 @@ TEST_P(ChannelRefusals, PixelShuffle) {
   EXPECT_THAT(message_of<ShapeError>(
                   [&] { pixel.shuffle_backward(queue(), 2, 1, {}, wide.cview(), wide.view()); }),
               HasSubstr("dx has shape [1, 4, 6, 2]: [1, 2, 3, 8] needed"));
+}
+
+TEST_P(ChannelRefusals, GaussianShrink) {
+  const auto error = [&](const Shape& x, const Shape& y, std::int64_t r, double sigma) {
+    return message_of<ShapeError>([&] {
+      device().pixel().gaussian_shrink(queue(), r, sigma, f32(x).cview(), f32(y).view());
+    });
+  };
+  const std::string needed =
+      ": [a, l / r, b] that is not empty, r from 1 to 64 and sigma from 0.1 to 64 needed";
+  EXPECT_EQ(error({2, 8, 3}, {2, 2}, 4, 1),
+            "gaussian shrink: y has shape [2, 2], r = 4, sigma = 1" + needed);
+  EXPECT_EQ(error({2, 8, 3}, {2, 2, 3}, 0, 1),
+            "gaussian shrink: y has shape [2, 2, 3], r = 0, sigma = 1" + needed);
+  EXPECT_THAT(error({1, 65, 1}, {1, 1, 1}, 65, 1), HasSubstr("r = 65"));
+  EXPECT_THAT(error({2, 8, 3}, {2, 2, 3}, 4, 0.09), HasSubstr("sigma = 0.09:"));
+  EXPECT_THAT(error({2, 8, 3}, {2, 2, 3}, 4, 65), HasSubstr("sigma = 65:"));
+  EXPECT_THAT(error({2, 8, 3}, {2, 2, 3}, 4, std::nan("")), HasSubstr("sigma = nan:"));
+  EXPECT_THAT(error({2, 7, 3}, {2, 2, 3}, 4, 1),
+              HasSubstr("x has shape [2, 7, 3]: [2, 8, 3] needed"));
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
-// Pixel shuffle, element by element.
+// Pixel shuffle and shrinking by Gaussian means, element by element.
 #include "kernels/pixel.h"
+
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -65,6 +67,38 @@ class Pixel final : public PixelKernels {
       moved[to] = gradient[from] * (slope == 1 || result[from] > 0 ? 1 : slope);
     });
     call.store("dx", moved, dx);
+  }
+
+  void gaussian_shrink(Queue& /*queue*/, std::int64_t r, double sigma, ConstView x,
+                       View y) override {
+    const Shape& s = y.shape;
+    if (s.rank() != 3 || s.elements() == 0 || r < 1 || r > kLargestShrink ||
+        !(sigma >= kLeastSigma) || sigma > static_cast<double>(kLargestShrink)) {
+      throw ShapeError(fmt::format(
+          "gaussian shrink: y has shape {}, r = {}, sigma = {}: [a, l / r, b] that is not empty, r "
+          "from 1 to {} and sigma from {} to {} needed",
+          s.str(), r, sigma, kLargestShrink, kLeastSigma, kLargestShrink));
+    }
+    const Call call("gaussian shrink", y.dtype);
+    const std::int64_t length = s[1] * r;
+    const Values source = call.load("x", x, {s[0], length, s[2]});
+    Values result(s);
+    for (std::int64_t to = 0; to < s.elements(); ++to) {
+      const std::int64_t a = to / (s[1] * s[2]);
+      const std::int64_t i = to / s[2] % s[1];
+      double sum = 0;
+      double weights = 0;
+      for (std::int64_t j = 0; j < length; ++j) {
+        const double d = static_cast<double>(2 * (j - i * r) - (r - 1)) / 2;
+        if (std::abs(d) <= 3 * sigma + static_cast<double>(r) / 2) {
+          const double weight = std::exp(-0.5 * (d / sigma) * (d / sigma));
+          weights += weight;
+          sum += weight * source[(a * length + j) * s[2] + to % s[2]];
+        }
+      }
+      result[to] = sum / weights;
+    }
+    call.store("y", result, y);
   }
 };
 

@@ -225,6 +225,9 @@ class CountingPixel final : public Counting<PixelKernels> {
                         View dx) override {
     counted("pixel.shuffle_backward").shuffle_backward(queue, r, slope, y, dy, dx);
   }
+  void gaussian_shrink(Queue& queue, std::int64_t r, double sigma, ConstView x, View y) override {
+    counted("pixel.gaussian_shrink").gaussian_shrink(queue, r, sigma, x, y);
+  }
 };
 
 class CountingRandom final : public Counting<RandomKernels> {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -61,6 +62,10 @@ TEST(SrganNetworks, RefuseWidthsAndImagesThatDoNotFit) {
             "model srgan: width is 6 but must be a multiple of 4");
   EXPECT_EQ(message_of<JobError>([&] { Generator({.blocks = -1}, {}, set); }),
             "model srgan: blocks is -1 but must be at least 0");
+  EXPECT_EQ(message_of<JobError>([&] {
+              Srgan({.blur = 0.05}, {}, {16, 16, 3}, set);
+            }),
+            "model srgan: blur is 0.05 but must be 0 or from 0.1 to 64");
   for (const Shape& image : {Shape{28, 28, 1}, Shape{30, 32, 3}, Shape{8, 16, 3}}) {
     EXPECT_THAT(message_of<JobError>([&] { Srgan({}, {}, image, set); }),
                 HasSubstr("model srgan takes colour images whose height and width are multiples of "
@@ -157,8 +162,8 @@ TEST_P(SmallSrgan, StatisticsOfTheDiscriminatorAreMeansOfBothBatches) {
 
 TEST_P(SmallSrgan, KnowsItsStages) {
   EXPECT_THAT(srgan_.names("mse"), ElementsAre("loss"));
-  EXPECT_EQ(srgan_.trainable("mse")[0].text, "generator/*");
-  EXPECT_EQ(srgan_.trainable("gan")[0].text, "*");
+  EXPECT_EQ(srgan_.passes("mse").at(0).at(0).text, "generator/*");
+  EXPECT_EQ(srgan_.passes("gan").at(0).at(0).text, "*");
   EXPECT_EQ(message_of<JobError>([&] { (void)srgan_.names("train"); }),
             "model srgan has the stages mse and gan, but the job has a stage 'train'");
 }
@@ -220,6 +225,13 @@ TEST(SrganRuns, TheFirstStageLeavesTheDiscriminatorAlone) {
   });
 }
 
+/// What the last step told.
+class StepStatistics final : public Observer {
+ public:
+  void after_step(const StepReport& report) override { last = report.statistics; }
+  std::vector<float> last;
+};
+
 /// The losses of all steps.
 class Losses final : public Observer {
  public:
@@ -249,6 +261,91 @@ TEST(SrganRuns, LearnPixelsAndAreComparedWithBicubicInterpolation) {
     EXPECT_EQ(after[2], before[2]) << "bicubic interpolation learns nothing";
     EXPECT_GT(after[2].second, 15);
     EXPECT_EQ(after[3], before[3]);
+  });
+}
+
+TEST(SrganRuns, BlurredImagesAreComparedWithTheirOwnBicubicInterpolation) {
+  TrainOptions options = small_srgan_job();
+  const auto bicubic = [&] {
+    double psnr = 0;
+    run_ranks(1, [&](comm::Communicator& communicator) {
+      TrainingRun run(options, communicator);
+      const auto terms =
+          evaluate(communicator, run.runner(), run.objective(), run.evaluation_data()).terms;
+      EXPECT_EQ(terms.at(2).first, "psnr_bicubic");
+      psnr = terms.at(2).second;
+    });
+    return psnr;
+  };
+  const double of_means = bicubic();
+  options.model.srgan.blur = 1.5;
+  const double of_little_blur = bicubic();
+  options.model.srgan.blur = 8;
+  const double of_much_blur = bicubic();
+  EXPECT_NE(of_little_blur, of_means);
+  EXPECT_LT(of_much_blur, of_little_blur);
+}
+
+using Weights = std::map<std::string, std::vector<float>>;
+
+/// What one step of the stage gan makes of the initial weights, or of those that `given` names.
+Weights after_gan_step(TrainOptions options, const Weights& given = {}) {
+  options.stages.erase(options.stages.begin());
+  options.stages[0].stop.steps = 1;
+  Weights after;
+  run_ranks(1, [&](comm::Communicator& communicator) {
+    TrainingRun run(options, communicator);
+    Queue& queue = run.runner().queue();
+    for (const auto& [name, values] : given) {
+      copy_from_host<float>(run.device(), queue, values,
+                            run.parameters()[run.parameters().find(name)]);
+    }
+    run.parameters().mark_changed();
+    std::vector<Stage> stages = run.make_stages("");
+    run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
+    for (int i = 0; i < run.parameters().size(); ++i) {
+      after[run.parameters().info(i).name] =
+          copy_to_host<float>(run.device(), queue, run.parameters()[i]);
+    }
+  });
+  return after;
+}
+
+Weights of_network(Weights weights, const std::string& network) {
+  std::erase_if(weights, [&](const auto& item) { return !item.first.starts_with(network); });
+  return weights;
+}
+
+TEST(SrganRuns, AlternatingUpdatesLetTheGeneratorSeeTheNewDiscriminator) {
+  TrainOptions options = small_srgan_job();
+  const Weights together = after_gan_step(options);
+  options.adversarial.updates = AdversarialOptions::Updates::kAlternating;
+  const Weights alternating = after_gan_step(options);
+  EXPECT_EQ(of_network(alternating, "discriminator"), of_network(together, "discriminator"));
+  EXPECT_NE(of_network(alternating, "generator"), of_network(together, "generator"));
+
+  options.adversarial.updates = AdversarialOptions::Updates::kTogether;
+  options.stages[1].trainable = {{"generator/*", ""}};
+  EXPECT_EQ(after_gan_step(options, of_network(alternating, "discriminator")), alternating);
+}
+
+TEST(SrganRuns, AlternatingUpdatesGiveTheSameBytesAndTellAll) {
+  TrainOptions options = small_srgan_job();
+  options.adversarial.updates = AdversarialOptions::Updates::kAlternating;
+  const Hashes alone = train_small(options, 1);
+  options.threads = 2;
+  EXPECT_EQ(train_small(options, 3), alone);
+
+  options.stages.erase(options.stages.begin());
+  run_ranks(1, [&](comm::Communicator& communicator) {
+    TrainingRun run(options, communicator);
+    std::vector<Stage> stages = run.make_stages("");
+    StepStatistics statistics;
+    run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&statistics});
+    EXPECT_EQ(statistics.last.size(), run.objective().names("gan").size());
+    // Of the discriminator's pass and of the generator's; how many it finds out may well be none.
+    statistics.last.erase(statistics.last.begin() + 5);
+    EXPECT_THAT(statistics.last, Each(testing::Gt(0.0F)));
   });
 }
 

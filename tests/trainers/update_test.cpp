@@ -66,18 +66,23 @@ class UpdateTest : public ::testing::Test {
 
   std::unique_ptr<Update> make_update() { return make_update(parameters_); }
   std::unique_ptr<Update> make_update(ParameterSet& parameters) {
+    return make_update(parameters, {{Pattern{}}});
+  }
+  std::unique_ptr<Update> make_update(ParameterSet& parameters,
+                                      const std::vector<std::vector<Pattern>>& parts) {
     return std::make_unique<Update>(
         UpdateSetting{*single_, *device_, comm::ExchangeMode::kCanonical, 1}, *queue_, parameters,
-        stage_, 0);
+        stage_, 1, parts);
   }
 
-  /// One step with every gradient element `gradient`.
-  void step(Update& update, std::int64_t number, float gradient) {
-    update.begin(*queue_, number);
+  /// A part of a step with every gradient element and the statistic `gradient`.
+  void step(Update& update, std::int64_t number, float gradient, std::size_t part = 0) {
+    update.begin(*queue_, number, part);
     const auto shard = update.exchange().shard(0, *queue_);
+    shard->statistics()[0] = gradient;
     for (int i = 0; i < update.parameters().size(); ++i) {
-      EXPECT_EQ(shard->wants(i), update.trainable()[static_cast<std::size_t>(i)]) << i;
       if (shard->wants(i)) {
+        EXPECT_TRUE(update.trainable()[static_cast<std::size_t>(i)]) << i;
         const Tensor slot = shard->slot(i);
         const std::vector<float> values(static_cast<std::size_t>(slot.elements()), gradient);
         copy_from_host<float>(*device_, *queue_, values, slot);
@@ -98,6 +103,36 @@ class UpdateTest : public ::testing::Test {
   ParameterSet parameters_;
   StageOptions stage_;
 };
+
+TEST_F(UpdateTest, PartsOfAStepTrainTheirOwnParameters) {
+  const auto update = make_update(parameters_, {{Pattern{"a*", ""}}, {Pattern{"b*", ""}}});
+  EXPECT_THAT(update->trainable(), ElementsAre(true, true, true));
+  step(*update, 0, 2.0F, 0);
+  EXPECT_THAT(values(0), Each(0.0F));
+  EXPECT_THAT(values(1), Each(1.0F));
+  EXPECT_THAT(update->statistics(), ElementsAre(2.0F));
+  step(*update, 0, 4.0F, 1);
+  EXPECT_THAT(values(0), Each(0.0F));
+  EXPECT_THAT(values(1), Each(-1.0F));
+  EXPECT_THAT(update->statistics(), ElementsAre(6.0F)) << "of both parts";
+  step(*update, 1, 1.0F, 0);
+  EXPECT_THAT(update->statistics(), ElementsAre(1.0F));
+}
+
+TEST_F(UpdateTest, APartMayHaveNothingToTrain) {
+  stage_.trainable = {{"b*", ""}};
+  const auto update = make_update(parameters_, {{Pattern{"a*", ""}}, {Pattern{"b*", ""}}});
+  step(*update, 0, 2.0F, 0);
+  EXPECT_THAT(values(0), Each(1.0F));
+  EXPECT_THAT(update->statistics(), ElementsAre(2.0F));
+}
+
+TEST_F(UpdateTest, AParameterInTwoPartsIsAnError) {
+  EXPECT_EQ(message_of<Error>([&] {
+              make_update(parameters_, {{Pattern{"a*", ""}}, {Pattern{"*", ""}}});
+            }),
+            "stage train: a/weight is in two parts of a step");
+}
 
 TEST_F(UpdateTest, TrainsAllUnlessToldOtherwise) {
   const auto update = make_update();
@@ -152,7 +187,7 @@ TEST_F(UpdateTest, TrainsOnlyWhatTheLossReaches) {
   stage_.trainable = {{"*/weight", ""}};
   const auto update = [&](const std::vector<Pattern>& reached) {
     return Update({*single_, *device_, comm::ExchangeMode::kCanonical, 1}, *queue_, parameters_,
-                  stage_, 0, reached)
+                  stage_, 0, {reached})
         .trainable();
   };
   EXPECT_THAT(update({{"b/*", ""}}), ElementsAre(false, true, false));

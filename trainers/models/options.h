@@ -28,6 +28,9 @@ struct SrganOptions {
   Variant variant = Variant::kBook;
   std::int64_t width = 64;  // channels of the generator, a multiple of 4
   std::int64_t blocks = 0;  // residual blocks of the generator; 0: 5, of the paper's 16
+  /// Small images are means by a Gaussian of this standard deviation, in pixels of the large ones;
+  /// 0: means of 4 x 4 pixels.
+  double blur = 0;
   friend bool operator==(const SrganOptions&, const SrganOptions&) = default;
 };
 
@@ -43,7 +46,7 @@ struct ContentOptions {
   /// A Keras file; "random": He's rule; empty: searched for in $GENTRAIN_DATA/weights, then in
   /// data/weights.
   std::string weights;
-  std::vector<std::string> maps = {"block1_conv2", "block2_conv2", "block3_conv4"};
+  std::vector<std::string> maps;    // names of layers; none: see content_maps()
   std::vector<double> map_weights;  // one for each map; none: 1 each
   bool before_activation = false;   // the maps before their ReLU
   Preprocess preprocess = Preprocess::kCaffe;
@@ -51,10 +54,22 @@ struct ContentOptions {
   friend bool operator==(const ContentOptions&, const ContentOptions&) = default;
 };
 
+/// The maps that a job names, else the last ones of the network's first three blocks.
+inline std::vector<std::string> content_maps(const ContentOptions& content) {
+  if (!content.maps.empty()) {
+    return content.maps;
+  }
+  const bool vgg19 = content.network == ContentOptions::Network::kVgg19;
+  return {"block1_conv2", "block2_conv2", vgg19 ? "block3_conv4" : "block3_conv3"};
+}
+
 struct AdversarialOptions {
   enum class Loss : std::uint8_t { kLeastSquares, kCrossEntropy };
+  /// Both networks' gradients from one forward pass, or the discriminator's update first.
+  enum class Updates : std::uint8_t { kTogether, kAlternating };
   Loss loss = Loss::kLeastSquares;
   double weight = 1e-3;  // beside the content loss
+  Updates updates = Updates::kTogether;
   friend bool operator==(const AdversarialOptions&, const AdversarialOptions&) = default;
 };
 
