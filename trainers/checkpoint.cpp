@@ -2,6 +2,7 @@
 #include "trainers/checkpoint.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -91,27 +92,54 @@ void CheckpointWriter::finish() {
   }
 }
 
+std::vector<float> CheckpointWriter::spare() {
+  const std::lock_guard lock(mutex_);
+  if (spare_.empty()) {
+    return {};
+  }
+  std::vector<float> one = std::move(spare_.back());
+  spare_.pop_back();
+  return one;
+}
+
+/// The arrays of a snapshot, where they lie.
+io::ArrayViews CheckpointWriter::views_of(const Snapshot& snapshot) const {
+  io::ArrayViews views{io::FileKind::kCheckpoint, snapshot.header, {}};
+  for (const Snapshot::Arena& arena : snapshot.arenas) {
+    for (int i = 0; i < parameters_.size(); ++i) {
+      const ParameterInfo& info = parameters_.info(i);
+      const auto values = std::span(arena.values)
+                              .subspan(static_cast<std::size_t>(info.offset),
+                                       static_cast<std::size_t>(info.shape.elements()));
+      views.arrays.push_back({fmt::format("{}/{}", arena.prefix, info.name), info.shape,
+                              io::ElementType::kF32, std::as_bytes(values)});
+    }
+  }
+  for (const io::NamedArray& array : snapshot.observers) {
+    views.arrays.push_back(io::view_of(array));
+  }
+  return views;
+}
+
 std::string CheckpointWriter::write(Snapshot snapshot) {
   const progress::Background background;
+  std::string error;
   try {
-    io::ArrayFile file;
-    file.kind = io::FileKind::kCheckpoint;
-    file.header = std::move(snapshot.header);
-    for (Snapshot::Arena& arena : snapshot.arenas) {
-      add_arena(file.arrays, arena.prefix, parameters_, arena.values);
-      arena.values = {};
-    }
-    std::move(snapshot.observers.begin(), snapshot.observers.end(),
-              std::back_inserter(file.arrays));
     folder_.sync_metrics();
-    io::write_array_file(folder_.checkpoint(snapshot.step), file, [this] { folder_.check_lock(); });
+    io::write_array_views(folder_.checkpoint(snapshot.step), views_of(snapshot),
+                          [this] { folder_.check_lock(); });
     remove_old(snapshot);
-    return "";
   } catch (const LostLockError&) {
     throw;
-  } catch (const std::exception& error) {
-    return failed(snapshot.step, error);
+  } catch (const std::exception& caught) {
+    error = failed(snapshot.step, caught);
   }
+  const std::lock_guard lock(mutex_);
+  spare_.clear();
+  for (Snapshot::Arena& arena : snapshot.arenas) {
+    spare_.push_back(std::move(arena.values));
+  }
+  return error;
 }
 
 void CheckpointWriter::remove_old(const Snapshot& snapshot) {
@@ -197,7 +225,13 @@ void Checkpointer::end(const LoopPosition& position, LoopEnd /*end*/) {
 void Checkpointer::take(const LoopPosition& position, bool even_if_writing) {
   Queue& queue = run_.runner().queue();
   Update& update = update_of(run_, position.stage);
-  auto states = update.gather_state(queue, 0);
+  std::vector<std::vector<float>> states(update.optimizer().state_names().size());
+  if (writer_ != nullptr && position.step != taken_) {
+    for (std::vector<float>& state : states) {
+      state = writer_->spare();
+    }
+  }
+  states = update.gather_state(queue, 0, std::move(states));
   if (writer_ == nullptr || position.step == taken_) {
     return;
   }
@@ -222,8 +256,11 @@ void Checkpointer::take(const LoopPosition& position, bool even_if_writing) {
                         {"stage_step", position.stage_step},
                         {"first_epoch", position.first_epoch}};
   header["observers"] = std::move(observed.values);
-  snapshot.arenas.push_back(
-      {"weights", copy_to_host<float>(run_.device(), queue, run_.parameters().arena())});
+  const Tensor& weights = run_.parameters().arena();
+  snapshot.arenas.push_back({"weights", writer_->spare()});
+  snapshot.arenas.back().values.resize(static_cast<std::size_t>(weights.elements()));
+  run_.device().to_host(queue, weights.data(), snapshot.arenas.back().values.data(),
+                        weights.bytes());
   const std::vector<std::string> names = update.optimizer().state_names();
   for (std::size_t s = 0; s < states.size(); ++s) {
     snapshot.arenas.push_back({"optimizer/" + names[s], std::move(states[s])});

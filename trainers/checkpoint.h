@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <functional>
 #include <future>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -54,6 +55,9 @@ class CheckpointWriter {
   [[nodiscard]] std::optional<std::int64_t> writing();
   /// Begins to write. Waits for the one before.
   void start(Snapshot snapshot);
+  /// A vector to take an arena into: of a snapshot that is written, where there is one, since fresh
+  /// memory costs as much as the copy; else an empty one.
+  [[nodiscard]] std::vector<float> spare();
   /// Checkpoints of these steps, which are no use, go once the next one is safe.
   void discard(std::vector<std::int64_t> steps) { discarded_ = std::move(steps); }
   /// Waits for the end of writing. Throws IoError if the last checkpoint could not be written,
@@ -62,6 +66,7 @@ class CheckpointWriter {
 
  private:
   std::string write(Snapshot snapshot);
+  [[nodiscard]] io::ArrayViews views_of(const Snapshot& snapshot) const;
   void remove_old(const Snapshot& snapshot);
   std::string failed(std::int64_t step, const std::exception& error) const;
   void collect();
@@ -73,6 +78,8 @@ class CheckpointWriter {
   std::int64_t step_ = 0;
   std::future<std::string> result_;  // of the one under way: the error, or nothing
   std::string error_;                // of the last one
+  std::mutex mutex_;                 // guards what follows
+  std::vector<std::vector<float>> spare_;
 };
 
 /// Takes checkpoints as often as the job says, and at the end. On every rank; the last observer.

@@ -260,13 +260,17 @@ std::string Update::own_state(Queue& queue) const {
   return text;
 }
 
-std::vector<std::vector<float>> Update::gather_state(Queue& queue, int root) const {
+std::vector<std::vector<float>> Update::gather_state(Queue& queue, int root,
+                                                     std::vector<std::vector<float>> into) const {
   const int rank = communicator_.rank();
   const auto takes = [root](int r) { return root == kEveryRank || root == r; };
   std::vector<std::vector<float>> whole;
   if (takes(rank)) {
-    whole.assign(optimizer_->state_names().size(),
-                 std::vector<float>(static_cast<std::size_t>(parameters_.arena_elements())));
+    whole = std::move(into);  // the segments of all ranks cover each parameter
+    whole.resize(optimizer_->state_names().size());
+    for (std::vector<float>& state : whole) {
+      state.resize(static_cast<std::size_t>(parameters_.arena_elements()));
+    }
     for (const auto& segment : optimizer_->segments()) {
       for (std::size_t i = 0; i < segment.state.size(); ++i) {
         device_.to_host(queue, segment.state[i].data(), whole[i].data() + segment.first,

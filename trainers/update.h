@@ -61,9 +61,10 @@ class Update {
   [[nodiscard]] const optim::Optimizer& optimizer() const { return *optimizer_; }
 
   /// The optimizer's state over all ranks, arena-shaped, one vector per state name; nothing on the
-  /// ranks other than `root`, if that is one. Collective.
-  [[nodiscard]] std::vector<std::vector<float>> gather_state(Queue& queue,
-                                                             int root = kEveryRank) const;
+  /// ranks other than `root`, if that is one. `into`: vectors of earlier ones, to be filled anew.
+  /// Collective.
+  [[nodiscard]] std::vector<std::vector<float>> gather_state(
+      Queue& queue, int root = kEveryRank, std::vector<std::vector<float>> into = {}) const;
   /// Puts the state back, of this rank's segments, from vectors as gather_state() gives them.
   void set_state(Queue& queue, const std::vector<std::vector<float>>& state);
   static constexpr int kEveryRank = -1;

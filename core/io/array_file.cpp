@@ -296,10 +296,25 @@ std::vector<std::string> damaged_arrays(const Bytes& bytes, FileKind kind,
   return lines;
 }
 
+}  // namespace
+
+std::size_t bytes_of(ElementType type) {
+  return type == ElementType::kU8 ? 1 : 4;
+}
+
+const NamedArray* find_array(std::span<const NamedArray> arrays, std::string_view name) {
+  const auto found = std::ranges::find(arrays, name, &NamedArray::name);
+  return found == arrays.end() ? nullptr : &*found;
+}
+
+const char* name_of(FileKind kind) {
+  return traits(kind).name;
+}
+
 // ---- writing ----------------------------------------------------------------------------------
 
-void write_views(const std::filesystem::path& path, const ArrayViews& file,
-                 const std::function<void()>& before_rename) {
+void write_array_views(const std::filesystem::path& path, const ArrayViews& file,
+                       const std::function<void()>& before_rename) {
   ArrayLayout layout;
   try {
     layout = lay_out(file);
@@ -320,21 +335,6 @@ void write_views(const std::filesystem::path& path, const ArrayViews& file,
   write_file_atomically(path, layout.pieces, before_rename);
 }
 
-}  // namespace
-
-std::size_t bytes_of(ElementType type) {
-  return type == ElementType::kU8 ? 1 : 4;
-}
-
-const NamedArray* find_array(std::span<const NamedArray> arrays, std::string_view name) {
-  const auto found = std::ranges::find(arrays, name, &NamedArray::name);
-  return found == arrays.end() ? nullptr : &*found;
-}
-
-const char* name_of(FileKind kind) {
-  return traits(kind).name;
-}
-
 void write_array_file(const std::filesystem::path& path, const ArrayFile& file,
                       const std::function<void()>& before_rename) {
   ArrayViews views{file.kind, file.header, {}};
@@ -342,11 +342,7 @@ void write_array_file(const std::filesystem::path& path, const ArrayFile& file,
   for (const NamedArray& array : file.arrays) {
     views.arrays.push_back(view_of(array));
   }
-  write_views(path, views, before_rename);
-}
-
-void write_array_views(const std::filesystem::path& path, const ArrayViews& file) {
-  write_views(path, file, {});
+  write_array_views(path, views, before_rename);
 }
 
 ArrayFile read_array_file(const std::filesystem::path& path, FileKind kind) {

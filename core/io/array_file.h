@@ -79,8 +79,12 @@ struct ArrayViews {
   std::vector<ArrayView> arrays;  // in the writer's order
 };
 
+/// The array where it lies; it must outlive the view.
+ArrayView view_of(const NamedArray& array);
+
 /// As write_array_file().
-void write_array_views(const std::filesystem::path& path, const ArrayViews& file);
+void write_array_views(const std::filesystem::path& path, const ArrayViews& file,
+                       const std::function<void()>& before_rename = {});
 
 /// The arrays of a file that lies in memory, without a copy: `bytes` must outlive them. Throws as
 /// parse_array_file(), and names each damaged array where the content is not what was written.

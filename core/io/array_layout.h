@@ -17,9 +17,6 @@ inline constexpr std::size_t kUserBlock = 512;
 /// The group below which the arrays of a kind lie: "weights", "state", "data".
 const char* group_of(FileKind kind);
 
-/// An f32 array as a view of it.
-ArrayView view_of(const NamedArray& array);
-
 struct ArrayLayout {
   Bytes between;  // all but the arrays' values, in order
   std::vector<std::string_view>

@@ -27,8 +27,14 @@ struct Window {
   std::span<const float> weights;
 };
 
-Window window_of(std::int64_t i, std::int64_t length, std::int64_t r, double sigma,
-                 Weights& weights) {
+struct Shrinking {
+  std::int64_t length = 0;  // of x's axis
+  std::int64_t r = 1;
+  double sigma = 0;
+};
+
+Window window_of(std::int64_t i, const Shrinking& shrinking, Weights& weights) {
+  const auto& [length, r, sigma] = shrinking;
   const double middle = static_cast<double>(i * r) + static_cast<double>(r - 1) / 2;
   const double reach = 3 * sigma + static_cast<double>(r) / 2;
   const auto first =
@@ -36,7 +42,7 @@ Window window_of(std::int64_t i, std::int64_t length, std::int64_t r, double sig
   const auto last = std::min(length - 1, static_cast<std::int64_t>(std::floor(middle + reach)));
   const auto weight = [&](std::int64_t j) {
     const double d = static_cast<double>(j) - middle;
-    return std::exp(-d * d / (2 * sigma * sigma));
+    return std::exp(-d * d / (2 * shrinking.sigma * shrinking.sigma));
   };
   double sum = 0;
   for (std::int64_t j = first; j <= last; ++j) {
@@ -46,6 +52,25 @@ Window window_of(std::int64_t i, std::int64_t length, std::int64_t r, double sig
     weights[static_cast<std::size_t>(j - first)] = static_cast<float>(weight(j) / sum);
   }
   return {first, std::span(weights).first(static_cast<std::size_t>(last - first + 1))};
+}
+
+/// Element i of the result, [a, y[1], b], for all a and b.
+void shrink(const Shape& y, std::int64_t i, const Shrinking& shrinking, const float* from,
+            float* to) {
+  Weights weights;
+  const Window window = window_of(i, shrinking, weights);
+  const std::int64_t width = y[2];
+  for (std::int64_t a = 0; a < y[0]; ++a) {
+    const float* row = from + (a * shrinking.length + window.first) * width;
+    float* sum = to + (a * y[1] + i) * width;
+    std::fill_n(sum, width, 0.0F);
+    for (const float weight : window.weights) {
+      for (std::int64_t b = 0; b < width; ++b) {
+        sum[b] += weight * row[b];
+      }
+      row += width;
+    }
+  }
 }
 
 class Pixel final : public PixelKernels {
@@ -88,20 +113,8 @@ class Pixel final : public PixelKernels {
     const std::int64_t length = s[1] * r;
     arguments.require("x", x, {s[0], length, s[2]});
     arguments.require("y", y, s);
-    Weights weights;
     for (std::int64_t i = 0; i < s[1]; ++i) {
-      const Window window = window_of(i, length, r, sigma, weights);
-      for (std::int64_t a = 0; a < s[0]; ++a) {
-        const float* from = x.as<float>() + (a * length + window.first) * s[2];
-        float* to = y.as<float>() + (a * s[1] + i) * s[2];
-        std::fill_n(to, s[2], 0.0F);
-        for (const float weight : window.weights) {
-          for (std::int64_t b = 0; b < s[2]; ++b) {
-            to[b] += weight * from[b];
-          }
-          from += s[2];
-        }
-      }
+      shrink(s, i, {length, r, sigma}, x.as<float>(), y.as<float>());
     }
   }
 

@@ -57,7 +57,7 @@ const GoldenName& GoldenStep::find(std::span<const GoldenName> names,
 std::vector<double> GoldenStep::joined(const std::string& group, const GoldenName& name) const {
   std::vector<double> values;
   for (const std::string& data_set : name.data_sets) {
-    const Hdf5Array part = file_.read(group + "/" + data_set);
+    const Hdf5Array part = file_.read(fmt::format("{}/{}", group, data_set));
     values.insert(values.end(), part.values.begin(), part.values.end());
   }
   return values;

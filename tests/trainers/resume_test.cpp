@@ -305,6 +305,26 @@ TEST_F(ResumeTest, ACheckpointThatCannotBeWrittenSaysWhichIsTheNewest) {
   EXPECT_THAT(folder.checkpoints(), ElementsAre(5));
 }
 
+TEST_F(ResumeTest, AWriterHandsTheVectorsOfASnapshotOutAgain) {
+  RunFolder folder(base_);
+  fs::create_directories(base_ / "checkpoints");
+  ParameterSet parameters;
+  parameters.add("w", {3}, {}, 1, 1);
+  CheckpointWriter writer(folder, parameters, 2);
+  EXPECT_THAT(writer.spare(), testing::IsEmpty());
+  Snapshot snapshot;
+  snapshot.step = 5;
+  snapshot.header = nlohmann::json::object();
+  snapshot.arenas.push_back({"weights", {1, 2, 3, 0}});
+  const float* const lies = snapshot.arenas[0].values.data();
+  writer.start(std::move(snapshot));
+  writer.finish();
+  const io::ArrayFile file = io::read_array_file(folder.checkpoint(5), io::FileKind::kCheckpoint);
+  EXPECT_EQ(io::find_array(file.arrays, "weights/w")->values, (std::vector<float>{1, 2, 3}));
+  EXPECT_EQ(writer.spare().data(), lies);
+  EXPECT_THAT(writer.spare(), testing::IsEmpty());
+}
+
 TEST_F(ResumeTest, AWriterThatLostTheLockWritesNothingAndSaysSo) {
   RunFolder folder(base_);
   fs::create_directories(base_ / "checkpoints");

@@ -12,19 +12,22 @@ template <int N>
 struct Floats;
 template <>
 struct Floats<8> {
-  typedef float Type __attribute__((vector_size(32), aligned(4), may_alias));  // NOLINT
+  typedef float Type __attribute__((vector_size(32)));         // NOLINT
+  typedef Type Stored __attribute__((aligned(4), may_alias));  // NOLINT
 };
 template <>
 struct Floats<16> {
-  typedef float Type __attribute__((vector_size(64), aligned(4), may_alias));  // NOLINT
+  typedef float Type __attribute__((vector_size(64)));         // NOLINT
+  typedef Type Stored __attribute__((aligned(4), may_alias));  // NOLINT
 };
 
 // Vectors of N lanes, where a row fills no more than 8 of 16.
 template <int N>
 struct Row {
   using Type = typename Floats<N>::Type;
-  static Type read(const float* p) { return *reinterpret_cast<const Type*>(p); }
-  static void write(float* p, Type v) { *reinterpret_cast<Type*>(p) = v; }
+  using Stored = typename Floats<N>::Stored;
+  static Type read(const float* p) { return *reinterpret_cast<const Stored*>(p); }
+  static void write(float* p, Type v) { *reinterpret_cast<Stored*>(p) = v; }
   static Type all(float x) { return x - Type{}; }
   static Type fused(Type a, Type b, Type c) {
     if constexpr (N == kLanes) {

@@ -139,7 +139,7 @@ void scatter(const float* yt, std::int64_t count, std::int64_t images, std::int6
 // at holds up to seven elements more than count, of any value.
 void scatter(const std::int32_t* at, std::int64_t count, std::int64_t images, std::int64_t stride,
              std::uint8_t* argmax) {
-  const auto* from = reinterpret_cast<const IntVec*>(at);
+  const auto* from = reinterpret_cast<const StoredIntVec*>(at);
   for (std::int64_t e = 0; e < count; e += 8, from += 8) {
     const IntVec low = from[0] | from[1] << 8 | from[2] << 16 | from[3] << 24;
     const IntVec high = from[4] | from[5] << 8 | from[6] << 16 | from[7] << 24;
@@ -214,7 +214,7 @@ void pooled_row(const Forward& f, const float* x, std::int64_t o) {
       }
       const std::int64_t place = (q * f.s.oc + o + b) * kLanes;
       store(f.yt + place, best);
-      *reinterpret_cast<IntVec*>(f.at + place) = index;
+      *reinterpret_cast<StoredIntVec*>(f.at + place) = index;
     }
   }
 }

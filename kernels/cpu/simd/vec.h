@@ -23,22 +23,23 @@ namespace gentrain::simd::GENTRAIN_SIMD_NS {
 
 inline constexpr int kLanes = GENTRAIN_SIMD_LANES;
 
-// Vec may stand at any address; IntVec holds one 32-bit integer per lane and is also the mask that
-// a comparison gives (0 or -1).
-typedef float Vec
-    __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES), aligned(4), may_alias));  // NOLINT
-typedef std::int32_t IntVec                                                        // NOLINT
-    __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES), aligned(4), may_alias));
-
-typedef std::uint8_t ByteVec
-    __attribute__((vector_size(GENTRAIN_SIMD_LANES), aligned(1), may_alias));  // NOLINT
+// IntVec holds one 32-bit integer per lane and is also the mask that a comparison gives (0 or -1).
+typedef float Vec __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES)));            // NOLINT
+typedef std::int32_t IntVec __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES)));  // NOLINT
+typedef std::uint8_t ByteVec __attribute__((vector_size(GENTRAIN_SIMD_LANES)));     // NOLINT
 
 // Half a vector of floats widens to one of doubles.
 inline constexpr int kWide = kLanes / 2;
-typedef float NarrowVec  // NOLINT
-    __attribute__((vector_size(2 * GENTRAIN_SIMD_LANES), aligned(4), may_alias));
-typedef double WideVec  // NOLINT
-    __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES), aligned(8), may_alias));
+typedef float NarrowVec __attribute__((vector_size(2 * GENTRAIN_SIMD_LANES)));  // NOLINT
+typedef double WideVec __attribute__((vector_size(4 * GENTRAIN_SIMD_LANES)));   // NOLINT
+
+// The same as they stand in memory, at any address of an element. No values are of these types:
+// compilers do not agree where the alignment of a name for a type counts.
+typedef Vec StoredVec __attribute__((aligned(4), may_alias));              // NOLINT
+typedef IntVec StoredIntVec __attribute__((aligned(4), may_alias));        // NOLINT
+typedef ByteVec StoredByteVec __attribute__((aligned(1), may_alias));      // NOLINT
+typedef NarrowVec StoredNarrowVec __attribute__((aligned(4), may_alias));  // NOLINT
+typedef WideVec StoredWideVec __attribute__((aligned(8), may_alias));      // NOLINT
 
 static inline std::int64_t smaller(std::int64_t a, std::int64_t b) {
   return a < b ? a : b;
@@ -48,10 +49,10 @@ static inline std::int64_t larger(std::int64_t a, std::int64_t b) {
 }
 
 static inline Vec load(const float* p) {
-  return *reinterpret_cast<const Vec*>(p);
+  return *reinterpret_cast<const StoredVec*>(p);
 }
 static inline void store(float* p, Vec v) {
-  *reinterpret_cast<Vec*>(p) = v;
+  *reinterpret_cast<StoredVec*>(p) = v;
 }
 static inline Vec broadcast(float x) {
   return x - Vec{};
@@ -62,20 +63,20 @@ static inline IntVec broadcast(std::int32_t x) {
 
 /// kWide floats as doubles, kWide doubles, and doubles rounded to floats.
 static inline WideVec load_wide(const float* p) {
-  return __builtin_convertvector(*reinterpret_cast<const NarrowVec*>(p), WideVec);
+  return __builtin_convertvector(*reinterpret_cast<const StoredNarrowVec*>(p), WideVec);
 }
 static inline WideVec load_wide(const double* p) {
-  return *reinterpret_cast<const WideVec*>(p);
+  return *reinterpret_cast<const StoredWideVec*>(p);
 }
 static inline void store_wide(float* p, WideVec v) {
-  *reinterpret_cast<NarrowVec*>(p) = __builtin_convertvector(v, NarrowVec);
+  *reinterpret_cast<StoredNarrowVec*>(p) = __builtin_convertvector(v, NarrowVec);
 }
 static inline void store_wide(double* p, WideVec v) {
-  *reinterpret_cast<WideVec*>(p) = v;
+  *reinterpret_cast<StoredWideVec*>(p) = v;
 }
 
 static inline ByteVec load(const std::uint8_t* p) {
-  return *reinterpret_cast<const ByteVec*>(p);
+  return *reinterpret_cast<const StoredByteVec*>(p);
 }
 
 /// a * b + c, rounded once.
