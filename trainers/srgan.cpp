@@ -10,7 +10,6 @@
 
 #include "core/ops/ops.h"
 #include "kernels/error.h"
-#include "kernels/pixel.h"
 #include "kernels/progress.h"
 #include "trainers/contract.h"
 #include "trainers/data_source.h"
@@ -41,9 +40,9 @@ const Shape& checked(const Shape& image) {
 }
 
 double checked_blur(double blur) {
-  if (blur != 0 && !(blur >= kLeastSigma && blur <= static_cast<double>(kLargestShrink))) {
+  if (blur != 0 && !(blur >= kLeastBlur && blur <= kLargestBlur)) {
     throw JobError(fmt::format("model srgan: blur is {} but must be 0 or from {} to {}", blur,
-                               kLeastSigma, kLargestShrink));
+                               kLeastBlur, kLargestBlur));
   }
   return blur;
 }

@@ -22,6 +22,10 @@ struct VaeOptions {
   friend bool operator==(const VaeOptions&, const VaeOptions&) = default;
 };
 
+/// What ops::gaussian_shrink takes as sigma.
+inline constexpr double kLeastBlur = 0.1;
+inline constexpr double kLargestBlur = 64;
+
 /// Extents of SRGAN's networks.
 struct SrganOptions {
   enum class Variant : std::uint8_t { kBook, kPaper };
@@ -29,7 +33,7 @@ struct SrganOptions {
   std::int64_t width = 64;  // channels of the generator, a multiple of 4
   std::int64_t blocks = 0;  // residual blocks of the generator; 0: 5, of the paper's 16
   /// Small images are means by a Gaussian of this standard deviation, in pixels of the large ones;
-  /// 0: means of 4 x 4 pixels.
+  /// in [kLeastBlur, kLargestBlur]; 0: means of 4 x 4 pixels.
   double blur = 0;
   friend bool operator==(const SrganOptions&, const SrganOptions&) = default;
 };
