@@ -24,7 +24,7 @@ void describe(V& v, trainers::ModelOptions& m) {
           "as many");
   v.field("blocks", m.srgan.blocks, between(0, kMostBlocks),
           "srgan: residual blocks; 0: those of the variant");
-  v.field("blur", m.srgan.blur, between(0, 64),
+  v.field("blur", m.srgan.blur, between(0, trainers::kLargestBlur),
           "srgan: how the small images that the generator sees come from the large ones. 0: means "
           "of 4 x 4 pixels; from 0.1 on means by a Gaussian, this its standard deviation in pixels "
           "of the large image");

@@ -8,7 +8,6 @@
 #include <fmt/ranges.h>
 
 #include "jobs/cli/job_reader.h"
-#include "kernels/pixel.h"
 #include "trainers/models/vgg.h"
 
 namespace gentrain::jobs {
@@ -218,9 +217,9 @@ class Checks {
       fail("model.width",
            fmt::format("model.width is {} but must be a multiple of 4", networks.width));
     }
-    if (chosen && networks.blur > 0 && networks.blur < kLeastSigma) {
+    if (chosen && networks.blur > 0 && networks.blur < trainers::kLeastBlur) {
       fail("model.blur", fmt::format("model.blur is {} but must be 0 or at least {}", networks.blur,
-                                     kLeastSigma));
+                                     trainers::kLeastBlur));
     }
     if (chosen) {
       content();
