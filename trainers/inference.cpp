@@ -11,6 +11,7 @@
 #include "core/image/pack.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"
+#include "trainers/srgan.h"
 
 namespace gentrain::trainers {
 
@@ -177,6 +178,30 @@ std::vector<image::Image> Inference::sample(std::uint64_t seed, std::int64_t cou
     images.insert(images.end(), more.begin(), more.end());
   }
   return images;
+}
+
+const Generator& Inference::generator() const {
+  const auto* const srgan = dynamic_cast<const Srgan*>(model_.objective.get());
+  if (srgan == nullptr) {
+    throw JobError(
+        fmt::format("{} holds a {}, which does not enlarge images: a model of srgan does", file_,
+                    description().model.name));
+  }
+  return srgan->generator();
+}
+
+UpscaleSummary Inference::upscale(std::span<const UpscaleFile> files, const UpscaleWatch& watch) {
+  Upscaler upscaler(*runner_, generator(), description().test_normalization);
+  check_equal_on_all_ranks(communicator_, [&]() -> std::vector<NamedText> {
+    std::string names;
+    for (const UpscaleFile& file : files) {
+      names += fmt::format("{} -> {}\n", file.from.string(), file.to.string());
+    }
+    return {{"contract", contract_},
+            {"model", weights_sha256(*device_, runner_->queue(), *model_.parameters)},
+            {"files", names}};
+  });
+  return trainers::upscale(communicator_, upscaler, files, watch);
 }
 
 std::vector<float> Inference::predict(const data::Dataset& samples, std::int64_t count) {

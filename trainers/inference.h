@@ -1,4 +1,4 @@
-// A trained model at work: what eval and predict share.
+// A trained model at work: what eval, predict, sample and upscale share.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include "trainers/model_io.h"
 #include "trainers/options.h"
 #include "trainers/step.h"
+#include "trainers/upscale.h"
 
 namespace gentrain::trainers {
 
@@ -60,6 +61,12 @@ class Inference {
   /// `count` images that the model makes of the noise of a seed. On this rank alone. Throws
   /// JobError of a model that makes none.
   std::vector<image::Image> sample(std::uint64_t seed, std::int64_t count);
+
+  /// What enlarges images. Throws JobError of a model that does not.
+  [[nodiscard]] const Generator& generator() const;
+  /// Enlarges the files, over all ranks; see trainers::upscale(). Collective. Throws as
+  /// generator(); CommError if the ranks have different models, files or contracts.
+  UpscaleSummary upscale(std::span<const UpscaleFile> files, const UpscaleWatch& watch);
 
   /// Probabilities [count, classes] of the first `count` samples. On this rank alone.
   /// Throws JobError if the samples are not what the model takes or there are fewer, or if the

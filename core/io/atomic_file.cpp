@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -30,8 +31,6 @@ std::filesystem::path temporary_name(const std::filesystem::path& path) {
                                        ::getpid(), counter.fetch_add(1));
 }
 
-enum class Sync : std::uint8_t { kYes, kNo };
-
 void rename_file(const std::filesystem::path& temporary, const std::filesystem::path& path,
                  Sync sync) {
   if (::rename(temporary.c_str(), path.c_str()) != 0) {
@@ -44,41 +43,55 @@ void rename_file(const std::filesystem::path& temporary, const std::filesystem::
   }
 }
 
-void write_and_rename(const std::filesystem::path& path, std::span<const std::string_view> pieces,
-                      const std::function<void()>& before_rename, Sync sync) {
-  const std::filesystem::path temporary = temporary_name(path);
-  bool created = false;
-  const auto as_error_of_path = [&](const auto& step) {
-    try {
-      step();
-    } catch (const IoError& error) {
-      throw IoError(fmt::format("cannot write {}: {}", path.string(), error.what()));
-    }
-  };
+/// Runs a step; its IoErrors name the path.
+template <class Step>
+void as_error_of(const std::filesystem::path& path, const Step& step) {
   try {
-    as_error_of_path([&] {
-      PosixFile file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
-      created = true;
-      for (const std::string_view piece : pieces) {
-        file.write(piece.data(), piece.size());
-      }
-      if (sync == Sync::kYes) {
-        file.sync();
-      }
-    });
-    if (before_rename) {
-      before_rename();
-    }
-    as_error_of_path([&] { rename_file(temporary, path, sync); });
-  } catch (...) {
-    if (created) {  // else it is another writer's
-      ::unlink(temporary.c_str());
-    }
-    throw;
+    step();
+  } catch (const IoError& error) {
+    throw IoError(fmt::format("cannot write {}: {}", path.string(), error.what()));
   }
 }
 
+void write_and_rename(const std::filesystem::path& path, std::span<const std::string_view> pieces,
+                      const std::function<void()>& before_rename, Sync sync) {
+  AtomicWriter file(path);
+  for (const std::string_view piece : pieces) {
+    file.write(piece);
+  }
+  file.commit(before_rename, sync);
+}
+
 }  // namespace
+
+AtomicWriter::AtomicWriter(std::filesystem::path path)
+    : path_(std::move(path)), temporary_(temporary_name(path_)) {
+  as_error_of(path_, [&] {
+    file_ = std::make_unique<PosixFile>(temporary_, O_WRONLY | O_CREAT | O_EXCL, 0666);
+  });
+}
+
+AtomicWriter::~AtomicWriter() {
+  if (!temporary_.empty()) {
+    ::unlink(temporary_.c_str());
+  }
+}
+
+void AtomicWriter::write(std::string_view piece) {
+  as_error_of(path_, [&] { file_->write(piece.data(), piece.size()); });
+}
+
+void AtomicWriter::commit(const std::function<void()>& before_rename, Sync sync) {
+  if (sync == Sync::kYes) {
+    as_error_of(path_, [&] { file_->sync(); });
+  }
+  file_.reset();
+  if (before_rename) {
+    before_rename();
+  }
+  as_error_of(path_, [&] { rename_file(temporary_, path_, sync); });
+  temporary_.clear();
+}
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view content,
                            const std::function<void()>& before_rename) {

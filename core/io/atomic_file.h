@@ -2,12 +2,38 @@
 // the folder.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string_view>
 
 namespace gentrain::io {
+
+class PosixFile;
+
+/// Whether what is written is to be there after a crash of the machine.
+enum class Sync : std::uint8_t { kYes, kNo };
+
+/// One such file, written a piece at a time; without commit() nothing of it stays. Errors are
+/// IoErrors that name path, step and reason.
+class AtomicWriter {
+ public:
+  explicit AtomicWriter(std::filesystem::path path);
+  ~AtomicWriter();
+  AtomicWriter(const AtomicWriter&) = delete;
+  AtomicWriter& operator=(const AtomicWriter&) = delete;
+
+  void write(std::string_view piece);
+  /// The file appears; the last call. See write_file_atomically().
+  void commit(const std::function<void()>& before_rename = {}, Sync sync = Sync::kYes);
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  std::unique_ptr<PosixFile> file_;
+};
 
 /// Throws IoError naming path, step and reason; then what stood under the name is untouched, unless
 /// the last step failed, the fsync of the folder: then the new content is there, but may be lost in

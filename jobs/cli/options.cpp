@@ -45,6 +45,11 @@ void OptionSet::add_argument(const std::string& name) {
   positional_.add(name.c_str(), 1);
 }
 
+void OptionSet::add_arguments(const std::string& name) {
+  hidden_.add_options()(name.c_str(), po::value<std::vector<std::string>>(), name.c_str());
+  positional_.add(name.c_str(), -1);
+}
+
 std::string OptionSet::required(const std::string& name) const {
   if (!has(name)) {
     throw JobError(fmt::format("the {} is missing (usage: {})", name, usage_));

@@ -20,6 +20,8 @@ class OptionSet {
 
   /// The next argument without a name, as a string.
   void add_argument(const std::string& name);
+  /// All arguments that are left, as strings: the last one added.
+  void add_arguments(const std::string& name);
 
   /// Reads the arguments; false if --help was asked for and printed.
   bool parse(const Arguments& arguments);

@@ -25,6 +25,8 @@ const std::vector<Verb>& verbs() {
       {"predict", "predict MODEL [FILE] [-n 8]", "labels and probabilities of images",
        predict_verb},
       {"sample", "sample MODEL OUT.png [-n 64]", "images that a model makes of noise", sample_verb},
+      {"upscale", "upscale MODEL IMAGE... --out DIR", "images four times as high and wide",
+       upscale_verb},
       {"pack", "pack FOLDER FILE [--size HxW]", "decodes a folder of images into one file",
        pack_verb, false},
       {"cache", "cache [--clear]", "lists or removes what is prepared for later runs", cache_verb,

@@ -45,6 +45,8 @@ int eval_verb(Session& session, const Arguments& arguments);
 int predict_verb(Session& session, const Arguments& arguments);
 /// gentrain sample MODEL OUT.png: images that a model makes of noise.
 int sample_verb(Session& session, const Arguments& arguments);
+/// gentrain upscale MODEL IMAGE... --out DIR: images four times as high and wide.
+int upscale_verb(Session& session, const Arguments& arguments);
 /// gentrain pack FOLDER FILE: decodes a folder of images into one file.
 int pack_verb(Session& session, const Arguments& arguments);
 /// gentrain cache [--clear]: what is prepared for later runs, and its end.

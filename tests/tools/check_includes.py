@@ -59,7 +59,7 @@ VENDORS = [
     (r"nccl\.h", ["comm/nccl"]),
     (r"mpi\.h", ["comm/mpi"]),
     (r"hdf5.*\.h", ["core/io", "core/data"]),
-    (r"zlib\.h", ["core/data"]),
+    (r"zlib\.h", ["core/data", "core/image"]),
     (r"openssl/.*", ["core/io"]),
     (r"opencv2/.*", ["core/image"]),
     (r"yaml-cpp/.*", ["jobs/cli"]),

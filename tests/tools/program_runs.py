@@ -1,10 +1,13 @@
-"""Runs a program alone or under mpirun with a time limit, and finds ranks that outlive their job."""
+"""Runs a program alone or under mpirun with a time limit, and finds ranks that outlive their job; and makes
+images for it."""
 
 import os
 import signal
+import struct
 import subprocess
 import time
 import uuid
+import zlib
 from pathlib import Path
 
 MPI_ENVIRONMENT = {
@@ -67,3 +70,14 @@ def run(command, ranks=1, limit=10.0, env=None, cwd=None, mpirun="mpirun"):
     for pid in survivors:
         os.kill(pid, signal.SIGKILL)
     return Result(code, output, seconds, survivors)
+
+
+def png(h, w, colour):
+    """A PNG file of one RGB colour."""
+    def chunk(name, content):
+        named = name + content
+        return struct.pack(">I", len(content)) + named + struct.pack(">I", zlib.crc32(named))
+
+    rows = (b"\0" + bytes(colour) * w) * h
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, 8, 2, 0, 0, 0)) +
+            chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))

@@ -7,14 +7,13 @@ usage: GENTRAIN=PROGRAM MPIRUN=mpirun [GENTRAIN_DATA=FOLDER] same_bytes_test.py 
 
 import json
 import os
+import re
 import shutil
-import struct
 import tempfile
 import unittest
-import zlib
 from pathlib import Path
 
-from program_runs import run
+from program_runs import png, run
 
 PROGRAM = os.environ.get("GENTRAIN", "gentrain")
 MPIRUN = os.environ.get("MPIRUN", "mpirun")
@@ -69,17 +68,6 @@ class TinyJobs(SameBytes):
 
     def test_vae(self):
         self.assert_same("tiny/vae.yaml", SOME)
-
-
-def png(h, w, colour):
-    """A PNG file of one RGB colour."""
-    def chunk(name, content):
-        named = name + content
-        return struct.pack(">I", len(content)) + named + struct.pack(">I", zlib.crc32(named))
-
-    rows = (b"\0" + bytes(colour) * w) * h
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, 8, 2, 0, 0, 0)) +
-            chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
 class Images(SameBytes):
@@ -194,6 +182,71 @@ class Images(SameBytes):
                          env={"LD_DEBUG": "libs"}, cwd=self.folder)
             self.assertEqual(result.code, 0, result)
             self.assertEqual("libopencv_core" in result.output, loads)
+
+
+class Upscaling(SameBytes):
+    """Images enlarged on any number of ranks and threads."""
+
+    JOB = """\
+batch: {global: 4, shards: 2}
+data: {source: faces, train_count: 4, test_count: 2}
+model: {name: srgan, width: 4, blocks: 1}
+init: xavier
+stages:
+  mse: {stop: {steps: 1}, optimizer: {name: adam}}
+samples: {every: never}
+output: srgan
+"""
+    NAMES = [f"{i}.png" for i in range(5)]
+
+    def setUp(self):
+        super().setUp()
+        (self.folder / "srgan.yaml").write_text(self.JOB, encoding="utf-8")
+        result = run([PROGRAM, "srgan.yaml", "--quiet"], 1, 60.0, cwd=self.folder)
+        self.assertEqual(result.code, 0, result)
+        for i, name in enumerate(self.NAMES):
+            extents = [(250, 410), (1, 1), (30, 20), (193, 9), (64, 64)][i]
+            (self.folder / name).write_bytes(png(*extents, [40 * i, 200, 255 - 30 * i]))
+
+    def upscale(self, ranks, threads, *images, code=0):
+        """What is printed, and the bytes of each result."""
+        result = run([PROGRAM, "upscale", "srgan/model.h5", *images, "--out", "out",
+                      f"--threads={threads}", "--overwrite"], ranks, 60.0, cwd=self.folder,
+                     mpirun=MPIRUN)
+        self.assertEqual(result.code, code, result)
+        results = {path.name: path.read_bytes() for path in (self.folder / "out").iterdir()}
+        shutil.rmtree(self.folder / "out")
+        return result.output, results
+
+    def test_any_ranks_and_threads(self):
+        _, expected = self.upscale(1, 1, *self.NAMES)
+        self.assertEqual(sorted(expected), self.NAMES)
+        for ranks, threads in ((1, 3), (2, 1), (3, 2), (5, 1), (8, 1)):
+            with self.subTest(ranks=ranks, threads=threads):
+                text, results = self.upscale(ranks, threads, *self.NAMES)
+                self.assertEqual(results, expected)
+                for name in self.NAMES:
+                    self.assertEqual(text.count(f"{name}: "), 1, text)
+                self.assertRegex(text, r"5 of 5 images, [\d.]+ MPixel in [\d.]+ s")
+        (self.folder / "2.png").write_bytes(png(30, 20, [80, 200, 194]))
+        self.assertNotEqual(self.upscale(3, 1, *self.NAMES)[1], expected)
+
+    def test_one_bad_file_on_several_ranks(self):
+        (self.folder / "bad.png").write_text("no image", encoding="utf-8")
+        for ranks in (1, 3):
+            text, results = self.upscale(ranks, 1, "1.png", "bad.png", "2.png", code=3)
+            self.assertEqual(sorted(results), ["1.png", "2.png"])
+            self.assertEqual(text.count("gentrain: bad.png is no image"), 1, text)
+            self.assertIn("2 of 3 images", text)
+
+    def test_memory_does_not_grow_with_the_height(self):
+        """Beyond the pixels of the image itself."""
+        peaks = []
+        for height in (1500, 6000):
+            (self.folder / "x.png").write_bytes(png(height, 150, [height % 256, 1, 2]))
+            text, _ = self.upscale(1, 1, "x.png")
+            peaks.append(int(re.search(r"peak memory (\d+) MiB", text)[1]))
+        self.assertLess(peaks[1], peaks[0] + 16, peaks)  # the results differ by 31 MiB
 
 
 class Models(SameBytes):

@@ -16,7 +16,7 @@ import time
 import unittest
 from pathlib import Path
 
-from program_runs import MPI_ENVIRONMENT, run
+from program_runs import MPI_ENVIRONMENT, png, run
 
 PROGRAM = os.environ.get("GENTRAIN", "gentrain")
 MPIRUN = os.environ.get("MPIRUN", "mpirun")
@@ -123,6 +123,21 @@ class Terminal(VerbTest):
         self.assertNotIn("\u2580", text)
         launcher = (MPIRUN, "-np", "2", "--oversubscribe", "--bind-to", "none")
         self.assertIn(bar, self.on_terminal("job.yaml", "--overwrite", launcher=launcher))
+
+    def test_the_tiles_of_a_large_image(self):
+        (self.folder / "srgan.yaml").write_text(
+            "batch: {global: 4, shards: 2}\ndata: {source: faces, train_count: 4, test_count: 2}\n"
+            "model: {name: srgan, width: 4, blocks: 1}\ninit: xavier\nsamples: {every: never}\n"
+            "stages: {mse: {stop: {steps: 1}}}\n", encoding="utf-8")
+        self.gentrain("srgan.yaml", "--quiet")
+        (self.folder / "x.png").write_bytes(png(300, 400, [250, 90, 10]))
+        model = "runs/srgan/model.h5"
+        text = self.on_terminal("upscale", model, "x.png", "--out", "o", "--threads", "2")
+        self.assertRegex(text, r"\r\[[#.]{20}\] tile 2 of 6  \d+ s left\x1b\[K")
+        shown = [re.sub(r".*\r", "", line) for line in text.replace("\r\n", "\n").split("\n")]
+        lines = [re.sub(r"\x1b\[K", "", line) for line in shown]
+        self.assertRegex(lines[0], r"^x.png: 300 x 400 pixels become 1200 x 1600 in o/x.png, ")
+        self.assertRegex(lines[1], r"^1 of 1 images, 1.92 MPixel in ")
 
     def test_many_images_are_not_drawn(self):
         text = self.on_terminal("predict", str(self.train()), "digits")

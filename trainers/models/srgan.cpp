@@ -189,6 +189,15 @@ Tensor Generator::forward(Context& context, const Tensor& low) const {
   return l.last.forward(context, x, Activation::kNone);
 }
 
+std::int64_t Generator::reach() const {
+  const std::int64_t outer = layers_->kernel / 2;  // of the first and the last convolution
+  constexpr std::int64_t kOfOther = 1;
+  const auto blocks = static_cast<std::int64_t>(layers_->blocks.size());
+  const std::int64_t doubled = halved(outer) + kOfOther;         // in maps twice as large: up2
+  const std::int64_t after_blocks = halved(doubled) + kOfOther;  // up1
+  return after_blocks + (1 + 2 * blocks) * kOfOther + outer;
+}
+
 std::vector<LayerInfo> Generator::layers(std::int64_t h, std::int64_t w) const {
   const Layers& l = *layers_;
   std::vector<LayerInfo> infos;

@@ -42,6 +42,9 @@ class Generator {
 
   /// low [n, h, w, 3]; result [n, 4 h, 4 w, 3], about -1..1.
   Tensor forward(Context& context, const Tensor& low) const;
+  /// Outside training a pixel of the result is a function of the pixels of `low` at most so many
+  /// rows and columns from the one that it lies in.
+  [[nodiscard]] std::int64_t reach() const;
   /// Of images of h x w pixels.
   [[nodiscard]] std::vector<LayerInfo> layers(std::int64_t h, std::int64_t w) const;
 
