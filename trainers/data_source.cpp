@@ -17,6 +17,8 @@
 #include "core/data/faces.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
+#include "trainers/face_preparation.h"
+#include "trainers/face_source.h"
 #include "trainers/image_source.h"
 
 namespace gentrain::trainers {
@@ -56,24 +58,41 @@ data::DataPair digits(const DataOptions& options, int threads, comm::Communicato
       drawn(options, data::DigitSet::kTest, options.test_count, threads, communicator));
 }
 
-LoadedData load_source(const DataOptions& options, int threads, comm::Communicator& communicator) {
+/// Sources that a model chooses where the job leaves it open: faces for srgan.
+LoadedData load_face_source(const TrainOptions& options, int threads,
+                            comm::Communicator& communicator) {
+  if (takes_photographs(options, communicator)) {
+    return load_faces(options.data, threads, communicator);
+  }
+  const DataOptions& data = options.data;
+  LoadedData drawn;
+  drawn.pair = data::make_faces(data.seed, data.train_count, data.test_count, threads);
+  if (data.source == DataOptions::Source::kAuto) {
+    drawn.note = fmt::format("photographs of faces were not found in {}: taking drawn faces",
+                             joined(photograph_folders(data)));
+  }
+  return drawn;
+}
+
+LoadedData load_source(const TrainOptions& job, int threads, comm::Communicator& communicator) {
   using Source = DataOptions::Source;
+  const DataOptions& options = job.data;
   if (options.source == Source::kHdf5) {
-    return {data::load_hdf5(options.train_file, options.test_file), "", {}};
+    return {data::load_hdf5(options.train_file, options.test_file), "", {}, ""};
   }
   if (options.source == Source::kFolder) {
     ImagePair images = load_images(options, threads, communicator);
     const std::int64_t taken =
         images.pair.train->size() + (images.pair.test ? images.pair.test->size() : 0);
     std::string note = left_out_note(images.left_out, taken + std::ssize(images.left_out));
-    return {std::move(images.pair), std::move(note), std::move(images.left_out)};
+    return {std::move(images.pair), std::move(note), std::move(images.left_out), ""};
   }
-  if (options.source == Source::kFaces) {
-    return {
-        data::make_faces(options.seed, options.train_count, options.test_count, threads), "", {}};
+  if (options.source == Source::kFaces || options.source == Source::kLfw ||
+      (options.source == Source::kAuto && is_srgan(job.model))) {
+    return load_face_source(job, threads, communicator);
   }
   if (options.source == Source::kDigits) {
-    return {digits(options, threads, communicator), "", {}};
+    return {digits(options, threads, communicator), "", {}, ""};
   }
   const std::vector<fs::path> folders = mnist_folders(options);
   const fs::path folder = find_folder(folders, "train-images-idx3-ubyte");
@@ -82,7 +101,8 @@ LoadedData load_source(const DataOptions& options, int threads, comm::Communicat
   if (!wanted) {
     return {digits(options, threads, communicator),
             fmt::format("MNIST was not found in {}: taking the built-in digits", joined(folders)),
-            {}};
+            {},
+            ""};
   }
   if (folder.empty()) {
     throw IoError(fmt::format(
@@ -90,21 +110,25 @@ LoadedData load_source(const DataOptions& options, int threads, comm::Communicat
         "idx files into one of them, set GENTRAIN_DATA or data.folder, or take data.source: digits",
         joined(folders)));
   }
-  return {data::load_mnist(folder), "", {}};
+  return {data::load_mnist(folder), "", {}, ""};
 }
 
 }  // namespace
 
-std::vector<fs::path> mnist_folders(const DataOptions& options) {
+std::vector<fs::path> data_folders(const DataOptions& options, const char* name) {
   if (!options.folder.empty()) {
     return {options.folder};
   }
   std::vector<fs::path> folders;
   if (const char* root = std::getenv("GENTRAIN_DATA"); root != nullptr && *root != '\0') {
-    folders.emplace_back(fs::path(root) / "mnist");
+    folders.emplace_back(fs::path(root) / name);
   }
-  folders.emplace_back("data/mnist");
+  folders.emplace_back(fs::path("data") / name);
   return folders;
+}
+
+std::vector<fs::path> mnist_folders(const DataOptions& options) {
+  return data_folders(options, "mnist");
 }
 
 std::filesystem::path find_folder(const std::vector<fs::path>& folders, const char* file) {
@@ -123,12 +147,12 @@ std::string joined(const std::vector<fs::path>& folders) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
-LoadedData load_data(const DataOptions& options, std::uint64_t seed, int threads,
-                     comm::Communicator& communicator) {
-  LoadedData loaded = load_source(options, threads, communicator);
+LoadedData load_data(const TrainOptions& job, int threads, comm::Communicator& communicator) {
+  const DataOptions& options = job.data;
+  LoadedData loaded = load_source(job, threads, communicator);
   data::DataPair& pair = loaded.pair;
   if (options.validation > 0) {
-    const data::Split split = data::split_validation(pair.train, options.validation, seed);
+    const data::Split split = data::split_validation(pair.train, options.validation, job.seed);
     pair.train = split.train;
     pair.test = split.validation;
     pair.test_normalization = pair.train_normalization;

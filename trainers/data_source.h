@@ -13,8 +13,11 @@
 
 namespace gentrain::trainers {
 
-/// Folders in which MNIST is looked for, in order: the job's own if it names one; else
-/// $GENTRAIN_DATA/mnist, data/mnist.
+/// Folders in which a data set is looked for, in order: the job's own if it names one; else
+/// $GENTRAIN_DATA/NAME, data/NAME.
+std::vector<std::filesystem::path> data_folders(const DataOptions& options, const char* name);
+
+/// Those of MNIST.
 std::vector<std::filesystem::path> mnist_folders(const DataOptions& options);
 
 /// The first of the folders that holds an idx file, plain or packed; empty if none does.
@@ -26,18 +29,20 @@ std::string joined(const std::vector<std::filesystem::path>& folders);
 
 struct LoadedData {
   data::DataPair pair;
-  /// A line for the log, or empty: where "auto" fell back to the digits, images that were left out.
+  /// A line for the log, or empty: where "auto" fell back to drawn images, images that were left
+  /// out.
   std::string note;
   std::vector<image::BadFile> left_out;  // all of those images
+  std::string fact;  // a line for the log that is no warning, on rank 0, or empty
 };
 
 /// Training and test set of a job; with data.validation the part set aside stands in `test`. Where
 /// the job leaves the choice open, rank 0 makes it for all. Collective.
 ///
 /// Throws IoError: missing (says where it was looked for and how to get it), unreadable, damaged.
-/// Throws JobError: constants of normalisation that give no finite values; see load_images().
-LoadedData load_data(const DataOptions& options, std::uint64_t seed, int threads,
-                     comm::Communicator& communicator);
+/// Throws JobError: constants of normalisation that give no finite values; see load_images() and
+/// load_faces().
+LoadedData load_data(const TrainOptions& job, int threads, comm::Communicator& communicator);
 
 /// Equal for equal data: sizes, shape, classes, constants, and a hash over 256 samples of each set.
 std::string data_identity(const data::DataPair& pair);

@@ -5,10 +5,15 @@
 #include <memory>
 #include <numeric>
 
+#include <fmt/format.h>
+
 #include "comm/communicator.h"
+#include "core/data/faces.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"
 #include "trainers/evaluate.h"
+#include "trainers/face_preparation.h"
+#include "trainers/face_source.h"
 #include "trainers/training.h"
 
 namespace gentrain::trainers {
@@ -27,10 +32,46 @@ std::unique_ptr<comm::Communicator> pretend(int ranks, int rank) {
   return ranks == 1 ? comm::make_single() : comm::make_pretended(ranks, rank);
 }
 
+/// Puts something in the place of photographs of faces: their packs where they are prepared
+/// already, else drawn faces. False if nothing can stand for them.
+bool replace_photographs(TrainOptions& options, Estimate& estimate) {
+  std::int64_t photographs = options.batch.global;
+  DataOptions& data = options.data;
+  try {
+    if (const auto kept = find_kept_faces(data, 1)) {
+      data.source = DataOptions::Source::kFolder;
+      data.folder = kept->train.string();
+      data.test_folder = kept->test.string();
+      return true;
+    }
+    const image::Listing listing = list_photographs(data, *comm::make_single());
+    photographs = std::ssize(listing.files);
+    estimate.data_note = fmt::format(
+        "stand for the {} photographs in {}, which the first run prepares: there will be at most "
+        "as many images",
+        with_commas(photographs), listing.folder.string());
+  } catch (const IoError& error) {
+    estimate.missing = error.what();
+  }
+  data.source = DataOptions::Source::kFaces;
+  data.train_count = photographs;
+  data.test_count = std::min(options.batch.global, photographs);
+  if (data.faces.size != data::kFaceSide && estimate.missing.empty()) {
+    estimate.missing = fmt::format(
+        "the faces are not prepared yet, and drawn ones, of {} x {} pixels, cannot stand for those "
+        "of {} x {}: the first run prepares them",
+        data::kFaceSide, data::kFaceSide, data.faces.size, data.faces.size);
+  }
+  return data.faces.size == data::kFaceSide;
+}
+
 /// The run itself, or one on stand-in images if the job's own are not there; null if nothing is
 /// known of them.
 std::unique_ptr<TrainingRun> make_run(TrainOptions options, comm::Communicator& communicator,
                                       Estimate& estimate) {
+  if (takes_photographs(options, *comm::make_single()) && !replace_photographs(options, estimate)) {
+    return nullptr;
+  }
   try {
     return std::make_unique<TrainingRun>(options, communicator, "");
   } catch (const IoError& error) {
@@ -194,7 +235,9 @@ Estimate estimate(const TrainOptions& options, int ranks) {
   estimate.layers = run->objective().layers();
   estimate.parameters = run->parameters().count();
   estimate.data = run->data().train->description();
-  estimate.data_note = run->data_note();
+  if (estimate.data_note.empty()) {
+    estimate.data_note = run->data_note();
+  }
   estimate.shards = run->runner().owned().size();
   estimate.steps = try_stages(*run, estimate.threads, estimate.memory);
   estimate.exchanged_bytes = most_bytes_sent(*run, ranks);

@@ -62,7 +62,7 @@ image::ImageSet load_set(const fs::path& path, const DataOptions& options, int t
     }
   }
   std::vector<std::string> classes = listing.classes;
-  return {image::open_listing(std::move(listing), fit_of(options)), std::move(classes)};
+  return {image::open_listing(std::move(listing), fit_of(options)), std::move(classes), {}};
 }
 
 std::string listed(const std::vector<std::string>& classes) {

@@ -9,6 +9,7 @@
 
 #include "comm/exchange.h"
 #include "core/data/dataset.h"
+#include "core/image/face_preparation.h"
 #include "core/image/folder.h"
 #include "core/optim/options.h"
 #include "core/parameters.h"
@@ -68,13 +69,15 @@ inline bool operator==(const NormalizeOptions& a, const NormalizeOptions& b) {
 }
 
 struct DataOptions {
-  /// kAuto: MNIST if it is found, else the built-in digits, and the log says so.
-  enum class Source : std::uint8_t { kAuto, kMnist, kDigits, kFaces, kHdf5, kFolder };
+  /// kAuto: MNIST if it is found, else the built-in digits; with the model srgan photographs of
+  /// faces (kLfw), else the built-in faces; the log says so.
+  enum class Source : std::uint8_t { kAuto, kMnist, kDigits, kFaces, kLfw, kHdf5, kFolder };
   /// What a file means that is no image or a damaged one.
   enum class OnBadFile : std::uint8_t { kStop, kSkip };
   Source source = Source::kAuto;
   /// mnist, auto: the folder of the idx files. Empty: searched for in $GENTRAIN_DATA/mnist, then in
-  /// data/mnist. folder: a folder of images, or a pack.
+  /// data/mnist. lfw, auto with srgan: the folder of photographs, likewise, of the name lfw.
+  /// folder: a folder of images, or a pack.
   std::string folder;
   std::string test_folder;                   // folder; may be empty if `validation` is not 0
   std::int64_t height = 0;                   // folder: of all images; 0: those of a pack
@@ -89,6 +92,9 @@ struct DataOptions {
   std::uint64_t seed = 1;
   std::int64_t train_count = 60000;  // digits, faces
   std::int64_t test_count = 10000;   // digits, faces
+  image::FaceOptions faces;          // lfw
+  /// lfw: where prepared faces are kept; empty: io::default_cache_folder(). Changes no result.
+  std::string cache;
   NormalizeOptions normalize;
   friend bool operator==(const DataOptions&, const DataOptions&) = default;
 };

@@ -60,6 +60,9 @@ void announce_run(TrainingRun& run, const RunSetting& setting) {
                run.workers() == 1 ? "" : "s", run.device().identity().name);
   spdlog::info("contract: {}", run.contract());
   spdlog::info("data: {}", run.data().train->description());
+  if (!run.data_fact().empty()) {
+    spdlog::info("{}", run.data_fact());
+  }
   if (!run.data_note().empty()) {
     spdlog::warn("{}", run.data_note());
   }

@@ -70,6 +70,7 @@ class TrainingRun {
   /// See data_identity() of data_source.h; made when first asked for.
   const std::string& data_identity();
   [[nodiscard]] const std::string& data_note() const { return data_.note; }
+  [[nodiscard]] const std::string& data_fact() const { return data_.fact; }
   [[nodiscard]] const std::vector<image::BadFile>& left_out() const { return data_.left_out; }
   [[nodiscard]] data::Loader& loader() { return *loader_; }
   [[nodiscard]] const std::vector<std::unique_ptr<Update>>& updates() const { return updates_; }

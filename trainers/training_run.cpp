@@ -25,7 +25,7 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
   const int workers = worker_count(options_, communicator);
   device_ = make_device(options_);
   check_same_on_all_ranks(communicator, contract(), identity);
-  data_ = load_data(options_.data, options_.seed, workers, communicator);
+  data_ = load_data(options_, workers, communicator);
   check_equal_on_all_ranks(communicator, [&]() -> std::vector<NamedText> {
     const CheckpointOptions::Interval& every = options_.checkpoint.every;
     return {{"data set", data_identity()},

@@ -63,6 +63,8 @@ class ImageLibrary {
   /// the cascade's file cannot be read. Source: Viola and Jones 2001; the Haar cascade
   /// haarcascade_frontalface_default of OpenCV.
   [[nodiscard]] virtual std::vector<Rectangle> detect_frontal_faces(const Image& image) const = 0;
+  /// What the bytes depend on beside the arguments: "OpenCV 4.6.0".
+  [[nodiscard]] virtual std::string version() const = 0;
 };
 
 /// The module, loaded by the first call. Throws DeviceError that says where it was looked for:

@@ -26,23 +26,6 @@ constexpr std::size_t kBlockPerThread = 8;  // images that are decoded before th
 
 // ---- writing ----------------------------------------------------------------------------------
 
-/// A pack's arrays while they grow.
-struct Arrays {
-  std::vector<std::uint8_t> pixels;
-  std::vector<std::int32_t> extents;
-  std::vector<std::int32_t> labels;
-  std::vector<std::string> files;
-
-  void append(const Image& image, const Listing::File& file) {
-    pixels.insert(pixels.end(), image.pixels.begin(), image.pixels.end());
-    for (const std::int64_t extent : {image.h, image.w, image.c}) {
-      extents.push_back(static_cast<std::int32_t>(extent));
-    }
-    labels.push_back(file.label);
-    files.push_back(file.name);
-  }
-};
-
 struct Decoded {
   Image image;
   std::string reason;  // why there is none
@@ -62,9 +45,9 @@ Decoded decode(const fs::path& path, const FitOptions& fit) {
   return decoded;
 }
 
-Arrays decode_all(const Listing& listing, const PackOptions& options,
-                  std::vector<BadFile>& left_out) {
-  Arrays arrays;
+PackContent decode_all(const Listing& listing, const PackOptions& options,
+                       std::vector<BadFile>& left_out) {
+  PackContent content;
   const std::size_t count = listing.files.size();
   const std::size_t per_block = kBlockPerThread * static_cast<std::size_t>(options.threads);
   for (std::size_t first = 0; first < count; first += per_block) {
@@ -75,7 +58,7 @@ Arrays decode_all(const Listing& listing, const PackOptions& options,
     for (std::size_t i = 0; i < block.size(); ++i) {
       const Listing::File& file = listing.files[first + i];
       if (block[i].reason.empty()) {
-        arrays.append(block[i].image, file);
+        content.append(block[i].image, file);
       } else if (options.leave_out_bad) {
         left_out.push_back({file.name, block[i].reason});
       } else {
@@ -83,19 +66,11 @@ Arrays decode_all(const Listing& listing, const PackOptions& options,
       }
     }
   }
-  return arrays;
+  return content;
 }
 
-nlohmann::json header_of(const Arrays& arrays, const PackReport& report, const FitOptions& fit) {
-  nlohmann::json left_out = nlohmann::json::array();
-  for (const BadFile& file : report.left_out) {
-    left_out.push_back(file.name);
-  }
-  const char* const name = fit.h == 0 ? "none" : fit.fit == Fit::kCrop ? "crop" : "stretch";
-  return {{"classes", report.classes},
-          {"files", arrays.files},
-          {"left_out", std::move(left_out)},
-          {"fit", name}};
+const char* name_of(const FitOptions& fit) {
+  return fit.h == 0 ? "none" : fit.fit == Fit::kCrop ? "crop" : "stretch";
 }
 
 // ---- reading ----------------------------------------------------------------------------------
@@ -109,6 +84,7 @@ struct Pack {
   std::vector<std::size_t> offsets;  // of each image's pixels
   std::vector<std::string> classes;
   std::vector<std::string> files;
+  nlohmann::json more;
 
   [[nodiscard]] Shape shape(std::size_t index) const {
     return {extents[3 * index], extents[3 * index + 1], extents[3 * index + 2]};
@@ -186,6 +162,14 @@ std::vector<std::string> names_of(const nlohmann::json& header, const char* key)
   }
 }
 
+/// The keys of a header beside those that every pack has.
+nlohmann::json more_of(nlohmann::json header) {
+  for (const char* const key : {"classes", "files", "left_out", "fit"}) {
+    header.erase(key);
+  }
+  return header;
+}
+
 /// Finds the images' places.
 void measure(Pack& pack) {
   const std::size_t images = pack.labels.size();
@@ -215,32 +199,33 @@ void measure(Pack& pack) {
   }
 }
 
-Pack read_pack(const fs::path& path) {
+Pack read_pack(io::Bytes bytes, const std::string& name) {
   Pack pack;
-  pack.file = io::read_file(path);
-  const io::ArrayViews file = io::view_array_file(path.string(), pack.file, io::FileKind::kPack);
+  pack.file = std::move(bytes);
+  const io::ArrayViews file = io::view_array_file(name, pack.file, io::FileKind::kPack);
   try {
     pack.pixels = bytes_of(file, "pixels", io::ElementType::kU8, 1);
     pack.extents = numbers_of(file, "extents", 2);
     pack.labels = numbers_of(file, "labels", 1);
     pack.classes = names_of(file.header, "classes");
     pack.files = names_of(file.header, "files");
+    pack.more = more_of(file.header);
     measure(pack);
   } catch (const IoError& error) {
-    throw IoError(fmt::format("cannot read {}: {}", path.string(), error.what()));
+    throw IoError(fmt::format("cannot read {}: {}", name, error.what()));
   }
   return pack;
 }
 
 /// The extents that all images have.
-FitOptions common_extents(const Pack& pack, const fs::path& path, FitOptions options) {
+FitOptions common_extents(const Pack& pack, const std::string& name, FitOptions options) {
   const Shape first = pack.shape(0);
   for (std::size_t i = 1; i < pack.labels.size(); ++i) {
     const Shape other = pack.shape(i);
     if (other[0] != first[0] || other[1] != first[1]) {
       throw IoError(fmt::format(
           "{}: its images differ in size, as {} with {} x {} and {} with {} x {}: set data.size",
-          path.string(), pack.files[0], first[0], first[1], pack.files[i], other[0], other[1]));
+          name, pack.files[0], first[0], first[1], pack.files[i], other[0], other[1]));
     }
   }
   options.h = first[0];
@@ -250,26 +235,50 @@ FitOptions common_extents(const Pack& pack, const fs::path& path, FitOptions opt
 
 }  // namespace
 
+void PackContent::append(const Image& image, const Listing::File& file) {
+  pixels.insert(pixels.end(), image.pixels.begin(), image.pixels.end());
+  for (const std::int64_t extent : {image.h, image.w, image.c}) {
+    extents.push_back(static_cast<std::int32_t>(extent));
+  }
+  labels.push_back(file.label);
+  files.push_back(file.name);
+}
+
+void write_pack(const std::filesystem::path& file, const PackContent& content,
+                const PackHeader& header) {
+  nlohmann::json json = header.more;
+  json["classes"] = header.classes;
+  json["files"] = content.files;
+  json["left_out"] = header.left_out;
+  json["fit"] = header.fit;
+  const std::int64_t images = std::ssize(content.labels);
+  const auto stored = [](const auto& values) { return std::as_bytes(std::span(values)); };
+  io::write_array_views(
+      file,
+      io::ArrayViews{io::FileKind::kPack,
+                     std::move(json),
+                     {{"pixels", Shape{std::ssize(content.pixels)}, io::ElementType::kU8,
+                       stored(content.pixels)},
+                      {"extents", Shape{images, 3}, io::ElementType::kI32, stored(content.extents)},
+                      {"labels", Shape{images}, io::ElementType::kI32, stored(content.labels)}}});
+}
+
 PackReport pack_folder(const std::filesystem::path& folder, const std::filesystem::path& file,
                        const PackOptions& options) {
   Listing listing = list_images(folder);
   PackReport report;
-  const Arrays arrays = decode_all(listing, options, report.left_out);
+  const PackContent content = decode_all(listing, options, report.left_out);
   if (!report.left_out.empty()) {
     leave_out(listing, report.left_out);
   }
-  report.images = std::ssize(arrays.labels);
-  report.bytes = std::ssize(arrays.pixels);
+  report.images = std::ssize(content.labels);
+  report.bytes = std::ssize(content.pixels);
   report.classes = listing.classes;
-  const auto stored = [](const auto& values) { return std::as_bytes(std::span(values)); };
-  io::write_array_views(
-      file,
-      io::ArrayViews{
-          io::FileKind::kPack,
-          header_of(arrays, report, options.fit),
-          {{"pixels", Shape{report.bytes}, io::ElementType::kU8, stored(arrays.pixels)},
-           {"extents", Shape{report.images, 3}, io::ElementType::kI32, stored(arrays.extents)},
-           {"labels", Shape{report.images}, io::ElementType::kI32, stored(arrays.labels)}}});
+  PackHeader header{report.classes, {}, name_of(options.fit), nlohmann::json::object()};
+  for (const BadFile& bad : report.left_out) {
+    header.left_out.push_back(bad.name);
+  }
+  write_pack(file, content, header);
   return report;
 }
 
@@ -278,11 +287,16 @@ bool is_pack(const std::filesystem::path& path) {
 }
 
 ImageSet open_pack(const std::filesystem::path& path, const FitOptions& options) {
-  Pack pack = read_pack(path);
-  const FitOptions fit = options.h > 0 ? options : common_extents(pack, path, options);
+  return open_pack(io::read_file(path), path.string(), options);
+}
+
+ImageSet open_pack(io::Bytes file, const std::string& name, const FitOptions& options) {
+  Pack pack = read_pack(std::move(file), name);
+  const FitOptions fit = options.h > 0 ? options : common_extents(pack, name, options);
   std::vector<std::string> classes = pack.classes;
-  return {std::make_shared<PackDataset>(std::move(pack), fit, "pack " + path.string()),
-          std::move(classes)};
+  nlohmann::json more = std::move(pack.more);
+  return {std::make_shared<PackDataset>(std::move(pack), fit, "pack " + name), std::move(classes),
+          std::move(more)};
 }
 
 }  // namespace gentrain::image

@@ -13,7 +13,10 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "core/image/folder.h"
+#include "core/io/posix_file.h"
 
 namespace gentrain::image {
 
@@ -38,6 +41,29 @@ struct PackReport {
 PackReport pack_folder(const std::filesystem::path& folder, const std::filesystem::path& file,
                        const PackOptions& options);
 
+/// Images on their way into a pack.
+struct PackContent {
+  std::vector<std::uint8_t> pixels;   // one image after another
+  std::vector<std::int32_t> extents;  // h, w, c of each
+  std::vector<std::int32_t> labels;   // -1 without classes
+  std::vector<std::string> files;     // where each comes from
+
+  /// Puts an image behind the others.
+  void append(const Image& image, const Listing::File& file);
+};
+
+/// What a pack says beside its images.
+struct PackHeader {
+  std::vector<std::string> classes;
+  std::vector<std::string> left_out;               // names of the files that are not in it
+  std::string fit = "none";                        // how images got their extents
+  nlohmann::json more = nlohmann::json::object();  // further keys, which reading passes over
+};
+
+/// Writes a pack, whole or not at all; equal values give equal bytes. Throws IoError naming it.
+void write_pack(const std::filesystem::path& file, const PackContent& content,
+                const PackHeader& header);
+
 /// Whether this is a pack's file.
 bool is_pack(const std::filesystem::path& path);
 
@@ -45,6 +71,7 @@ bool is_pack(const std::filesystem::path& path);
 struct ImageSet {
   std::shared_ptr<const data::Dataset> samples;
   std::vector<std::string> classes;
+  nlohmann::json more;  // PackHeader::more
 };
 
 /// The images of a pack, held in memory; read() fits those that are of another shape, so that
@@ -54,5 +81,7 @@ struct ImageSet {
 /// Throws IoError naming the file: missing, no pack, damaged (and the array), contents that do not
 /// fit together, images of different extents where no size is given.
 ImageSet open_pack(const std::filesystem::path& path, const FitOptions& options);
+/// The same of a pack's bytes; `name` stands for the file in messages and in description().
+ImageSet open_pack(io::Bytes file, const std::string& name, const FitOptions& options);
 
 }  // namespace gentrain::image

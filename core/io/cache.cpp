@@ -36,6 +36,12 @@ bool is_key(std::string_view name) {
          name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
+void check_key(std::string_view key) {
+  if (!is_key(key)) {
+    throw ShapeError(fmt::format("cache: '{}' is no key: 64 digits of hex are", key));
+  }
+}
+
 /// The lock of a key, held while the object is there.
 class KeyLock {
  public:
@@ -135,9 +141,7 @@ std::filesystem::path Cache::path(std::string_view key, const char* ending) cons
 std::filesystem::path Cache::get(
     const std::string& key, const std::function<void(const std::filesystem::path&)>& make) const {
   constexpr std::chrono::milliseconds kPause{20};
-  if (!is_key(key)) {
-    throw ShapeError(fmt::format("cache: '{}' is no key: 64 digits of hex are", key));
-  }
+  check_key(key);
   fs::path file = path(key);
   std::error_code error;
   fs::create_directories(folder_, error);
@@ -154,6 +158,12 @@ std::filesystem::path Cache::get(
     }
   }
   return file;
+}
+
+std::optional<std::filesystem::path> Cache::find(const std::string& key) const {
+  check_key(key);
+  fs::path file = path(key);
+  return is_there(file) ? std::optional(std::move(file)) : std::nullopt;
 }
 
 std::vector<Cache::Entry> Cache::entries() const {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,9 @@ class Cache {
   /// Throws ShapeError for another key, IoError naming the folder or file, and what make() throws.
   [[nodiscard]] std::filesystem::path get(
       const std::string& key, const std::function<void(const std::filesystem::path&)>& make) const;
+
+  /// The file of a key if it is there. Throws ShapeError as get().
+  [[nodiscard]] std::optional<std::filesystem::path> find(const std::string& key) const;
 
   /// What is there, by key. None where the folder is not there; throws IoError if it cannot be
   /// read.

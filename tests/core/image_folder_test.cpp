@@ -26,6 +26,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 using testing::StartsWith;
+using testing::Throws;
 using testing::ThrowsMessage;
 
 constexpr std::array<std::uint8_t, 3> kFirst = {10, 20, 30};
@@ -249,6 +250,27 @@ TEST_F(FolderTest, ThreadsGiveTheSamePack) {
   put("set/b/2.png", plain_png(4, 4, kSecond));
   pack_folder(set(), other, {.fit = {}, .threads = 4});
   EXPECT_NE(bytes(pack()), bytes(other));
+}
+
+TEST_F(FolderTest, APackOfImagesAtHandSaysMore) {
+  PackContent content;
+  content.append({1, 2, 3, {1, 2, 3, 4, 5, 6}}, {"a.png", -1});
+  content.append({1, 2, 3, {7, 8, 9, 10, 11, 12}}, {"b.png", -1});
+  PackHeader header;
+  header.more = {{"origin", "by hand"}};
+  write_pack(pack(), content, header);
+  const ImageSet read = open_pack(io::read_file(pack()), "it", {});
+  EXPECT_EQ(read.samples->size(), 2);
+  EXPECT_EQ(read.samples->classes(), 0);
+  EXPECT_EQ(read.samples->label(1), -1);
+  EXPECT_EQ(read.samples->description(), "pack it");
+  EXPECT_EQ(read.more, header.more);
+  std::vector<std::uint8_t> pixels(6);
+  read.samples->read(1, pixels.data());
+  EXPECT_THAT(pixels, ElementsAre(7, 8, 9, 10, 11, 12));
+  io::Bytes cut = io::read_file(pack());
+  cut.size -= 1;
+  EXPECT_THAT([&] { open_pack(std::move(cut), "it", {}); }, Throws<IoError>());
 }
 
 TEST_F(FolderTest, PackingStopsAtABadFileOrLeavesItOut) {

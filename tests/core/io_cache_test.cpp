@@ -57,6 +57,16 @@ class CacheTest : public testing::Test {
   Cache cache_{folder_};
 };
 
+TEST_F(CacheTest, FindingMakesNothing) {
+  EXPECT_EQ(cache_.find(kKey), std::nullopt);
+  EXPECT_FALSE(fs::exists(folder_));
+  const fs::path file = cache_.get(kKey, [](const fs::path& made) { write(made, "content"); });
+  EXPECT_EQ(cache_.find(kKey), file);
+  EXPECT_EQ(cache_.find(kOther), std::nullopt);
+  EXPECT_THAT([&] { static_cast<void>(cache_.find("../x")); },
+              ThrowsMessage<ShapeError>("cache: '../x' is no key: 64 digits of hex are"));
+}
+
 TEST_F(CacheTest, AnEntryIsMadeOnce) {
   EXPECT_THAT(cache_.entries(), IsEmpty());
   EXPECT_FALSE(fs::exists(folder_));

@@ -26,7 +26,10 @@ using ::testing::StartsWith;
 
 /// Tests run in a folder of their own, with GENTRAIN_DATA set to `root_` or not at all.
 LoadedData load(const DataOptions& options, std::uint64_t seed = 1, int threads = 1) {
-  return load_data(options, seed, threads, *comm::make_single());
+  TrainOptions job;
+  job.data = options;
+  job.seed = seed;
+  return load_data(job, threads, *comm::make_single());
 }
 
 class DataSourceTest : public ::testing::Test {

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <opencv2/core.hpp>
 #include <opencv2/core/ocl.hpp>
+#include <opencv2/core/utility.hpp>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 #include <opencv2/objdetect.hpp>
@@ -193,13 +194,17 @@ class OpenCvLibrary final : public ImageLibrary {
       return faces;
     });
   }
+
+  [[nodiscard]] std::string version() const override {
+    return fmt::format("OpenCV {}", cv::getVersionString());
+  }
 };
 
 }  // namespace
 }  // namespace gentrain::image
 
 /// What the program looks for: kModuleFunction of core/image/module.h.
-extern "C" const gentrain::image::ImageLibrary* gentrain_image_library_1() {
+extern "C" const gentrain::image::ImageLibrary* gentrain_image_library_2() {
   static const gentrain::image::OpenCvLibrary library;
   return &library;
 }
