@@ -199,7 +199,7 @@ UpscaleSummary Inference::upscale(std::span<const UpscaleFile> files, const Upsc
     }
     return {{"contract", contract_},
             {"model", weights_sha256(*device_, runner_->queue(), *model_.parameters)},
-            {"files", names}};
+            {"list of images", names}};
   });
   return trainers::upscale(communicator_, upscaler, files, watch);
 }

@@ -239,6 +239,15 @@ output: srgan
             self.assertEqual(text.count("gentrain: bad.png is no image"), 1, text)
             self.assertIn("2 of 3 images", text)
 
+    def test_other_images_on_one_rank(self):
+        command = ('i=1.png; test "$OMPI_COMM_WORLD_RANK" = 1 && i=2.png; '
+                   'exec "$0" upscale srgan/model.h5 $i --out out')
+        result = run(["sh", "-c", command, PROGRAM], 3, 60.0, cwd=self.folder, mpirun=MPIRUN)
+        self.assertEqual(result.code, 5, result)
+        self.assertRegex(result.output,
+                         r"rank 1 .* runs with another list of images than rank 0")
+        self.assertEqual(list((self.folder / "out").iterdir()), [])
+
     def test_memory_does_not_grow_with_the_height(self):
         """Beyond the pixels of the image itself."""
         peaks = []
