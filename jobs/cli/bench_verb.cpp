@@ -10,7 +10,9 @@
 #include "jobs/cli/exit_codes.h"
 #include "jobs/cli/job.h"
 #include "jobs/cli/options.h"
+#include "jobs/cli/schema.h"
 #include "jobs/cli/verbs.h"
+#include "kernels/error.h"
 #include "trainers/bench.h"
 #include "trainers/observers.h"
 #include "trainers/run_log.h"
@@ -81,6 +83,10 @@ int bench_verb(Session& session, const Arguments& arguments) {
   trainers::start_log("info", communicator.rank());
   const comm::Watchdog watchdog(communicator);  // before the first file is read
   const Job job = options.job();
+  if (job.kind != JobKind::kTrain) {
+    throw JobError(fmt::format("bench: {} is of the kind {}, which takes no steps", job.file,
+                               choice_name(job.kind)));
+  }
   // Ranks that differ in one of these would wait for each other.
   const std::string identity =
       fmt::format("{}bench: stage '{}', steps {}, warmup {}, forward {}\n", job_identity(job),

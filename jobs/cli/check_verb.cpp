@@ -10,6 +10,7 @@
 #include "jobs/cli/verbs.h"
 #include "kernels/error.h"
 #include "trainers/estimate.h"
+#include "trainers/face_preparation.h"
 #include "trainers/observers.h"
 
 namespace gentrain::jobs {
@@ -76,6 +77,21 @@ void print(const Job& job, const trainers::Estimate& estimate, int ranks) {
   row("missing", estimate.missing.empty() ? "nothing" : estimate.missing);
 }
 
+/// Of a job of the kind prepare_faces. False if its photographs are missing.
+bool print_preparation(const Job& job) {
+  std::cout << dump_job(job) << "\n";
+  std::string missing;
+  try {
+    const image::Listing listing = trainers::list_photographs(job.data, *comm::make_single());
+    row("photographs",
+        fmt::format("{} in {}", with_commas(std::ssize(listing.files)), listing.folder.string()));
+  } catch (const IoError& error) {
+    missing = error.what();
+  }
+  row("missing", missing.empty() ? "nothing" : missing);
+  return missing.empty();
+}
+
 }  // namespace
 
 int check_verb(Session& session, const Arguments& arguments) {
@@ -97,6 +113,9 @@ int check_verb(Session& session, const Arguments& arguments) {
   const Job job = options.job();
   if (session.communicator.rank() != 0) {
     return kSuccess;
+  }
+  if (job.kind == JobKind::kPrepareFaces) {
+    return print_preparation(job) ? kSuccess : kBadFile;
   }
   const trainers::Estimate estimate = trainers::estimate(job, ranks);
   print(job, estimate, ranks);

@@ -138,9 +138,27 @@ void describe(V& v, trainers::SampleOptions& s) {
              "the end; end: only there; never: none");
 }
 
+/// The keys of a job of the kind prepare_faces, beside its kind.
+template <class V>
+void describe_preparation(V& v, Job& j) {
+  v.field("output", j.output, "Folder of the packs and of the report",
+          "runs/ and the job file's name");
+  v.field("threads", j.threads, between(0, kMostThreads),
+          "Threads of a rank; 0: allowed cores / ranks on the host");
+  Photographs photographs{j.data};
+  v.group("data", photographs);
+}
+
 template <class V>
 void describe(V& v, Job& j) {
-  v.field("kind", j.kind, "What kind of job this is");
+  v.field(
+      "kind", j.kind,
+      "train: the keys below; prepare_faces: makes packs of the faces in photographs, with keys "
+      "of its own, which stand at the end");
+  if (j.kind == JobKind::kPrepareFaces) {
+    describe_preparation(v, j);
+    return;
+  }
   v.field("seed", j.seed, at_least(0), "Root of all randomness: initial weights, order, dropout");
   v.field("output", j.output, "Folder of the run's results", "runs/ and the job file's name");
   v.field("device", j.device, "auto takes a GPU if there is one; this version knows the CPU alone");

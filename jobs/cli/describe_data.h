@@ -15,25 +15,53 @@ template <class V>
 void describe(V& v, trainers::NormalizeOptions& n) {
   v.group("train", n.train,
           "Constants of the training set; none: the data set's own (mnist: mean 0.13066, std "
-          "0.30811; folder: 0.5 and 0.5)");
+          "0.30811; folder, faces, lfw: 0.5 and 0.5)");
   v.group("test", n.test,
           "Constants of the test set; none: those of `train` if given, else the data set's own "
           "(mnist: 0.13251, 0.31048)");
 }
 
 template <class V>
+void describe(V& v, image::FaceOptions& f) {
+  v.field("size", f.size, between(1, kMostFacePixels), "lfw: rows and columns of a prepared face");
+  v.field("margin", f.margin, between(1, kMostMargin),
+          "lfw: side of the square that is cut out over that of the face found, so that hair and "
+          "chin are in");
+  v.field("test_share", f.test_share,
+          Range{.low = 0, .high = 1, .low_open = true, .high_open = true},
+          "lfw: share of the photographs' names that make the test set; a name stays in its set "
+          "whatever else is in the folder");
+}
+
+/// What a job of the kind prepare_faces is told of its data.
+struct Photographs {
+  trainers::DataOptions& data;
+};
+
+template <class V>
+void describe(V& v, Photographs& p) {
+  v.field("folder", p.data.folder,
+          "The photographs, as `data.folder` of a training job with `data.source: lfw`");
+  v.group("faces", p.data.faces);
+}
+
+template <class V>
 void describe(V& v, trainers::DataOptions& d) {
-  v.field("source", d.source,
-          "mnist: idx files; digits: built-in digits, drawn by the program; faces: built-in faces, "
-          "drawn too, 96 x 96 pixels in colour; hdf5: arrays `/x` and "
-          "`/y`; folder: image files, or packs of them; auto: mnist if it is found, else digits, "
-          "and the log says which");
-  v.field("folder", d.folder,
-          "mnist, auto: folder of the idx files (plain or .gz). Without it they are looked for in "
-          "`$GENTRAIN_DATA/mnist`, then in `data/mnist`. folder: the training set, required there: "
-          "a folder with a folder for each class (their order is that of their names' bytes) of "
-          ".jpg, .png, .bmp and .webp files, or with such files alone, which then have no classes; "
-          "or a pack, as `gentrain pack` writes it");
+  v.field(
+      "source", d.source,
+      "mnist: idx files; digits: built-in digits, drawn by the program; faces: built-in faces, "
+      "drawn too, 96 x 96 pixels in colour; lfw: faces out of photographs, prepared by the first "
+      "run and kept in `data.cache`; hdf5: arrays `/x` and "
+      "`/y`; folder: image files, or packs of them; auto: mnist if it is found, else digits; "
+      "with the model srgan lfw if there are photographs, else faces; the log says which");
+  v.field(
+      "folder", d.folder,
+      "mnist, auto: folder of the idx files (plain or .gz). Without it they are looked for in "
+      "`$GENTRAIN_DATA/mnist`, then in `data/mnist`. lfw, auto with srgan: folder of photographs, "
+      "without it `$GENTRAIN_DATA/lfw` or `data/lfw`. folder: the training set, required there: "
+      "a folder with a folder for each class (their order is that of their names' bytes) of "
+      ".jpg, .png, .bmp and .webp files, or with such files alone, which then have no classes; "
+      "or a pack, as `gentrain pack` writes it");
   v.field("test_folder", d.test_folder,
           "folder: the test set, as `data.folder`; may be missing if `data.validation` sets a part "
           "aside");
@@ -62,6 +90,11 @@ void describe(V& v, trainers::DataOptions& d) {
           "digits, faces: size of the training set");
   v.field("test_count", d.test_count, between(1, kMostImages),
           "digits, faces: size of the test set");
+  v.group("faces", d.faces);
+  v.field("cache", d.cache,
+          "lfw: folder in which prepared faces are kept for later runs; it changes no result. "
+          "`gentrain cache` lists and clears it",
+          "`$XDG_CACHE_HOME/gentrain`, else `~/.cache/gentrain`");
   v.group("normalize", d.normalize);
 }
 

@@ -97,8 +97,11 @@ Job parse_job(std::string_view text, const std::string& source,
   job.output = fmt::format("runs/{}", job.name);
   Reader reader(root, "", state);
   describe(reader, job);
-  reader.finish();
-  check_job(job, state);
+  const bool trains = job.kind == JobKind::kTrain;
+  reader.finish(trains ? "the job" : "a job of kind prepare_faces");
+  if (trains) {
+    check_job(job, state);
+  }
   state.issues.throw_if_any();
   return job;
 }

@@ -103,19 +103,35 @@ class Checks {
     }
     const bool drawn =
         d.source == Source::kDigits || d.source == Source::kFaces || d.source == Source::kAuto;
+    photographs();
     const bool mnist = d.source == Source::kMnist || d.source == Source::kAuto;
     const trainers::DataOptions defaults;
     only_with("data.train_file", !d.train_file.empty(), d.source == Source::kHdf5,
               "data.source hdf5");
     only_with("data.test_file", !d.test_file.empty(), d.source == Source::kHdf5,
               "data.source hdf5");
-    only_with("data.folder", !d.folder.empty(), mnist || d.source == Source::kFolder,
-              "data.source mnist, auto or folder");
+    only_with("data.folder", !d.folder.empty(),
+              mnist || d.source == Source::kLfw || d.source == Source::kFolder,
+              "data.source mnist, auto, lfw or folder");
     only_with("data.seed", d.seed != defaults.seed, drawn, "data.source digits, faces or auto");
     only_with("data.train_count", d.train_count != defaults.train_count, drawn,
               "data.source digits, faces or auto");
     only_with("data.test_count", d.test_count != defaults.test_count, drawn,
               "data.source digits, faces or auto");
+  }
+
+  /// data.source: lfw.
+  void photographs() {
+    using Source = trainers::DataOptions::Source;
+    const trainers::DataOptions& d = job_.data;
+    const bool read =
+        d.source == Source::kLfw || (d.source == Source::kAuto && is_srgan(job_.model));
+    const image::FaceOptions defaults;
+    constexpr std::string_view kNeeds = "data.source lfw, or auto with model.name srgan";
+    only_with("data.faces.size", d.faces.size != defaults.size, read, kNeeds);
+    only_with("data.faces.margin", d.faces.margin != defaults.margin, read, kNeeds);
+    only_with("data.faces.test_share", d.faces.test_share != defaults.test_share, read, kNeeds);
+    only_with("data.cache", !d.cache.empty(), read, kNeeds);
   }
 
   /// data.source: folder.

@@ -119,12 +119,12 @@ void Reader::report_missing(std::string_view name) {
   }
 }
 
-void Reader::finish() {
+void Reader::finish(std::string_view whole) {
   for (const YamlEntry& entry : map_.entries) {
     if (std::ranges::find(known_, entry.key) == known_.end()) {
       state_.issues.add(entry.position, full(entry.key),
                         fmt::format("unknown key '{}' in {}{}", entry.key,
-                                    path_.empty() ? "the job" : path_, suggest(entry.key, known_)));
+                                    path_.empty() ? whole : path_, suggest(entry.key, known_)));
     }
   }
 }

@@ -96,8 +96,8 @@ class Reader {
   void layers(std::string_view name, std::vector<trainers::LayerSpec>& value, std::string_view doc);
   void stages(std::vector<trainers::StageOptions>& value);
 
-  /// Reports the keys that were given but not described.
-  void finish();
+  /// Reports the keys that were given but not described. `whole` stands for a map without a path.
+  void finish(std::string_view whole = "the job");
 
  private:
   /// The value of a key, null if it was not given or is reported already.

@@ -71,6 +71,14 @@ model:
 
 )";
 
+constexpr std::string_view kPreparation = R"(
+## Faces
+
+A job of the kind `prepare_faces` makes packs of the faces in a folder of photographs
+([images.md](images.md)). It has these keys and no others:
+
+)";
+
 std::string_view layer_meaning(trainers::LayerKind kind) {
   using trainers::LayerKind;
   switch (kind) {
@@ -106,10 +114,11 @@ std::string row(const Entry& entry) {
                      entry.range.empty() ? "" : ", ", entry.range, shown_default(entry), entry.doc);
 }
 
-std::string job_table() {
+std::string job_table(JobKind kind) {
   std::string text = "| key | type and range | default | meaning |\n|---|---|---|---|\n";
   Lister lister(Lister::Mode::kReference);
   Job job;
+  job.kind = kind;
   describe(lister, job);
   for (const Entry& entry : lister.entries()) {
     text += row(entry);
@@ -136,7 +145,8 @@ std::string layer_table() {
 }  // namespace
 
 std::string job_reference() {
-  return fmt::format("{}{}{}{}", kHeader, job_table(), kStages, layer_table());
+  return fmt::format("{}{}{}{}{}{}", kHeader, job_table(JobKind::kTrain), kStages, layer_table(),
+                     kPreparation, job_table(JobKind::kPrepareFaces));
 }
 
 }  // namespace gentrain::jobs

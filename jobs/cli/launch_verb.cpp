@@ -94,7 +94,9 @@ void take_ranks(const OptionSet& options, const Job& job, LaunchOptions& launch)
   if (launch.ranks < 1) {
     throw JobError(fmt::format("-np {}: at least 1 is needed", launch.ranks));
   }
-  trainers::check_supported(job, launch.ranks);
+  if (job.kind == JobKind::kTrain) {
+    trainers::check_supported(job, launch.ranks);
+  }
 }
 
 LaunchOptions read_options(const OptionSet& options, const Job& job) {

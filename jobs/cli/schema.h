@@ -58,6 +58,9 @@ inline constexpr double kMostSamples = 1e6;
 inline constexpr double kMostBlocks = 1000;
 inline constexpr double kMostPixels = 1e5;  // windows, strides, borders
 
+inline constexpr double kMostFacePixels = 4096;  // rows and columns of a prepared face
+inline constexpr double kMostMargin = 10;
+
 /// 0 <= x < 1
 constexpr Range below_one() {
   return {.low = 0, .high = 1, .high_open = true};
@@ -74,8 +77,8 @@ struct Choice {
 template <class E>
 inline constexpr std::array<Choice<E>, 0> kChoices{};
 template <>
-inline constexpr auto kChoices<JobKind> = std::to_array<Choice<JobKind>>({{JobKind::kTrain,
-                                                                           "train"}});
+inline constexpr auto kChoices<JobKind> = std::to_array<Choice<JobKind>>(
+    {{JobKind::kTrain, "train"}, {JobKind::kPrepareFaces, "prepare_faces"}});
 template <>
 inline constexpr auto kChoices<trainers::DeviceChoice> =
     std::to_array<Choice<trainers::DeviceChoice>>({{trainers::DeviceChoice::kAuto, "auto"},
@@ -111,6 +114,7 @@ inline constexpr auto kChoices<trainers::DataOptions::Source> =
          {trainers::DataOptions::Source::kMnist, "mnist"},
          {trainers::DataOptions::Source::kDigits, "digits"},
          {trainers::DataOptions::Source::kFaces, "faces"},
+         {trainers::DataOptions::Source::kLfw, "lfw"},
          {trainers::DataOptions::Source::kHdf5, "hdf5"},
          {trainers::DataOptions::Source::kFolder, "folder"}});
 template <>

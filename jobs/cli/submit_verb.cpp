@@ -76,7 +76,7 @@ std::vector<SbatchOption> sbatch_options(const OptionSet& options, const Job& jo
   const auto number = [](int value) { return fmt::format("{}", value); };
   const int nodes = positive(options, "nodes", 1);
   const int ranks = positive(options, "ranks-per-node", 1);
-  if (std::int64_t{nodes} * ranks > job.batch.shards) {
+  if (job.kind == JobKind::kTrain && std::int64_t{nodes} * ranks > job.batch.shards) {
     throw JobError(
         fmt::format("{} nodes with {} ranks each but only {} shards, and a shard is "
                     "computed by one rank",

@@ -1,5 +1,6 @@
-// gentrain JOB: train.
+// gentrain JOB: does what a job file describes: trains, or prepares faces.
 #include <boost/program_options.hpp>
+#include <fmt/format.h>
 
 #include "comm/watchdog.h"
 #include "jobs/cli/exit_codes.h"
@@ -8,6 +9,8 @@
 #include "jobs/cli/terminal.h"
 #include "jobs/cli/verbs.h"
 #include "kernels/error.h"
+#include "trainers/contract.h"
+#include "trainers/face_preparation.h"
 #include "trainers/run_log.h"
 #include "trainers/training.h"
 
@@ -25,6 +28,19 @@ trainers::ResumeOptions resume_options(const std::string& text) {
   return {Mode::kPath, text};
 }
 
+/// A job of the kind prepare_faces: nothing to go on with, as its files are written at the end.
+int prepare(const Job& job, const OptionSet& options, comm::Communicator& communicator) {
+  if (options.get<std::string>("resume") != "auto") {
+    throw JobError(fmt::format(
+        "--resume: {} is of the kind prepare_faces, which begins anew each time", job.file));
+  }
+  trainers::TrainOptions placement;
+  placement.threads = job.threads;
+  const auto threads = static_cast<int>(trainers::wanted_workers(placement, communicator));
+  trainers::run_face_preparation(job.data, job.output, threads, communicator);
+  return kSuccess;
+}
+
 /// Ranks cannot start ranks anew: that is for the launcher.
 void refuse_restarts(const Arguments& arguments) {
   for (const std::string& argument : arguments) {
@@ -40,7 +56,8 @@ void refuse_restarts(const Arguments& arguments) {
 
 int train_verb(Session& session, const Arguments& arguments) {
   refuse_restarts(arguments);
-  OptionSet options("gentrain JOB [options]", "Trains what a job file describes.");
+  OptionSet options("gentrain JOB [options]",
+                    "Trains what a job file describes, or prepares its faces.");
   add_job_options(options);
   add_log_options(options);
   options.visible.add_options()(
@@ -54,6 +71,9 @@ int train_verb(Session& session, const Arguments& arguments) {
   trainers::start_log(options.log_level(), session.communicator.rank());
   const comm::Watchdog watchdog(session.communicator);  // before the first file is read
   const Job job = options.job();
+  if (job.kind == JobKind::kPrepareFaces) {
+    return prepare(job, options, session.communicator);
+  }
   const trainers::RunSetting setting{
       .job = job.name,
       .identity = job_identity(job),

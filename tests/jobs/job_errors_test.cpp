@@ -429,9 +429,10 @@ TEST(JobErrors, Data) {
             "j.yaml:3:8: data.source hdf5 needs data.train_file\n"
             "j.yaml:3:8: data.source hdf5 needs data.test_file, or data.validation above 0");
   EXPECT_EQ(added("data: {source: hdf5, train_file: a.h5, validation: 0.1}"), "");
-  EXPECT_EQ(added("data: {source: digits, folder: x, train_file: a.h5}"),
-            "j.yaml:3:24: data.folder has no effect without data.source mnist, auto or folder\n"
-            "j.yaml:3:35: data.train_file has no effect without data.source hdf5");
+  EXPECT_EQ(
+      added("data: {source: digits, folder: x, train_file: a.h5}"),
+      "j.yaml:3:24: data.folder has no effect without data.source mnist, auto, lfw or folder\n"
+      "j.yaml:3:35: data.train_file has no effect without data.source hdf5");
   EXPECT_EQ(
       added("data: {source: mnist, train_count: 5}"),
       "j.yaml:3:23: data.train_count has no effect without data.source digits, faces or auto");

@@ -5,11 +5,13 @@ what must give other bytes does.
 usage: GENTRAIN=PROGRAM MPIRUN=mpirun [GENTRAIN_DATA=FOLDER] same_bytes_test.py [CLASS...]
 """
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 
@@ -289,6 +291,68 @@ class Mnist(SameBytes):
     def test_two_epochs(self):
         same = self.assert_same("lenet_mnist.yaml", [(1, 2), (3, 1), (16, 1)], "stop={epochs: 2}")
         self.assertEqual(same["metrics"]["samples"], 10000)
+
+
+LFW = Path(os.environ.get("GENTRAIN_DATA", "/nowhere")) / "lfw"
+
+
+@unittest.skipUnless(LFW.is_dir(), "GENTRAIN_DATA has no photographs of faces")
+class Faces(SameBytes):
+    """Faces out of real photographs, prepared by any number of ranks and threads, once for all runs."""
+
+    def setUp(self):
+        super().setUp()
+        (self.folder / "lfw/Bad").mkdir(parents=True)
+        (self.folder / "lfw/Bad/0.jpg").write_text("no image", encoding="utf-8")
+        for person in sorted(LFW.iterdir())[:12]:
+            (self.folder / "lfw" / person.name).symlink_to(person)
+
+    def prepare(self, ranks, threads, *settings):
+        """The hashes of what a preparation writes."""
+        words = [word for setting in ("data.folder=lfw", "output=out", "data.faces.test_share=0.4",
+                                      f"threads={threads}", *settings) for word in ("--set", setting)]
+        result = run([PROGRAM, JOBS / "prepare_lfw.yaml", *words], ranks, 60.0, cwd=self.folder,
+                     mpirun=MPIRUN)
+        self.assertEqual(result.code, 0, result)
+        self.assertRegex(result.output, r"\d+ of \d+ photographs are kept: .*, 1 unreadable\n")
+        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+                for file in (self.folder / "out").iterdir()}
+
+    def test_prepared_by_ranks_and_threads(self):
+        same = self.prepare(1, 1)
+        self.assertEqual(sorted(same), ["report.json", "test.h5", "train.h5"])
+        for ranks, threads in ((1, 2), (2, 1), (3, 2), (5, 1)):
+            with self.subTest(ranks=ranks, threads=threads):
+                self.assertEqual(self.prepare(ranks, threads), same)
+        self.assertNotEqual(self.prepare(2, 1, "data.faces.margin=1.5"), same)
+
+    def test_runs_at_once_prepare_once(self):
+        data = json.dumps({"source": "lfw", "folder": "lfw", "cache": "cache",
+                           "normalize": {"train": {"mean": 0, "std": 1}},
+                           "faces": {"size": 16, "test_share": 0.4}})
+        outputs = []
+
+        def train(name, ranks):
+            words = [word for setting in (f"data={data}", f"output={name}", "stop={steps: 2}",
+                                          "batch={global: 4, shards: 4}")
+                     for word in ("--set", setting)]
+            result = run([PROGRAM, JOBS / "tiny/vae.yaml", *words], ranks, 90.0, cwd=self.folder,
+                         mpirun=MPIRUN)
+            self.assertEqual(result.code, 0, result)
+            outputs.append(result.output)
+
+        runs = [threading.Thread(target=train, args=(f"run{ranks}", ranks)) for ranks in (1, 2, 3)]
+        for one in runs:
+            one.start()
+        for one in runs:
+            one.join()
+        self.assertEqual(sum("faces of lfw: prepared in " in output for output in outputs), 1, outputs)
+        self.assertEqual(sum("faces of lfw: prepared before, taken from the cache" in output
+                             for output in outputs), 2, outputs)
+        weights = {json.loads((self.folder / f"run{ranks}/summary.json").read_text(encoding="utf-8"))
+                   ["weights_sha256"] for ranks in (1, 2, 3)}
+        self.assertEqual(len(weights), 1)
+        self.assertEqual(len(list((self.folder / "cache").iterdir())), 2)
 
 
 if __name__ == "__main__":
