@@ -162,10 +162,12 @@ TEST_F(PrepareFaces, SaysWhatIsWrongWithItsFolders) {
 }
 
 TEST_F(PrepareFaces, CheckOfATrainingJobPreparesNothing) {
-  write(path("train.yaml"),
-        fmt::format("batch: {{global: 4, shards: 2}}\nmodel: {{layers: [flatten, {{linear: 2}}]}}\n"
-                    "stop: {{steps: 1}}\ndata: {{source: lfw, folder: {}, cache: {}}}\n",
-                    path("lfw").string(), path("cache").string()));
+  write(
+      path("train.yaml"),
+      fmt::format("batch: {{global: 4, shards: 2}}\nmodel: vae\nstop: {{steps: 1}}\n"
+                  "data: {{source: lfw, folder: {}, cache: {}, normalize: {{train: {{mean: 0, std: "
+                  "1}}}}}}\n",
+                  path("lfw").string(), path("cache").string()));
   const Outcome before = gentrain({"check", path("train.yaml").string()});
   EXPECT_EQ(before.code, kSuccess) << before.err;
   EXPECT_THAT(before.out,
