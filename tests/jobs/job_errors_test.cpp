@@ -395,11 +395,11 @@ TEST(JobErrors, Srgan) {
   EXPECT_EQ(srgan("content: {maps: [block1_conv1, block2_conv1], map_weights: [1]}"),
             "j.yaml:5:47: content.map_weights has 1 weights for 2 maps");
   EXPECT_EQ(srgan("content: {map_weights: [1, 2]}"),
-            "j.yaml:5:24: content.map_weights has 2 weights for 3 maps");
+            "j.yaml:5:11: content.map_weights has 2 weights for 3 maps");
   EXPECT_EQ(srgan("content: {network: vgg16, weights: random}"), "");
   EXPECT_EQ(srgan("content: {network: pixels, maps: [block1_conv1], scale: none}"),
-            "j.yaml:5:34: content.maps has no effect without content.network vgg19 or vgg16\n"
-            "j.yaml:5:57: content.scale has no effect without content.network vgg19 or vgg16");
+            "j.yaml:5:28: content.maps has no effect without content.network vgg19 or vgg16\n"
+            "j.yaml:5:50: content.scale has no effect without content.network vgg19 or vgg16");
   EXPECT_EQ(srgan("content: {maps: block1_conv1}"),
             "j.yaml:5:17: content.maps needs a list of texts, got 'block1_conv1'");
   EXPECT_EQ(srgan("content: {map_weights: [1, -2]}"),
