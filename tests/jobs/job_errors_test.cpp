@@ -405,9 +405,9 @@ TEST(JobErrors, Srgan) {
   EXPECT_EQ(srgan("content: {map_weights: [1, -2]}"),
             "j.yaml:5:28: content.map_weights is -2 but must be at least 0");
   EXPECT_EQ(error_of("model: {name: srgan, blur: 0.05}\nstages: {gan: {stop: {steps: 1}}}\n"),
-            "j.yaml:1:28: model.blur is 0.05 but must be 0 or at least 0.1");
+            "j.yaml:1:22: model.blur is 0.05 but must be 0 or at least 0.1");
   EXPECT_EQ(error_of("model: {name: vae, blur: 1}\nstop: {steps: 1}\n"),
-            "j.yaml:1:26: model.blur has no effect without model.name srgan");
+            "j.yaml:1:20: model.blur has no effect without model.name srgan");
   EXPECT_EQ(srgan("content: {map_weights: 3}"),
             "j.yaml:5:24: content.map_weights needs a list of numbers, got '3'");
   EXPECT_EQ(srgan("content: {maps: [block1_pool], before_activation: true}"),
