@@ -174,7 +174,7 @@ void Reader::texts(std::string_view name, std::vector<std::string>& value,
   if (node == nullptr) {
     return;
   }
-  if (node->kind != YamlNode::Kind::kList || node->items.empty()) {
+  if (node->kind != YamlNode::Kind::kList) {
     report_needs(name, *node, "a list of texts");
     return;
   }
