@@ -15,6 +15,7 @@
 #include "tests/support/gradients.h"
 #include "tests/trainers/small_runs.h"
 #include "trainers/gan_watch.h"
+#include "trainers/run_log.h"
 
 namespace gentrain::trainers {
 namespace {
@@ -416,6 +417,7 @@ StepReport report_of(const Stage& stage, std::int64_t step, float right) {
 }
 
 TEST(GanWatch, WarnsOnceOfADiscriminatorThatIsFarAhead) {
+  start_log("info", 0);
   Stage stage;
   stage.statistics = {"loss", "real_right", "generated_right", "content_gradient",
                       "adversarial_gradient"};
