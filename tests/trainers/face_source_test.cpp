@@ -68,7 +68,10 @@ class FaceSourceTest : public testing::Test {
     home() = fs::temp_directory_path() / fmt::format("gentrain_face_source_{}", getpid());
     write_photographs(home() / "lfw");
   }
-  static void TearDownTestSuite() { fs::remove_all(home()); }
+  static void TearDownTestSuite() {
+    start_log("info", 0);
+    fs::remove_all(home());
+  }
   static fs::path& home() {
     static fs::path path;
     return path;
