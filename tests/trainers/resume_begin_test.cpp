@@ -1,11 +1,11 @@
 // How a run begins where an earlier start was cut off, at whatever moment: nothing is lost, and
 // nothing that is finished is touched.
 #include <gmock/gmock.h>
-#include <spdlog/spdlog.h>
 
 #include "kernels/error.h"
 #include "tests/support/compare.h"
 #include "tests/trainers/resume_runs.h"
+#include "trainers/run_log.h"
 
 namespace gentrain::trainers {
 namespace {
@@ -83,7 +83,7 @@ TEST_F(BeginTest, WhateverIsLeftOfARunThatIsRemovedSaysWhoseItIs) {
 
 TEST_F(BeginTest, ANamedCheckpointOfTheFinishedRunItselfChangesNothing) {
   train(setting("run"));
-  spdlog::default_logger()->flush();  // here the log of a run stays open behind its end
+  leave_log_file();  // here it stays open behind the end of a run
   const auto before = files_with_times("run");
   const RunFolder folder(base_ / "run");
   RunSetting from = setting("run");
