@@ -86,7 +86,7 @@ class IncludeRule(unittest.TestCase):
                 ("trainers/loop.cpp", "mpi.h", "comm/mpi"),
                 ("comm/exchange.cpp", "mpi.h", "comm/mpi"),
                 ("trainers/loop.cpp", "hdf5.h", "core/io, core/data"),
-                ("core/io/a.cpp", "zlib.h", "core/data"),
+                ("core/io/a.cpp", "zlib.h", "core/data, core/image"),
                 ("core/data/a.cpp", "openssl/evp.h", "core/io"),
                 ("core/data/a.cpp", "opencv2/core.hpp", "core/image"),
                 ("trainers/loop.cpp", "yaml-cpp/yaml.h", "jobs/cli"),
