@@ -14,6 +14,7 @@ struct Context {
   bool training = false;   // dropout drops, batch norm uses the batch
   RngKey key;              // of this step and shard; an op folds in its own index
   double batch_share = 1;  // of the images here in the global batch: the weight of their statistics
+  bool bf16 = false;       // networks compute on tensors of bf16
 };
 
 }  // namespace gentrain

@@ -75,9 +75,11 @@ template void copy_from_host(Device&, Queue&, std::span<const float>, const Tens
 template void copy_from_host(Device&, Queue&, std::span<const double>, const Tensor&);
 template void copy_from_host(Device&, Queue&, std::span<const std::int32_t>, const Tensor&);
 template void copy_from_host(Device&, Queue&, std::span<const std::uint8_t>, const Tensor&);
+template void copy_from_host(Device&, Queue&, std::span<const Bf16>, const Tensor&);
 template std::vector<float> copy_to_host(Device&, Queue&, const Tensor&);
 template std::vector<double> copy_to_host(Device&, Queue&, const Tensor&);
 template std::vector<std::int32_t> copy_to_host(Device&, Queue&, const Tensor&);
 template std::vector<std::uint8_t> copy_to_host(Device&, Queue&, const Tensor&);
+template std::vector<Bf16> copy_to_host(Device&, Queue&, const Tensor&);
 
 }  // namespace gentrain

@@ -41,9 +41,9 @@ struct PooledViews {
   View argmax;
 };
 
-/// f32 on every backend, f64 on the reference backend. Every routine throws ShapeError if check()
-/// does, or a view is missing or has another shape or type than is stated here; the pool_ routines
-/// also where fuses_max_pool() is false.
+/// f32 on every backend, f64 on the reference backend, bf16 on the CPU as struct Bf16 says. Every
+/// routine throws ShapeError if check() does, or a view is missing or has another shape or type
+/// than is stated here; the pool_ routines also where fuses_max_pool() is false.
 ///
 /// Source: Dumoulin and Visin 2016, arXiv:1603.07285.
 class ConvKernels {

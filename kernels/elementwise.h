@@ -10,9 +10,9 @@ namespace gentrain {
 
 class Queue;
 
-/// f32 on every backend, f64 on the reference backend. Every routine throws ShapeError if a view is
-/// missing, or has another type than is stated here or another number of elements than the
-/// destination.
+/// f32 on every backend, f64 on the reference backend, bf16 on the CPU as struct Bf16 says. Every
+/// routine throws ShapeError if a view is missing, or has another type than is stated here or
+/// another number of elements than the destination.
 class ElementwiseKernels {
  public:
   virtual ~ElementwiseKernels() = default;
@@ -41,6 +41,8 @@ class ElementwiseKernels {
   virtual void fill(Queue& queue, double value, View y) = 0;
   /// y (floating point) = x (u8) * factor + shift, one rounding (a fused multiply-add).
   virtual void cast_u8(Queue& queue, ConstView x, double factor, double shift, View y) = 0;
+  /// y = x: f32 to bf16, rounded to the nearest, ties to the even one; or bf16 to f32.
+  virtual void cast(Queue& queue, ConstView x, View y) = 0;
 };
 
 }  // namespace gentrain

@@ -9,8 +9,9 @@ namespace gentrain {
 
 class Queue;
 
-/// f32 on every backend, f64 on the reference backend. n rows, k inputs, m outputs. Every routine
-/// throws ShapeError if a view is missing, empty, or has another shape or type than is stated here.
+/// f32 on every backend, f64 on the reference backend, bf16 on the CPU as struct Bf16 says. n rows,
+/// k inputs, m outputs. Every routine throws ShapeError if a view is missing, empty, or has another
+/// shape or type than is stated here.
 class MatmulKernels {
  public:
   virtual ~MatmulKernels() = default;

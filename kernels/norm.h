@@ -48,9 +48,9 @@ struct NormGradients {
   View dresidual;  // as x
 };
 
-/// f32 on every backend, f64 on the reference backend. Every routine throws ShapeError if a view is
-/// missing or has another shape or type than is stated here, if x has no axis or no elements, or if
-/// epsilon is not above 0 or a slope not in [0, 1].
+/// f32 on every backend, f64 on the reference backend, bf16 on the CPU as struct Bf16 says. Every
+/// routine throws ShapeError if a view is missing or has another shape or type than is stated here,
+/// if x has no axis or no elements, or if epsilon is not above 0 or a slope not in [0, 1].
 class NormKernels {
  public:
   virtual ~NormKernels() = default;

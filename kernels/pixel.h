@@ -14,9 +14,9 @@ inline constexpr std::int64_t kLargestShrink = 64;
 /// Its least sigma; with far less all weights would round to zero.
 inline constexpr double kLeastSigma = 0.1;
 
-/// f32 on every backend, f64 on the reference backend. Every routine throws ShapeError if a view is
-/// missing or has another shape or type than is stated here, if an extent or r is below 1, or if
-/// slope is not in [0, 1].
+/// f32 on every backend, f64 on the reference backend, bf16 on the CPU as struct Bf16 says. Every
+/// routine throws ShapeError if a view is missing or has another shape or type than is stated here,
+/// if an extent or r is below 1, or if slope is not in [0, 1].
 class PixelKernels {
  public:
   virtual ~PixelKernels() = default;

@@ -29,8 +29,9 @@ struct PoolGeometry {
 /// Shape::kMaxElements.
 void check(const PoolGeometry& geometry);
 
-/// f32 on every backend, f64 on the reference backend. Every routine throws ShapeError if check()
-/// does, or a view is missing or has another shape or type than is stated here.
+/// f32 on every backend, f64 on the reference backend, bf16 on the CPU as struct Bf16 says. Every
+/// routine throws ShapeError if check() does, or a view is missing or has another shape or type
+/// than is stated here.
 class PoolKernels {
  public:
   virtual ~PoolKernels() = default;

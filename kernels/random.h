@@ -9,9 +9,10 @@ namespace gentrain {
 
 class Queue;
 
-/// f32 on every backend, f64 on the reference backend (the f32 value, widened). Every routine
-/// throws ShapeError if a view is missing or has another type, or x and y differ in their numbers
-/// of elements; dropout also if keep is out of range.
+/// f32 on every backend, f64 on the reference backend (the f32 value, widened); dropout also bf16
+/// on the CPU, as struct Bf16 says. Every routine throws ShapeError if a view is missing or has
+/// another type, or x and y differ in their numbers of elements; dropout also if keep is out of
+/// range.
 class RandomKernels {
  public:
   virtual ~RandomKernels() = default;

@@ -14,8 +14,9 @@ class Queue;
 /// segmented tensor is the sum over the whole.
 inline constexpr std::int64_t kReduceBlock = 4096;
 
-/// f32 on every backend, f64 on the reference backend. Every routine throws ShapeError if a view is
-/// missing or has another type or number of elements than is stated here.
+/// f32 on every backend, f64 on the reference backend; square_sums and all_finite also bf16 on the
+/// CPU, as struct Bf16 says. Every routine throws ShapeError if a view is missing or has another
+/// type or number of elements than is stated here.
 class ReduceKernels {
  public:
   virtual ~ReduceKernels() = default;

@@ -69,6 +69,7 @@ Stage forward_stage(TrainingRun& run, const std::string& name) {
       return;
     }
     Context context{shard.context.device, shard.context.queue, nullptr, false, {}};
+    context.bf16 = shard.context.bf16;
     run.loader().load({shard.position.epoch, shard.samples.first, shard.samples.last},
                       shard.worker.batch);
     const Tensor x =

@@ -38,8 +38,9 @@ std::string program_hash() {
 }  // namespace
 
 std::string contract_text(const TrainOptions& options, const DeviceIdentity& device) {
-  return fmt::format("{} shards, op_threads {}, {} {}, {}, f32, {} exchange", options.batch.shards,
+  return fmt::format("{} shards, op_threads {}, {} {}, {}, {}, {} exchange", options.batch.shards,
                      options.op_threads, device.kind, device.isa, device.libraries,
+                     name_of(options.precision),
                      options.exchange == comm::ExchangeMode::kCanonical ? "canonical" : "library");
 }
 
@@ -80,12 +81,40 @@ void check_same_on_all_ranks(comm::Communicator& communicator, const std::string
   });
 }
 
+std::string_view name_of(Precision precision) {
+  switch (precision) {
+    case Precision::kBf16:
+      return "bf16";
+    case Precision::kBf16Emulated:
+      return "bf16_emulated";
+    case Precision::kTf32:
+      return "tf32";
+    case Precision::kF32:
+      break;
+  }
+  return "f32";
+}
+
+std::string why_not(Precision precision) {
+  switch (precision) {
+    case Precision::kBf16:
+      return "bf16, but this version has no bf16 products for any processor: f32 is faster. "
+             "bf16_emulated keeps tensors in bf16 all the same and computes in f32";
+    case Precision::kTf32:
+      return "tf32, but only CUDA devices have it";
+    case Precision::kF32:
+    case Precision::kBf16Emulated:
+      break;
+  }
+  return "";
+}
+
 void check_supported(const TrainOptions& options, int ranks) {
   if (options.device == DeviceChoice::kCuda) {
     throw DeviceError("device: cuda: this build has no CUDA backend; use device: cpu");
   }
-  if (options.precision != Precision::kF32) {
-    throw JobError("precision: only f32 is there on this device");
+  if (const std::string why = why_not(options.precision); !why.empty()) {
+    throw JobError("precision is " + why);
   }
   if (options.op_threads != 1) {
     throw JobError(fmt::format(

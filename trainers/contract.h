@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -32,6 +33,11 @@ void check_equal_on_all_ranks(comm::Communicator& communicator,
 /// text that is equal for equal jobs. As check_equal_on_all_ranks.
 void check_same_on_all_ranks(comm::Communicator& communicator, const std::string& contract,
                              const std::string& job);
+
+/// "f32", "bf16", "bf16_emulated" or "tf32".
+std::string_view name_of(Precision precision);
+/// Why this version cannot compute in it, to stand behind "precision is "; "" if it can.
+std::string why_not(Precision precision);
 
 /// Throws JobError for what this version cannot do (another device or precision, op_threads above
 /// 1) and for more ranks than shards, naming the fix.

@@ -19,7 +19,8 @@ namespace gentrain::trainers {
 
 enum class DeviceChoice : std::uint8_t { kAuto, kCpu, kCuda };
 enum class IsaChoice : std::uint8_t { kAuto, kV3, kV4 };
-enum class Precision : std::uint8_t { kF32, kBf16, kTf32 };
+/// What training computes in. kBf16Emulated: tensors of bf16, f32 arithmetic.
+enum class Precision : std::uint8_t { kF32, kBf16, kBf16Emulated, kTf32 };
 /// What early stop and the best model go by: a number of the evaluation.
 enum class Metric : std::uint8_t { kNone, kTop1, kLoss };
 /// Which way is better: of a loss less, of an accuracy more (kAuto).

@@ -20,10 +20,11 @@ comm::Range shard_samples(const comm::Range& batch, std::int64_t shards, std::in
 }
 
 StepRunner::StepRunner(comm::Communicator& communicator, Device& device, int workers,
-                       std::int64_t shards)
+                       std::int64_t shards, bool bf16)
     : activity_(communicator.activity()),
       device_(device),
       shards_(shards),
+      bf16_(bf16),
       owned_(comm::part_of(shards, communicator.size(), communicator.rank())),
       queue_(device.make_queue()),
       pool_(workers, communicator.size() == 1) {
@@ -42,6 +43,7 @@ void StepRunner::compute(Pass& pass, const StepPosition& position, std::int64_t 
                          .fold(static_cast<std::uint64_t>(shard));
   ShardRun run{worker, {device_, *worker.queue, &worker.tape, true, key}, position,
                shard,  shard_samples(position.samples, shards_, shard),   {}};
+  run.context.bf16 = bf16_;
   try {
     for (Update* update : pass.updates) {
       run.gradients.push_back(update->exchange().shard(shard, *worker.queue));

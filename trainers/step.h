@@ -58,7 +58,9 @@ struct Pass {
 /// Computes passes on the workers of this rank.
 class StepRunner {
  public:
-  StepRunner(comm::Communicator& communicator, Device& device, int workers, std::int64_t shards);
+  /// `bf16`: of the contexts that shards get.
+  StepRunner(comm::Communicator& communicator, Device& device, int workers, std::int64_t shards,
+             bool bf16 = false);
 
   /// Runs one pass to its end: on return the new weights stand on every rank. `index` is the pass's
   /// number in its step. Rethrows the first error of a worker; on any error all workers have ended.
@@ -86,6 +88,7 @@ class StepRunner {
   comm::Activity& activity_;
   Device& device_;
   std::int64_t shards_;
+  bool bf16_;
   comm::Range owned_;
   Wishes wishes_;
   std::unique_ptr<Queue> queue_;

@@ -159,7 +159,7 @@ nlohmann::json summarize(TrainingRun& run, const RunSetting& setting, const Watc
       {"threads", run.workers()},
       {"device", run.device().identity().kind},
       {"isa", run.device().identity().isa},
-      {"precision", "f32"},
+      {"precision", name_of(run.options().precision)},
       {"contract", run.contract()},
       {"data", run.data().train->description()},
       {"steps", watch.times.steps()},

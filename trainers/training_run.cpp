@@ -36,7 +36,8 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
     throw IoError(
         fmt::format("{}: there are no training samples", data_.pair.train->description()));
   }
-  runner_ = std::make_unique<StepRunner>(communicator, *device_, workers, options_.batch.shards);
+  runner_ = std::make_unique<StepRunner>(communicator, *device_, workers, options_.batch.shards,
+                                         options_.precision == Precision::kBf16Emulated);
   if (is_vae(options_.model)) {
     check_pixels_are_probabilities(data_.pair);
   } else if (is_srgan(options_.model)) {

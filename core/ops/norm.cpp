@@ -131,8 +131,8 @@ Tensor batch_norm(Context& context, const Tensor& x, const BatchNormParameters& 
   Tensor variance = parameters.running_var;
   double unbiased = 1;
   if (rule.of_batch) {
-    mean = Tensor::empty(device, mean.shape(), x.dtype());
-    variance = Tensor::empty(device, variance.shape(), x.dtype());
+    mean = Tensor::empty(device, mean.shape(), mean.dtype());
+    variance = Tensor::empty(device, variance.shape(), variance.dtype());
     device.norm().statistics(queue, x.cview(), mean.view(), variance.view());
     const std::int64_t values = x.elements() / mean.elements();
     unbiased = values > 1 ? static_cast<double>(values) / static_cast<double>(values - 1) : 1;

@@ -1,6 +1,7 @@
 // The differentiable operations. Each is one free function: checks, forward, then the backward
 // closure right under it. Images are NHWC. Every op works on every device; f32, or f64 where the
-// device has it.
+// device has it. Those of networks take bf16 too where the device has it: images, rows and their
+// gradients; weights, values per channel and losses are f32 then.
 #pragma once
 
 #include <cstdint>
@@ -110,6 +111,11 @@ Tensor reshape(Context& context, const Tensor& x, const Shape& shape);
 /// x itself, shape and elements; backward writes the sum of squares of the gradient that comes
 /// through here to `square_sum`, which must live until then.
 Tensor probe(Context& context, const Tensor& x, double& square_sum);
+
+/// What a network begins and ends with: x as bf16 where the context says so, else x itself; and y
+/// as f32 if it is bf16, else y itself. So losses and pictures never see bf16.
+Tensor into_network(Context& context, const Tensor& x);
+Tensor out_of_network(Context& context, const Tensor& y);
 
 /// Bytes as floats: x (u8) * factor + shift, f32. Has no gradient.
 Tensor from_bytes(Context& context, const Tensor& x, double factor, double shift);

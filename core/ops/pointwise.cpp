@@ -170,6 +170,36 @@ Tensor reshape(Context& context, const Tensor& x, const Shape& shape) {
   return y;
 }
 
+namespace {
+
+Tensor cast(Context& context, const Tensor& x, DType dtype) {
+  if (x.dtype() == dtype) {
+    return x;
+  }
+  Device& device = context.device;
+  Queue& queue = context.queue;
+  Tensor y = Tensor::empty(device, x.shape(), dtype);
+  device.elementwise().cast(queue, x.cview(), y.view());
+  if (context.tape != nullptr) {
+    context.tape->record("cast", y, {x}, [&device, &queue](const Tensor& dy, GradSink& sink) {
+      const Tensor dx = sink.make(0);
+      device.elementwise().cast(queue, dy.cview(), dx.view());
+      sink.put(0, dx);
+    });
+  }
+  return y;
+}
+
+}  // namespace
+
+Tensor into_network(Context& context, const Tensor& x) {
+  return context.bf16 ? cast(context, x, DType::kBf16) : x;
+}
+
+Tensor out_of_network(Context& context, const Tensor& y) {
+  return y.dtype() == DType::kBf16 ? cast(context, y, DType::kF32) : y;
+}
+
 Tensor from_bytes(Context& context, const Tensor& x, double factor, double shift) {
   Tensor y = Tensor::empty(context.device, x.shape());
   context.device.elementwise().cast_u8(context.queue, x.cview(), factor, shift, y.view());

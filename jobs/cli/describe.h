@@ -165,8 +165,10 @@ void describe(V& v, Job& j) {
   v.field("isa", j.isa,
           "Instruction set of the CPU kernels, x86-64-v3 or v4; auto: the best that the processor "
           "has. The result depends on it");
-  v.field("precision", j.precision,
-          "Type of activations and products; this version has f32 alone, tf32 needs cuda");
+  v.field(
+      "precision", j.precision,
+      "What training computes in. bf16_emulated: tensors of bf16, half the memory, f32 arithmetic, "
+      "slower; this version has no bf16 products, and tf32 needs cuda. The result depends on it");
   v.field("threads", j.threads, between(0, kMostThreads),
           "Worker threads of a rank, at most its shards; 0: allowed cores / ranks on the host");
   v.field(

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "jobs/cli/job_reader.h"
+#include "trainers/contract.h"
 #include "trainers/models/vgg.h"
 
 namespace gentrain::jobs {
@@ -62,13 +63,11 @@ class Checks {
   /// What this version has not.
   void supported() {
     using trainers::DeviceChoice;
-    using trainers::Precision;
     if (job_.device == DeviceChoice::kCuda) {
       fail("device", "device is cuda, but this build has no CUDA backend: set it to cpu or auto");
     }
-    if (job_.precision != Precision::kF32) {
-      fail("precision", fmt::format("precision is {}, but this version has f32 alone",
-                                    choice_name(job_.precision)));
+    if (const std::string why = trainers::why_not(job_.precision); !why.empty()) {
+      fail("precision", "precision is " + why);
     }
     if (state_.issues.clean("op_threads") && job_.op_threads != 1) {
       fail("op_threads", fmt::format("op_threads is {}, but this version cuts no operation into "

@@ -90,10 +90,11 @@ inline constexpr auto kChoices<trainers::IsaChoice> =
                                                 {trainers::IsaChoice::kV3, "v3"},
                                                 {trainers::IsaChoice::kV4, "v4"}});
 template <>
-inline constexpr auto kChoices<trainers::Precision> =
-    std::to_array<Choice<trainers::Precision>>({{trainers::Precision::kF32, "f32"},
-                                                {trainers::Precision::kBf16, "bf16"},
-                                                {trainers::Precision::kTf32, "tf32"}});
+inline constexpr auto kChoices<trainers::Precision> = std::to_array<Choice<trainers::Precision>>(
+    {{trainers::Precision::kF32, "f32"},
+     {trainers::Precision::kBf16, "bf16"},
+     {trainers::Precision::kBf16Emulated, "bf16_emulated"},
+     {trainers::Precision::kTf32, "tf32"}});
 template <>
 inline constexpr auto kChoices<comm::ExchangeMode> = std::to_array<Choice<comm::ExchangeMode>>(
     {{comm::ExchangeMode::kCanonical, "canonical"}, {comm::ExchangeMode::kLibrary, "library"}});

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "kernels/cpu/backend.h"
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/queue.h"
@@ -70,15 +71,15 @@ class CpuDevice final : public Device {
   CpuDevice(Isa isa, const std::string& name)
       : backend_{isa == Isa::kV4 ? &simd::v4::kernels() : &simd::v3::kernels(), &onednn_,
                  &weights_},
-        conv_(make_conv(backend_)),
-        pool_(make_pool(backend_)),
-        matmul_(make_matmul(backend_)),
-        elementwise_(make_elementwise(backend_)),
-        reduce_(make_reduce(backend_)),
+        conv_(with_bf16(make_conv(backend_), backend_)),
+        pool_(with_bf16(make_pool(backend_), backend_)),
+        matmul_(with_bf16(make_matmul(backend_), backend_)),
+        elementwise_(with_bf16(make_elementwise(backend_), backend_)),
+        reduce_(with_bf16(make_reduce(backend_), backend_)),
         loss_(make_loss(backend_)),
-        norm_(make_norm(backend_)),
-        pixel_(make_pixel(backend_)),
-        random_(make_random(backend_)),
+        norm_(with_bf16(make_norm(backend_), backend_)),
+        pixel_(with_bf16(make_pixel(backend_), backend_)),
+        random_(with_bf16(make_random(backend_), backend_)),
         update_(make_update(backend_)) {
     const dnnl_version_t& version = *dnnl_version();
     identity_ = {"cpu", std::string(name_of(isa)),

@@ -11,7 +11,8 @@ namespace {
 
 class Elementwise final : public ElementwiseKernels {
  public:
-  explicit Elementwise(const Backend& backend) : table_(backend.simd->elementwise) {}
+  explicit Elementwise(const Backend& backend)
+      : table_(backend.simd->elementwise), bf16_(backend.simd->bf16) {}
 
   void activate(Queue& /*queue*/, Activation activation, ConstView x, View y) override {
     require("activate", {{"x", x}, {"y", y}});
@@ -71,6 +72,18 @@ class Elementwise final : public ElementwiseKernels {
                    y.as<float>(), y.elements());
   }
 
+  void cast(Queue& /*queue*/, ConstView x, View y) override {
+    const Arguments arguments("cast");
+    const bool narrows = y.dtype == DType::kBf16;
+    arguments.require_elements("x", x, y.elements(), narrows ? DType::kF32 : DType::kBf16);
+    arguments.require_elements("y", y, y.elements(), narrows ? DType::kBf16 : DType::kF32);
+    if (narrows) {
+      bf16_.narrow(x.as<float>(), y.as<std::uint16_t>(), y.elements());
+    } else {
+      bf16_.widen(x.as<std::uint16_t>(), y.as<float>(), y.elements());
+    }
+  }
+
  private:
   struct Named {
     std::string_view name;
@@ -85,6 +98,7 @@ class Elementwise final : public ElementwiseKernels {
   }
 
   const simd::ElementwiseTable& table_;
+  const simd::Bf16Table& bf16_;
 };
 
 }  // namespace

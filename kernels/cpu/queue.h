@@ -16,6 +16,8 @@ class CpuQueue final : public Queue {
 
   /// At least `bytes`, aligned to 64 bytes, with any content; valid until the next call.
   void* scratch(std::size_t bytes);
+  /// The device's memory.
+  [[nodiscard]] CachingAllocator& memory() const { return *allocator_; }
 
  private:
   CachingAllocator* allocator_;

@@ -2,6 +2,7 @@
 // run time. Only pointers and counts cross this border.
 #pragma once
 
+#include "kernels/cpu/simd/bf16.h"
 #include "kernels/cpu/simd/conv_columns.h"
 #include "kernels/cpu/simd/conv_pool.h"
 #include "kernels/cpu/simd/elementwise.h"
@@ -18,6 +19,7 @@
 namespace gentrain::simd {
 
 struct Kernels {
+  Bf16Table bf16;
   ConvColumnsTable conv_columns;
   ConvPoolTable conv_pool;
   ElementwiseTable elementwise;

@@ -127,10 +127,13 @@ TEST(JobErrors, WhatThisVersionHasNot) {
   EXPECT_EQ(
       added("device: cuda"),
       "j.yaml:3:1: device is cuda, but this build has no CUDA backend: set it to cpu or auto");
-  EXPECT_EQ(added("precision: bf16"),
-            "j.yaml:3:1: precision is bf16, but this version has f32 alone");
+  EXPECT_EQ(
+      added("precision: bf16"),
+      "j.yaml:3:1: precision is bf16, but this version has no bf16 products for any "
+      "processor: f32 is faster. bf16_emulated keeps tensors in bf16 all the same and computes "
+      "in f32");
   EXPECT_EQ(added("", {"precision=tf32"}),
-            "--set precision=tf32: precision is tf32, but this version has f32 alone");
+            "--set precision=tf32: precision is tf32, but only CUDA devices have it");
   EXPECT_EQ(added("op_threads: 2"),
             "j.yaml:3:1: op_threads is 2, but this version cuts no operation into parts: only 1 is "
             "there");

@@ -75,6 +75,11 @@ class Elementwise final : public ElementwiseKernels {
     }
     call.store_elements("y", result, y);
   }
+  void cast(Queue& /*queue*/, ConstView x, View y) override {
+    const bool narrows = y.dtype == DType::kBf16;
+    const Call call("cast", DType::kF32);
+    call.cast(x, narrows ? DType::kF32 : DType::kBf16, y, narrows ? DType::kBf16 : DType::kF32);
+  }
 };
 
 }  // namespace

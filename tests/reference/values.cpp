@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "kernels/error.h"
+#include "tests/support/bf16.h"
 
 namespace gentrain::reference {
 
@@ -25,6 +26,20 @@ void narrow(const Values& values, View view) {
   }
 }
 
+Values widen_bf16(ConstView view) {
+  Values values(view.shape);
+  for (std::int64_t i = 0; i < values.elements(); ++i) {
+    values[i] = test::value_of(view.as<Bf16>()[i]);
+  }
+  return values;
+}
+
+void narrow_bf16(const Values& values, View view) {
+  for (std::int64_t i = 0; i < values.elements(); ++i) {
+    view.as<Bf16>()[i] = test::nearest_bf16(values[i]);
+  }
+}
+
 Values load_any(ConstView view) {
   switch (view.dtype) {
     case DType::kF32:
@@ -33,6 +48,8 @@ Values load_any(ConstView view) {
       return widen<double>(view);
     case DType::kI32:
       return widen<std::int32_t>(view);
+    case DType::kBf16:
+      return widen_bf16(view);
     case DType::kU8:
       break;
   }
@@ -47,6 +64,8 @@ void store_any(const Values& values, View view) {
       return narrow<double>(values, view);
     case DType::kI32:
       return narrow<std::int32_t>(values, view);
+    case DType::kBf16:
+      return narrow_bf16(values, view);
     case DType::kU8:
       break;
   }
@@ -80,8 +99,9 @@ void Call::check(std::string_view name, ConstView view, const Shape& shape, DTyp
   }
 }
 
-void Call::check_elements(std::string_view name, ConstView view, std::int64_t elements) const {
-  check_type(name, view, type_);
+void Call::check_elements(std::string_view name, ConstView view, std::int64_t elements,
+                          DType type) const {
+  check_type(name, view, type);
   if (view.elements() != elements) {
     throw ShapeError(fmt::format("{}: {} has {} elements (shape {}): {} needed", routine_, name,
                                  view.elements(), view.shape.str(), elements));
@@ -94,7 +114,7 @@ Values Call::load(std::string_view name, ConstView view, const Shape& shape) con
 }
 
 Values Call::load_elements(std::string_view name, ConstView view, std::int64_t elements) const {
-  check_elements(name, view, elements);
+  check_elements(name, view, elements, type_);
   view.shape = {elements};
   return load_any(view);
 }
@@ -111,13 +131,19 @@ void Call::store(std::string_view name, const Values& values, View view) const {
 }
 
 void Call::store_elements(std::string_view name, const Values& values, View view) const {
-  check_elements(name, view, values.elements());
+  check_elements(name, view, values.elements(), type_);
   store_any(values, view);
 }
 
 void Call::store_bytes(std::string_view name, const Values& values, View view) const {
   check(name, view, values.shape(), DType::kU8);
   store_any(values, view);
+}
+
+void Call::cast(ConstView x, DType from, View y, DType to) const {
+  check_elements("x", x, y.elements(), from);
+  check_elements("y", y, y.elements(), to);
+  store_any(load_any(x), y);
 }
 
 void Call::store_doubles(std::string_view name, const Values& values, View view) const {

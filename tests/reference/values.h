@@ -64,13 +64,16 @@ class Call {
   /// Into a view of any shape with as many elements.
   void store_elements(std::string_view name, const Values& values, View view) const;
   void store_bytes(std::string_view name, const Values& values, View view) const;
+  /// Elements of one type as those of another one.
+  void cast(ConstView x, DType from, View y, DType to) const;
   /// f64 whatever the type of the call.
   void store_doubles(std::string_view name, const Values& values, View view) const;
 
  private:
   void check_type(std::string_view name, ConstView view, DType type) const;
   void check(std::string_view name, ConstView view, const Shape& shape, DType type) const;
-  void check_elements(std::string_view name, ConstView view, std::int64_t elements) const;
+  void check_elements(std::string_view name, ConstView view, std::int64_t elements,
+                      DType type) const;
 
   std::string_view routine_;
   DType type_;

@@ -14,7 +14,7 @@ constexpr double kGuardValue = 170;
 
 Result::Result(const Workbench& bench, const Shape& shape, DType dtype, std::int64_t misalignment)
     : bench_(bench), first_(static_cast<std::size_t>(kGuard + misalignment)) {
-  const bool floating = dtype == DType::kF32 || dtype == DType::kF64;
+  const bool floating = dtype != DType::kI32 && dtype != DType::kU8;
   std::vector<double> values(first_ + static_cast<std::size_t>(shape.elements() + kGuard),
                              kGuardValue);
   for (std::size_t i = 0; floating && i < static_cast<std::size_t>(shape.elements()); ++i) {

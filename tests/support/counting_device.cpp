@@ -136,6 +136,9 @@ class CountingElementwise final : public Counting<ElementwiseKernels> {
   void cast_u8(Queue& queue, ConstView x, double factor, double shift, View y) override {
     counted("elementwise.cast_u8").cast_u8(queue, x, factor, shift, y);
   }
+  void cast(Queue& queue, ConstView x, View y) override {
+    counted("elementwise.cast").cast(queue, x, y);
+  }
 };
 
 class CountingReduce final : public Counting<ReduceKernels> {

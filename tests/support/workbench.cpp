@@ -4,11 +4,13 @@
 #include <cmath>
 #include <cstdlib>
 #include <string>
+#include <type_traits>
 
 #include <fmt/format.h>
 
 #include "kernels/error.h"
 #include "tests/reference/reference_device.h"
+#include "tests/support/bf16.h"
 
 namespace gentrain::test {
 
@@ -34,15 +36,26 @@ void copy_in(const Workbench& bench, std::span<const double> values, const Tenso
   std::vector<T> narrow;
   narrow.reserve(values.size());
   for (const double value : values) {
-    narrow.push_back(static_cast<T>(value));
+    if constexpr (std::is_same_v<T, Bf16>) {
+      narrow.push_back(nearest_bf16(value));
+    } else {
+      narrow.push_back(static_cast<T>(value));
+    }
   }
   copy_from_host<T>(bench.device(), bench.queue(), narrow, tensor);
 }
 
 template <class T>
 std::vector<double> copy_out(const Workbench& bench, const Tensor& tensor) {
-  const std::vector<T> values = copy_to_host<T>(bench.device(), bench.queue(), tensor);
-  return {values.begin(), values.end()};
+  std::vector<double> result;
+  for (const T value : copy_to_host<T>(bench.device(), bench.queue(), tensor)) {
+    if constexpr (std::is_same_v<T, Bf16>) {
+      result.push_back(value_of(value));
+    } else {
+      result.push_back(static_cast<double>(value));
+    }
+  }
+  return result;
 }
 
 }  // namespace
@@ -88,6 +101,9 @@ Tensor Workbench::tensor(const Shape& shape, std::span<const double> values, DTy
     case DType::kI32:
       copy_in<std::int32_t>(*this, values, tensor);
       break;
+    case DType::kBf16:
+      copy_in<Bf16>(*this, values, tensor);
+      break;
     case DType::kU8:
       copy_in<std::uint8_t>(*this, values, tensor);
       break;
@@ -113,6 +129,8 @@ std::vector<double> Workbench::values(const Tensor& tensor) const {
       return copy_out<double>(*this, tensor);
     case DType::kI32:
       return copy_out<std::int32_t>(*this, tensor);
+    case DType::kBf16:
+      return copy_out<Bf16>(*this, tensor);
     case DType::kU8:
       break;
   }

@@ -128,7 +128,7 @@ class JobFiles(ProgramTest):
                             "gentrain: there is not enough memory")
 
     def test_what_this_version_has_not(self):
-        for line, message in (("precision: bf16", "precision is bf16, but this version has f32 alone"),
+        for line, message in (("precision: bf16", "precision is bf16, but this version has no bf16 products"),
                               ("device: cuda", "device is cuda, but this build has no CUDA backend")):
             self.write("job.yaml", JOB + line + "\n")
             with self.subTest(line=line):

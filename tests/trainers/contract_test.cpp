@@ -26,8 +26,9 @@ TEST(Contract, SaysAllThatBytesDependOn) {
             "4 shards, op_threads 1, cpu v3, oneDNN 2.6.3, f32, library exchange");
   options.threads = 7;
   options.seed = 9;
+  options.precision = Precision::kBf16Emulated;
   EXPECT_EQ(contract_text(options, device),
-            "4 shards, op_threads 1, cpu v3, oneDNN 2.6.3, f32, library exchange");
+            "4 shards, op_threads 1, cpu v3, oneDNN 2.6.3, bf16_emulated, library exchange");
 }
 
 TEST(CheckSupported, NamesWhatIsNotThereAndTheFix) {
@@ -39,7 +40,8 @@ TEST(CheckSupported, NamesWhatIsNotThereAndTheFix) {
   options = {};
   options.precision = Precision::kBf16;
   EXPECT_EQ(message_of<JobError>([&] { check_supported(options, 1); }),
-            "precision: only f32 is there on this device");
+            "precision is bf16, but this version has no bf16 products for any processor: f32 is "
+            "faster. bf16_emulated keeps tensors in bf16 all the same and computes in f32");
   options = {};
   options.op_threads = 2;
   EXPECT_EQ(message_of<JobError>([&] { check_supported(options, 1); }),

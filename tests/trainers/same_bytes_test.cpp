@@ -1,5 +1,6 @@
 // The promise inside one process: one job gives the same bytes on any number of ranks and workers;
 // and broken runs, which show that the comparison can fail.
+#include <cmath>
 #include <latch>
 #include <map>
 #include <mutex>
@@ -52,6 +53,19 @@ TrainOptions dropout_net() {
   return options;
 }
 
+TrainOptions in_bf16(TrainOptions options) {
+  options.precision = Precision::kBf16Emulated;
+  return options;
+}
+
+TrainOptions lenet_bf16() {
+  return in_bf16(lenet_adam());
+}
+
+TrainOptions vae_bf16() {
+  return in_bf16(small_vae_job());
+}
+
 class SameBytes : public ::testing::TestWithParam<std::pair<const char*, TrainOptions (*)()>> {};
 
 TEST_P(SameBytes, AnyNumberOfRanksAndWorkers) {
@@ -80,7 +94,9 @@ INSTANTIATE_TEST_SUITE_P(Jobs, SameBytes,
                          ::testing::Values(std::pair("lenet_momentum", &lenet_momentum),
                                            std::pair("lenet_adam", &lenet_adam),
                                            std::pair("dropout_net", &dropout_net),
-                                           std::pair("vae", &small_vae_job)),
+                                           std::pair("vae", &small_vae_job),
+                                           std::pair("lenet_bf16", &lenet_bf16),
+                                           std::pair("vae_bf16", &vae_bf16)),
                          [](const auto& param_info) { return param_info.param.first; });
 
 TEST(SameBytesModels, LayersOfAJobAreTheBuiltInLenet) {
@@ -89,6 +105,27 @@ TEST(SameBytesModels, LayersOfAJobAreTheBuiltInLenet) {
   options.model.name.clear();
   options.model.layers = lenet_layers();
   EXPECT_EQ(train_small(options, 3), built_in);
+}
+
+TEST(SameBytesModels, Bf16IsAnotherRunOfNearlyTheSameWeights) {
+  std::vector<std::vector<float>> weights;
+  for (const TrainOptions& options : {lenet_adam(), lenet_bf16()}) {
+    run_ranks(1, [&](comm::Communicator& communicator) {
+      TrainingRun run(options, communicator);
+      std::vector<Stage> stages = run.make_stages("");
+      run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
+      weights.push_back(
+          copy_to_host<float>(run.device(), run.runner().queue(), run.parameters().arena()));
+    });
+  }
+  double apart = 0;
+  double size = 0;
+  for (std::size_t i = 0; i < weights[0].size(); ++i) {
+    apart += std::pow(static_cast<double>(weights[0][i] - weights[1][i]), 2);
+    size += std::pow(static_cast<double>(weights[0][i]), 2);
+  }
+  EXPECT_GT(apart, 0);
+  EXPECT_LT(std::sqrt(apart / size), 0.02);
 }
 
 /// Wraps the function of the first stage's pass.

@@ -194,6 +194,16 @@ TEST(SrganRuns, GiveTheSameBytesOnAnyRanksAndWorkers) {
   EXPECT_NE(train_small(options, 1), alone);
 }
 
+TEST(SrganRuns, GiveTheSameBytesInBf16) {
+  TrainOptions options = small_srgan_job();
+  const Hashes in_f32 = train_small(options, 1);
+  options.precision = Precision::kBf16Emulated;
+  const Hashes alone = train_small(options, 1);
+  EXPECT_NE(alone, in_f32);
+  options.threads = 2;
+  EXPECT_EQ(train_small(options, 3), alone);
+}
+
 TEST(SrganRuns, ScaleMapsByTheirMeanSquareForAnyRanks) {
   std::vector<std::string> alone;
   run_ranks(1, [&](comm::Communicator& communicator) {

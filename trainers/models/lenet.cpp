@@ -46,12 +46,12 @@ class Lenet final : public Network {
   }
 
   Tensor forward(Context& context, const Tensor& x) const override {
-    Tensor y = conv1_.forward_max_pool(context, x, Activation::kTanh);
+    Tensor y = conv1_.forward_max_pool(context, ops::into_network(context, x), Activation::kTanh);
     y = ops::activate(context, y, Activation::kTanh);
     y = conv2_.forward_max_pool(context, y, Activation::kNone);
     y = ops::reshape(context, y, {x.shape()[0], features_});
     y = fc1_.forward(context, y, Activation::kTanh);
-    return fc2_.forward(context, y, Activation::kNone);
+    return ops::out_of_network(context, fc2_.forward(context, y, Activation::kNone));
   }
 
  private:

@@ -310,11 +310,11 @@ class Sequential final : public Network {
     layers_ = std::move(builder.infos);
   }
   Tensor forward(Context& context, const Tensor& x) const override {
-    Tensor y = x;
+    Tensor y = ops::into_network(context, x);
     for (const Stage& step : steps_) {
       y = step(context, y);
     }
-    return y;
+    return ops::out_of_network(context, y);
   }
 
  private:

@@ -168,7 +168,7 @@ Generator::~Generator() = default;
 Tensor Generator::forward(Context& context, const Tensor& low) const {
   const Layers& l = *layers_;
   ops::BatchNormOptions norm{.weight = context.batch_share};
-  Tensor x = l.first.forward(context, low, l.first_rectifier.fused());
+  Tensor x = l.first.forward(context, ops::into_network(context, low), l.first_rectifier.fused());
   x = l.first_rectifier.rest(context, x);
   const Tensor skip = x;
   for (const Layers::Block& block : l.blocks) {
@@ -186,7 +186,7 @@ Tensor Generator::forward(Context& context, const Tensor& low) const {
                            rectifier->fused());
     x = rectifier->rest(context, x);
   }
-  return l.last.forward(context, x, Activation::kNone);
+  return ops::out_of_network(context, l.last.forward(context, x, Activation::kNone));
 }
 
 std::int64_t Generator::reach() const {
@@ -282,7 +282,7 @@ Tensor Discriminator::forward(Context& context, const Tensor& images, int uses) 
     norm.activation = Activation::kRelu;
     norm.slope = kSlope;
   }
-  Tensor x = images;
+  Tensor x = ops::into_network(context, images);
   for (const Layers::Stage& stage : l.stages) {
     x = stage.conv.forward(context, x, Activation::kNone);
     if (!norm_first || !stage.norm) {
@@ -294,7 +294,7 @@ Tensor Discriminator::forward(Context& context, const Tensor& images, int uses) 
   }
   x = ops::reshape(context, x, {images.shape()[0], l.features});
   x = ops::leaky_relu(context, l.dense1.forward(context, x, Activation::kNone), kSlope);
-  return l.dense2.forward(context, x, Activation::kNone);
+  return ops::out_of_network(context, l.dense2.forward(context, x, Activation::kNone));
 }
 
 std::vector<LayerInfo> Discriminator::layers() const {

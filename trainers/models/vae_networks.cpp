@@ -36,13 +36,17 @@ class DenseVae final : public VaeNetworks {
 
   Tensor encode(Context& context, const Tensor& x) const override {
     const Tensor flat = ops::reshape(context, x, {x.shape()[0], pixels_});
-    const Tensor hidden = encoder_hidden_.forward(context, flat, Activation::kRelu);
-    return encoder_latent_.forward(context, hidden, Activation::kNone);
+    const Tensor hidden =
+        encoder_hidden_.forward(context, ops::into_network(context, flat), Activation::kRelu);
+    return ops::out_of_network(context,
+                               encoder_latent_.forward(context, hidden, Activation::kNone));
   }
 
   Tensor decode(Context& context, const Tensor& z) const override {
-    const Tensor hidden = decoder_hidden_.forward(context, z, Activation::kRelu);
-    return decoder_output_.forward(context, hidden, Activation::kNone);
+    const Tensor hidden =
+        decoder_hidden_.forward(context, ops::into_network(context, z), Activation::kRelu);
+    return ops::out_of_network(context,
+                               decoder_output_.forward(context, hidden, Activation::kNone));
   }
 
  private:
@@ -117,22 +121,23 @@ class ConvVae final : public VaeNetworks {
   }
 
   Tensor encode(Context& context, const Tensor& x) const override {
-    Tensor y = encoder_conv1_.forward(context, x, Activation::kRelu);
+    Tensor y = encoder_conv1_.forward(context, ops::into_network(context, x), Activation::kRelu);
     y = encoder_conv2_.forward(context, y, Activation::kRelu);
     y = ops::reshape(context, y, {x.shape()[0], features_});
     y = encoder_hidden_.forward(context, y, Activation::kRelu);
-    return encoder_latent_.forward(context, y, Activation::kNone);
+    return ops::out_of_network(context, encoder_latent_.forward(context, y, Activation::kNone));
   }
 
   Tensor decode(Context& context, const Tensor& z) const override {
     const std::int64_t n = z.shape()[0];
-    Tensor y = decoder_hidden_.forward(context, z, Activation::kRelu);
+    Tensor y = decoder_hidden_.forward(context, ops::into_network(context, z), Activation::kRelu);
     y = decoder_maps_.forward(context, y, Activation::kRelu);
     y = ops::reshape(context, y, {n, image_[0] / 4, image_[1] / 4, kMaps2});
     y = decoder_conv1_.forward(context, y, Activation::kNone);
     y = ops::pixel_shuffle(context, y, 2, Activation::kRelu);
     y = decoder_conv2_.forward(context, y, Activation::kNone);
-    return ops::reshape(context, ops::pixel_shuffle(context, y, 2), {n, image_.elements()});
+    y = ops::out_of_network(context, ops::pixel_shuffle(context, y, 2));
+    return ops::reshape(context, y, {n, image_.elements()});
   }
 
  private:

@@ -188,11 +188,13 @@ std::vector<Tensor> VggFeatures::forward(Context& context, const Tensor& x,
     Layer& layer = layers[static_cast<std::size_t>(index_of(map))];
     (map.before_activation ? layer.wants_before : layer.wants_after) = true;
   }
-  compute(context, caffe_.empty() ? x : caffe_[0].forward(context, x, Activation::kNone), layers);
+  const Tensor prepared = caffe_.empty() ? x : caffe_[0].forward(context, x, Activation::kNone);
+  compute(context, ops::into_network(context, prepared), layers);
   std::vector<Tensor> result;
   for (const VggMap& map : maps) {
     const Layer& layer = layers[static_cast<std::size_t>(index_of(map))];
-    result.push_back(map.before_activation ? layer.before : layer.after);
+    result.push_back(
+        ops::out_of_network(context, map.before_activation ? layer.before : layer.after));
   }
   return result;
 }

@@ -6,6 +6,7 @@
 
 namespace gentrain::simd::GENTRAIN_SIMD_NS {
 
+Bf16Table make_bf16_table();
 ConvColumnsTable make_conv_columns_table();
 ConvPoolTable make_conv_pool_table();
 ElementwiseTable make_elementwise_table();
