@@ -390,16 +390,18 @@ std::vector<double> Srgan::train_both(ShardStep& step, const Tensor& low) const 
 
   const Tensor of_discriminator =
       discriminator_loss(context, real_scores, scores, step.scale, terms);
-  if (wants_any(step.gradients, of_discriminator_)) {
-    PartOfGradients to_discriminator(step.gradients, of_discriminator_);
-    ParameterGradients* const discriminator[] = {&to_discriminator};
-    tape.backward(of_discriminator, discriminator, Tape::Graph::kKeep);
-  }
   const Tensor of_generator = generator_loss(step, made, scores, terms);
+  // The generator's loss goes first: what it goes through, the discriminator's weights, may change
+  // as soon as all shards have completed their gradients.
   if (wants_any(step.gradients, of_generator_)) {
     PartOfGradients to_generator(step.gradients, of_generator_);
     ParameterGradients* const generator[] = {&to_generator};
-    tape.backward(of_generator, generator, Tape::Graph::kFree);
+    tape.backward(of_generator, generator, Tape::Graph::kKeep);
+  }
+  if (wants_any(step.gradients, of_discriminator_)) {
+    PartOfGradients to_discriminator(step.gradients, of_discriminator_);
+    ParameterGradients* const discriminator[] = {&to_discriminator};
+    tape.backward(of_discriminator, discriminator, Tape::Graph::kFree);
   }
   return finished(terms, step.scale);
 }

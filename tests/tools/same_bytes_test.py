@@ -71,6 +71,13 @@ class TinyJobs(SameBytes):
     def test_vae(self):
         self.assert_same("tiny/vae.yaml", SOME)
 
+    def test_srgan(self):
+        self.assert_same("tiny/srgan.yaml", [(1, 1), (1, 2), (1, 3), (2, 2), (3, 1), (4, 1)])
+
+    def test_bf16(self):
+        self.assert_same("tiny/srgan.yaml", [(1, 1), (1, 2), (3, 1)], "precision=bf16_emulated")
+        self.assert_same("tiny/vae.yaml", [(1, 1), (1, 3), (5, 1)], "precision=bf16_emulated")
+
 
 class Images(SameBytes):
     """A folder of images and packs of it, read by any number of ranks and threads."""
