@@ -22,18 +22,33 @@ struct Measured {
   std::int64_t exchanged = 0;
 };
 
-/// Runs a job's stages over ranks, evaluates, and measures.
+/// Evaluates and draws behind the last step of each stage, while its gradients are held.
+class Evaluating final : public Observer {
+ public:
+  explicit Evaluating(TrainingRun& run) : run_(run) {}
+  void after_step(const StepReport& report) override {
+    if (!report.ends_stage) {
+      return;
+    }
+    evaluate(run_.communicator(), run_.runner(), run_.objective(), run_.evaluation_data());
+    if (draws_pictures(run_)) {
+      Context context{run_.device(), run_.runner().queue(), nullptr, false, {}};
+      run_.objective().pictures({context, *run_.data().test, run_.data().test_normalization});
+    }
+  }
+
+ private:
+  TrainingRun& run_;
+};
+
+/// Runs a job's stages over ranks, with evaluations, and measures.
 Measured measure(const TrainOptions& options, int ranks) {
   std::vector<Measured> all(static_cast<std::size_t>(ranks));
   run_ranks(ranks, [&](comm::Communicator& communicator) {
     TrainingRun run(options, communicator);
     std::vector<Stage> stages = run.make_stages("");
-    run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
-    evaluate(communicator, run.runner(), run.objective(), run.evaluation_data());
-    if (draws_pictures(run)) {
-      Context context{run.device(), run.runner().queue(), nullptr, false, {}};
-      run.objective().pictures({context, *run.data().test, run.data().test_normalization});
-    }
+    Evaluating evaluating(run);
+    run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&evaluating});
     all[static_cast<std::size_t>(communicator.rank())] = {
         static_cast<std::int64_t>(run.device().memory().stats().peak_bytes),
         run.updates().back()->exchange().bytes_sent_per_step()};
