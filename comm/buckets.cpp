@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "kernels/elementwise.h"
 #include "kernels/error.h"
 #include "kernels/reduce.h"
 
@@ -35,6 +36,25 @@ std::vector<Bucket> make_buckets(std::int64_t arena_elements, std::int64_t bucke
   const Range tail{arena_elements, arena_elements + statistics};
   buckets.push_back({tail, std::vector<Range>(static_cast<std::size_t>(ranks), tail)});
   return buckets;
+}
+
+Tensor without_statistics(Device& device, Queue& queue, const ParameterSet& parameters,
+                          const Tensor& sum, const Range& segment) {
+  if (!parameters.has_statistics()) {
+    return sum;
+  }
+  Tensor gradient = Tensor::empty(device, sum.shape());
+  device.elementwise().scale(queue, 1.0, sum.cview(), gradient.view());
+  for (int i = 0; i < parameters.size(); ++i) {
+    const ParameterInfo& info = parameters.info(i);
+    const Range both{std::max(segment.first, info.offset),
+                     std::min(segment.last, info.offset + info.shape.elements())};
+    if (info.role == ParameterRole::kStatistic && both.first < both.last) {
+      const Tensor statistic = gradient.slice(both.first - segment.first, {both.size()});
+      device.elementwise().fill(queue, 0.0, statistic.view());
+    }
+  }
+  return gradient;
 }
 
 }  // namespace gentrain::comm

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "comm/shards.h"
+#include "core/parameters.h"
+#include "core/tensor.h"
 
 namespace gentrain::comm {
 
@@ -21,5 +23,10 @@ struct Bucket {
 /// multiple of kReduceBlock.
 std::vector<Bucket> make_buckets(std::int64_t arena_elements, std::int64_t bucket_elements,
                                  std::int64_t statistics, int ranks);
+
+/// The summed gradient of the arena's elements `segment`, with zeros where statistics stand: the
+/// sum itself if there are none.
+Tensor without_statistics(Device& device, Queue& queue, const ParameterSet& parameters,
+                          const Tensor& sum, const Range& segment);
 
 }  // namespace gentrain::comm

@@ -29,6 +29,15 @@ struct ConstBytes {
   std::size_t size = 0;
 };
 
+/// The same memory for all ranks of a host, maybe at different addresses.
+struct HostMemory {
+  std::shared_ptr<void> data;
+  std::size_t bytes = 0;
+  bool shared = false;  // false: this rank has it alone
+};
+/// So many bytes at its beginning are zero.
+inline constexpr std::size_t kHostMemoryZeros = std::size_t{64} << 10;
+
 /// An operation under way. Its buffers must live and stay untouched until poll() gives true. One
 /// that is destroyed before gives up: then the communicator is good for abort() only.
 class Transfer {
@@ -77,6 +86,11 @@ class Communicator {
   virtual std::vector<std::string> all_gather_text(const std::string& text) = 0;
   /// Returns when all ranks have called it.
   virtual void barrier() = 0;
+  /// `bytes` bytes for all ranks of a host together, aligned to 64; pages that nobody writes take
+  /// no memory. Where a host has no room for shared memory its ranks have some each for themselves.
+  /// It must not be used when the communicator is gone. All ranks give the same size. Collective,
+  /// blocking. Throws CommError on failure, also where the system has none left.
+  virtual HostMemory host_memory(std::size_t bytes);
   /// Ends every rank of the job with this exit code, whatever they are doing. May be called by any
   /// thread; does not return.
   [[noreturn]] virtual void abort(int exit_code) noexcept = 0;

@@ -45,6 +45,10 @@ class Exchange::Implementation {
                               options.statistics, ranks_)),
         local_(device, parameters, tree_, buckets_, options),
         work_(buckets_.size()),
+        // With a norm no bucket is let go of before all are summed.
+        received_(options.needs_norm
+                      ? buckets_.size()
+                      : std::clamp(options.buckets_at_once, std::size_t{1}, buckets_.size())),
         statistics_(static_cast<std::size_t>(options.statistics)) {
     if (parameters.arena().defined() && parameters.arena().dtype() != DType::kF32) {
       throw ShapeError(fmt::format("exchange: the parameters are {} but only f32 is exchanged",
@@ -151,6 +155,14 @@ class Exchange::Implementation {
   void give_up() { local_.give_up(); }
   [[nodiscard]] int live_copies() const { return local_.copies(); }
 
+  void rest() {
+    if (open_) {
+      throw Error("exchange: rest() while the last step has not ended");
+    }
+    local_.drop_copies();
+    std::ranges::fill(received_, Tensor());
+  }
+
  private:
   enum class Phase : std::uint8_t {
     kComputing,  // shards of this rank are under way
@@ -165,7 +177,6 @@ class Exchange::Implementation {
     Phase phase = Phase::kDone;
     bool locally_complete = false;
     bool updated = false;
-    Tensor received;  // the other ranks' partial sums of the own segment
     std::vector<Tensor> partials;
     Tensor sum;
     std::vector<std::vector<ConstBytes>> send;
@@ -186,8 +197,11 @@ class Exchange::Implementation {
   /// Takes a bucket as far as it goes without waiting.
   void advance(std::size_t b) {
     Work& work = work_[b];
-    if (work.phase == Phase::kComputing && work.locally_complete && in_turn(b)) {
-      start_sum(b);
+    if (work.phase == Phase::kComputing && work.locally_complete && in_turn(b) &&
+        (ranks_ == 1 || has_room(b))) {
+      if (ranks_ > 1) {
+        summed_by_library(b) ? start_library_sum(b) : start_tree_sum(b);
+      }
       work.phase = Phase::kSumming;
     }
     if (work.phase == Phase::kSumming && (!work.transfer || work.transfer->poll())) {
@@ -209,15 +223,14 @@ class Exchange::Implementation {
                         [](const Work& w) { return w.phase == Phase::kComputing; });
   }
 
-  void start_sum(std::size_t b) {
-    if (ranks_ == 1) {
-      return;
+  /// Whether the buckets before this one that share its memory for partial sums are done with it.
+  /// The first open bucket always has room, on every rank: no rank waits for ever.
+  [[nodiscard]] bool has_room(std::size_t b) const {
+    std::size_t other = b % received_.size();
+    while (other < b && work_[other].phase >= Phase::kGathering) {
+      other += received_.size();
     }
-    if (summed_by_library(b)) {
-      start_library_sum(b);
-    } else {
-      start_tree_sum(b);
-    }
+    return other == b;
   }
 
   void start_tree_sum(std::size_t b) {
@@ -225,8 +238,10 @@ class Exchange::Implementation {
     const std::int64_t elements = segment(b).size();
     const std::int64_t stride = (elements + kAlignElements - 1) / kAlignElements * kAlignElements;
     const int own = tree_.partials_of(rank_);
-    if (!work.received.defined()) {
-      work.received = Tensor::empty(device_, {(tree_.partials() - own) * stride});
+    Tensor& received = received_[b % received_.size()];
+    const std::int64_t needed = (tree_.partials() - own) * stride;
+    if (!received.defined() || received.elements() < needed) {
+      received = Tensor::empty(device_, {needed});
     }
     work.partials.clear();
     std::int64_t position = 0;
@@ -240,7 +255,7 @@ class Exchange::Implementation {
           work.partials.push_back(local_.partial(b, i, segment(b)));
           continue;
         }
-        work.partials.push_back(work.received.slice(position, {elements}));
+        work.partials.push_back(received.slice(position, {elements}));
         position += stride;
         if (elements > 0) {
           receive.push_back({work.partials.back().data(), work.partials.back().bytes()});
@@ -367,7 +382,7 @@ class Exchange::Implementation {
         const std::int64_t first =
             norm_position_[b * static_cast<std::size_t>(ranks_) + static_cast<std::size_t>(rank_)];
         const Range blocks{first, first + blocks_in(segment(b))};
-        device_.reduce().square_sums(*queue_, without_statistics(b).cview(),
+        device_.reduce().square_sums(*queue_, gradient_of(b).cview(),
                                      piece(block_sums_, blocks).view());
       }
     }
@@ -382,25 +397,9 @@ class Exchange::Implementation {
     }
   }
 
-  /// The summed gradient of this rank's segment; where statistics stand, zeros.
-  Tensor without_statistics(std::size_t b) {
-    const Tensor& sum = work_[b].sum;
-    if (!parameters_.has_statistics()) {
-      return sum;
-    }
-    Tensor gradient = Tensor::empty(device_, sum.shape());
-    device_.elementwise().scale(*queue_, 1.0, sum.cview(), gradient.view());
-    const Range own = segment(b);
-    for (int i = 0; i < parameters_.size(); ++i) {
-      const ParameterInfo& info = parameters_.info(i);
-      const Range both{std::max(own.first, info.offset),
-                       std::min(own.last, info.offset + info.shape.elements())};
-      if (info.role == ParameterRole::kStatistic && both.first < both.last) {
-        const Range inside{both.first - own.first, both.last - own.first};
-        device_.elementwise().fill(*queue_, 0.0, piece(gradient, inside).view());
-      }
-    }
-    return gradient;
+  /// The summed gradient of this rank's segment, without statistics.
+  [[nodiscard]] Tensor gradient_of(std::size_t b) const {
+    return without_statistics(device_, *queue_, parameters_, work_[b].sum, segment(b));
   }
 
   void end_norm() {
@@ -430,6 +429,8 @@ class Exchange::Implementation {
   const std::vector<Bucket> buckets_;  // the last is the tail: the statistics
   LocalSum local_;
   std::vector<Work> work_;
+  /// The other ranks' partial sums of the own segments: bucket b's stand at b modulo the size.
+  std::vector<Tensor> received_;
   int first_tag_ = 0;
 
   std::atomic<bool> open_{false};  // workers see it in shard()
@@ -484,6 +485,10 @@ double Exchange::norm() const {
 
 void Exchange::give_up() {
   impl_->give_up();
+}
+
+void Exchange::rest() {
+  impl_->rest();
 }
 
 int Exchange::live_copies() const {

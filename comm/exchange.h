@@ -29,6 +29,9 @@ struct ExchangeOptions {
   std::int64_t bucket_elements = 1 << 18;  // a multiple of kReduceBlock
   /// Floats behind the gradients that are summed over the tree with them (losses, metrics).
   std::int64_t statistics = 0;
+  /// Buckets that wait for other ranks' partial sums at the same time, of which that many are held:
+  /// a later one waits for the one so many before it. With needs_norm all are held.
+  std::size_t buckets_at_once = 16;
   /// Whether the update of every segment needs the global gradient norm first (clipping).
   bool needs_norm = false;
   /// Workers of this rank, which take its shards in order: then no more gradients are held than
@@ -86,7 +89,9 @@ class Exchange {
   /// No shard of this step will be begun or finished any more: workers that wait for their turn go
   /// on. For the worker that fails; thread-safe.
   void give_up();
-  /// Gradient arenas made so far (see ExchangeOptions::workers).
+  /// Gives back the memory of gradients until the next step; for between two steps.
+  void rest();
+  /// Gradient arenas held now (see ExchangeOptions::workers).
   [[nodiscard]] int live_copies() const;
 
  private:

@@ -303,6 +303,12 @@ void LocalSum::release(std::size_t bucket) {
   }
 }
 
+void LocalSum::drop_copies() {
+  const std::lock_guard lock(mutex_);
+  free_.clear();
+  copies_.clear();
+}
+
 int LocalSum::copies() const {
   const std::lock_guard lock(mutex_);
   return static_cast<int>(copies_.size());

@@ -48,6 +48,9 @@ class LocalSum {
   /// Gives up the partial sums of a complete bucket.
   void release(std::size_t bucket);
 
+  /// Gives back the memory of all copies; for between two steps.
+  void drop_copies();
+  /// How many there are.
   [[nodiscard]] int copies() const;
 
  private:

@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
 #include "kernels/random.h"
+#include "kernels/shared_blocks.h"
 
 namespace gentrain {
 
@@ -69,10 +71,40 @@ int ParameterSet::append(ParameterInfo info) {
 }
 
 void ParameterSet::allocate(Device& device, Queue& queue, DType dtype) {
-  arena_ = Tensor::empty(device, {arena_elements_}, dtype);
+  take_arena(Tensor::empty(device, {arena_elements_}, dtype));
   if (arena_elements_ > 0) {
     device.elementwise().fill(queue, 0.0, arena_.view());
   }
+}
+
+void ParameterSet::allocate_frozen(Device& device, Queue& queue, DType dtype,
+                                   const std::shared_ptr<SharedBlocks>& blocks,
+                                   const std::function<void()>& fill) {
+  const std::size_t bytes = static_cast<std::size_t>(arena_elements_) * size_of(dtype);
+  const auto take = [&](void* memory) {
+    take_arena(
+        Tensor::over(std::make_shared<Buffer>(blocks, memory, bytes), {arena_elements_}, dtype));
+  };
+  void* shared = nullptr;
+  if (blocks != nullptr && device.share(blocks)) {
+    shared = blocks->get({}, bytes, [&](void* memory) {
+      take(memory);
+      device.elementwise().fill(queue, 0.0, arena_.view());
+      fill();
+      queue.wait();
+    });
+  }
+  if (shared == nullptr) {
+    allocate(device, queue, dtype);
+    fill();
+    mark_changed();
+  } else {
+    take(shared);
+  }
+}
+
+void ParameterSet::take_arena(Tensor arena) {
+  arena_ = std::move(arena);
   arena_.buffer().divide(infos_.size());
   mark_changed();
   tensors_.clear();

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <variant>
@@ -68,6 +69,13 @@ class ParameterSet {
   /// Makes the arena on a device; the values are zero. Throws DeviceError if the memory is not
   /// there.
   void allocate(Device& device, Queue& queue, DType dtype = DType::kF32);
+  /// The same for values that never change, as the first of what `blocks` hold: `fill` writes them,
+  /// in one process of the host; there the tensors stand already. In memory of its own where there
+  /// are no blocks (null), the device takes none, or they have no room. Throws what `fill` throws,
+  /// and as SharedBlocks::get.
+  void allocate_frozen(Device& device, Queue& queue, DType dtype,
+                       const std::shared_ptr<SharedBlocks>& blocks,
+                       const std::function<void()>& fill);
   /// Initial values: a pure function of the key and each parameter's index. Only after allocate(),
   /// on its device.
   void initialize(Device& device, Queue& queue, RngKey key);
@@ -100,6 +108,7 @@ class ParameterSet {
 
  private:
   int append(ParameterInfo info);
+  void take_arena(Tensor arena);
 
   std::uint64_t id_;
   std::vector<ParameterInfo> infos_;

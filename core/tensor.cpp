@@ -1,6 +1,8 @@
 // Tensor: allocation, reshaping, slices and copies.
 #include "core/tensor.h"
 
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "kernels/error.h"
@@ -10,11 +12,15 @@ namespace gentrain {
 
 Tensor Tensor::empty(Device& device, const Shape& shape, DType dtype) {
   progress::tick();
+  const std::size_t bytes = static_cast<std::size_t>(shape.elements()) * size_of(dtype);
+  return over(std::make_shared<Buffer>(device.memory(), bytes), shape, dtype);
+}
+
+Tensor Tensor::over(std::shared_ptr<Buffer> buffer, const Shape& shape, DType dtype) {
   Tensor tensor;
   tensor.shape_ = shape;
   tensor.dtype_ = dtype;
-  tensor.buffer_ = std::make_shared<Buffer>(
-      device.memory(), static_cast<std::size_t>(shape.elements()) * size_of(dtype));
+  tensor.buffer_ = std::move(buffer);
   return tensor;
 }
 

@@ -27,6 +27,8 @@ class Tensor {
   Tensor() = default;
   /// Uninitialised elements.
   static Tensor empty(Device& device, const Shape& shape, DType dtype = DType::kF32);
+  /// The elements that lie in a buffer, which must be large enough.
+  static Tensor over(std::shared_ptr<Buffer> buffer, const Shape& shape, DType dtype);
 
   [[nodiscard]] bool defined() const { return buffer_ != nullptr; }
   [[nodiscard]] const Shape& shape() const { return shape_; }

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 namespace gentrain {
@@ -67,12 +68,20 @@ class CachingAllocator {
   MemoryStats stats_;
 };
 
-/// A block of device memory that goes back to its allocator at the end of its life.
+/// A block of device memory that goes back to its allocator at the end of its life, or to whoever
+/// else owns it.
 class Buffer {
  public:
   Buffer(CachingAllocator& allocator, std::size_t bytes)
       : allocator_(&allocator), data_(allocator.allocate(bytes)), bytes_(bytes) {}
-  ~Buffer() { allocator_->release(data_, bytes_); }
+  /// `bytes` bytes at `data` in memory that `owner` keeps.
+  Buffer(std::shared_ptr<const void> owner, void* data, std::size_t bytes)
+      : owner_(std::move(owner)), data_(data), bytes_(bytes) {}
+  ~Buffer() {
+    if (allocator_ != nullptr) {
+      allocator_->release(data_, bytes_);
+    }
+  }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
 
@@ -94,7 +103,8 @@ class Buffer {
   void divide(std::size_t count);
 
  private:
-  CachingAllocator* allocator_;
+  CachingAllocator* allocator_ = nullptr;
+  std::shared_ptr<const void> owner_;
   void* data_;
   std::size_t bytes_;
   std::atomic<std::uint64_t> version_{0};

@@ -20,6 +20,7 @@ class NormKernels;
 class PixelKernels;
 class RandomKernels;
 class UpdateKernels;
+class SharedBlocks;
 
 /// An order of execution on a device. Kernels given to one queue run one after the other; a CPU
 /// queue runs them at once on the calling thread. One thread at a time uses a queue.
@@ -60,6 +61,10 @@ class Device {
   /// have ended on return. Throw DeviceError if the device fails.
   virtual void to_device(Queue& queue, const void* host, void* device, std::size_t bytes) = 0;
   virtual void to_host(Queue& queue, const void* device, void* host, std::size_t bytes) = 0;
+
+  /// Keeps in these blocks, too, what it makes of weights that lie there, which never change. False
+  /// if it cannot: its kernels do not read this host's memory, or keep nothing.
+  virtual bool share(const std::shared_ptr<SharedBlocks>& /*blocks*/) { return false; }
 
   virtual ConvKernels& conv() = 0;
   virtual PoolKernels& pool() = 0;

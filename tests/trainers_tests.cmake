@@ -8,6 +8,13 @@ if(NOT GENTRAIN_SANITIZE)
   set_tests_properties(trainers.host_allocations PROPERTIES LABELS unit TIMEOUT 60)
 endif()
 
+# Frozen weights that the ranks of a host share.
+add_executable(mpi_frozen trainers/mpi_frozen.cpp)
+target_link_libraries(mpi_frozen PRIVATE gentrain_trainers gentrain_reference GTest::gtest)
+foreach(ranks 2 4)
+  gentrain_mpi_test(frozen ${ranks} $<TARGET_FILE:mpi_frozen>)
+endforeach()
+
 add_executable(mpi_fault trainers/mpi_fault.cpp)
 target_link_libraries(mpi_fault PRIVATE gentrain_trainers)
 add_test(NAME mpi.fault

@@ -2,6 +2,7 @@
 #include "trainers/estimate.h"
 
 #include <algorithm>
+#include <fstream>
 #include <memory>
 #include <numeric>
 
@@ -89,31 +90,41 @@ std::unique_ptr<TrainingRun> make_run(TrainOptions options, comm::Communicator& 
   return std::make_unique<TrainingRun>(options, communicator, "");
 }
 
-std::int64_t live_bytes(TrainingRun& run) {
-  return static_cast<std::int64_t>(run.device().memory().stats().live_bytes);
-}
+/// Watches the tensor memory of a run.
+class Meter {
+ public:
+  explicit Meter(TrainingRun& run) : memory_(run.device().memory()) {}
 
-/// What came and went since the last reset of the peak, begins a new measurement.
-std::int64_t passing_bytes(TrainingRun& run) {
-  CachingAllocator& memory = run.device().memory();
-  const MemoryStats stats = memory.stats();
-  memory.reset_peak();
-  return static_cast<std::int64_t>(stats.peak_bytes - stats.live_bytes);
-}
+  [[nodiscard]] std::int64_t live() const {
+    return static_cast<std::int64_t>(memory_.stats().live_bytes);
+  }
+  /// What came and went since the last call.
+  std::int64_t passing() {
+    const MemoryStats stats = memory_.stats();
+    memory_.reset_peak();
+    most_ = std::max(most_, stats.peak_bytes);
+    return static_cast<std::int64_t>(stats.peak_bytes - stats.live_bytes);
+  }
+  /// The largest use up to the last call of passing().
+  [[nodiscard]] std::int64_t most() const { return static_cast<std::int64_t>(most_); }
+
+ private:
+  CachingAllocator& memory_;
+  std::uint64_t most_ = 0;
+};
 
 /// Measures one worker's steps and adds what `workers` of them hold.
 class MemoryTrial final : public Observer {
  public:
-  MemoryTrial(TrainingRun& run, int workers, TensorMemory& memory)
-      : run_(run), workers_(workers), memory_(memory) {}
+  MemoryTrial(TrainingRun& run, Meter& meter, int workers, TensorMemory& memory)
+      : run_(run), meter_(meter), workers_(workers), memory_(memory), before_(meter.live()) {}
 
   void begin_stage(const Stage& /*stage*/, std::int64_t /*steps_planned*/,
                    std::int64_t /*first_step*/) override {
-    before_ = live_bytes(run_);
-    passing_bytes(run_);
+    meter_.passing();
   }
   void after_step(const StepReport& report) override {
-    memory_.worker = std::max(memory_.worker, passing_bytes(run_));
+    memory_.worker = std::max(memory_.worker, meter_.passing());
     if (!report.ends_stage) {
       return;
     }
@@ -126,15 +137,17 @@ class MemoryTrial final : public Observer {
         CachingAllocator::size_class((static_cast<std::size_t>(run_.parameters().arena_elements()) +
                                       exchange.statistics().size()) *
                                      sizeof(float));
-    memory_.gradients += live_bytes(run_) - before_;
-    memory_.gradients += std::max(more, 0) * static_cast<std::int64_t>(copy);
+    memory_.gradients =
+        std::max(memory_.gradients,
+                 meter_.live() - before_ + std::max(more, 0) * static_cast<std::int64_t>(copy));
   }
 
  private:
   TrainingRun& run_;
+  Meter& meter_;
   int workers_;
   TensorMemory& memory_;
-  std::int64_t before_ = 0;
+  std::int64_t before_;
 };
 
 /// Evaluates one chunk.
@@ -149,54 +162,79 @@ void try_evaluation(TrainingRun& run, StepRunner& runner) {
 }
 
 /// What a worker keeps between its shards: the scratch of its queue, seen by adding a worker.
-std::int64_t lasting_bytes(TrainingRun& run, std::vector<Stage>& stages) {
+std::int64_t lasting_bytes(TrainingRun& run, const Meter& meter, std::vector<Stage>& stages) {
   StepRunner added(run.communicator(), run.device(), 1, run.options().batch.shards);
-  const std::int64_t before = live_bytes(run);
+  const std::int64_t before = meter.live();
   const comm::Range samples{0, std::min(run.options().batch.global, run.data().train->size())};
   for (Stage& stage : stages) {
     for (std::size_t pass = 0; pass < stage.passes.size() && stage.stop.steps != 0; ++pass) {
       added.run(stage.passes[pass], {run.options().seed, 0, kTrialSteps, 0, samples},
                 static_cast<std::int64_t>(pass));
+      for (Update* update : stage.passes[pass].updates) {
+        update->exchange().rest();
+      }
     }
   }
   try_evaluation(run, added);
-  return live_bytes(run) - before;
+  return meter.live() - before;
 }
 
 /// What passes while pictures are made.
-std::int64_t picture_bytes(TrainingRun& run) {
+std::int64_t picture_bytes(TrainingRun& run, Meter& meter) {
   if (!draws_pictures(run)) {
     return 0;
   }
   Context context{run.device(), run.runner().queue(), nullptr, false, {}};
-  passing_bytes(run);
+  meter.passing();
   run.objective().pictures({context, *run.data().test, run.data().test_normalization});
-  return passing_bytes(run);
+  return meter.passing();
 }
 
-std::int64_t try_stages(TrainingRun& run, int workers, TensorMemory& memory) {
-  memory.weights = live_bytes(run);
+std::int64_t try_stages(TrainingRun& run, Meter& meter, int workers, TensorMemory& memory) {
+  memory.weights = meter.live();
   std::vector<Stage> stages = run.make_stages("");
-  memory.optimizer = live_bytes(run) - memory.weights;
+  memory.optimizer = meter.live() - memory.weights;
   std::int64_t planned = 0;
   for (Stage& stage : stages) {
     const std::int64_t steps = planned_steps(stage.stop, run.loop_options());
     planned += steps;
     stage.stop = {std::nullopt, std::min(steps, kTrialSteps)};
   }
-  MemoryTrial trial(run, workers, memory);
+  MemoryTrial trial(run, meter, workers, memory);
   run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&trial});
   if (run.options().best.metric != Metric::kNone) {
     memory.best = run.arena_bytes();
   }
-  passing_bytes(run);
+  meter.passing();
   try_evaluation(run, run.runner());
-  const std::int64_t lasting = lasting_bytes(run, stages);
-  memory.worker = std::max(memory.worker, passing_bytes(run) - lasting) + lasting;
+  memory.worker = std::max(memory.worker, meter.passing());
+  const std::int64_t lasting = lasting_bytes(run, meter, stages);
+  meter.passing();
+  memory.worker += lasting;
   memory.gradients = std::max<std::int64_t>(memory.gradients - lasting, 0);
   memory.total = memory.weights + memory.optimizer + memory.gradients + memory.best +
-                 std::max(workers * memory.worker, picture_bytes(run));
+                 std::max(workers * memory.worker, picture_bytes(run, meter));
+  memory.shared = run.shared_bytes();
   return planned;
+}
+
+/// The program's own files in memory, MiB.
+double files_mib() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("RssFile:")) {
+      return std::stod(line.substr(line.find(':') + 1)) / 1024.0;
+    }
+  }
+  return 0;
+}
+
+/// From the most that this process had so far, which is one rank.
+void find_resident(const Meter& meter, int ranks, Estimate& estimate) {
+  estimate.resident_mib +=
+      peak_rss_mib() + static_cast<double>(estimate.memory.total - meter.most()) / kMib;
+  estimate.shared_mib = static_cast<double>(estimate.memory.shared) / kMib + files_mib();
+  estimate.host_mib = ranks * (estimate.resident_mib - estimate.shared_mib) + estimate.shared_mib;
 }
 
 std::int64_t most_bytes_sent(TrainingRun& run, int ranks) {
@@ -239,13 +277,22 @@ Estimate estimate(const TrainOptions& options, int ranks) {
     estimate.data_note = run->data_note();
   }
   estimate.shards = run->runner().owned().size();
-  estimate.steps = try_stages(*run, estimate.threads, estimate.memory);
+  Meter meter(*run);
+  estimate.steps = try_stages(*run, meter, estimate.threads, estimate.memory);
+  find_resident(meter, ranks, estimate);
   estimate.exchanged_bytes = most_bytes_sent(*run, ranks);
-  const auto held = static_cast<std::int64_t>(run->device().memory().stats().live_bytes);
-  const std::int64_t tried = held + estimate.memory.worker;
-  estimate.resident_mib +=
-      peak_rss_mib() + static_cast<double>(estimate.memory.total - tried) / kMib;
   return estimate;
+}
+
+void check_fits(const Estimate& estimate, int ranks, std::optional<std::int64_t> available) {
+  if (available && estimate.host_mib * kMib > static_cast<double>(*available)) {
+    throw DeviceError(
+        fmt::format("there is not enough memory: {} rank{} on this host need{} {:.0f} MiB, {:.0f} "
+                    "MiB are free: "
+                    "start fewer ranks a host",
+                    ranks, ranks == 1 ? "" : "s", ranks == 1 ? "s" : "", estimate.host_mib,
+                    static_cast<double>(*available) / kMib));
+  }
 }
 
 }  // namespace gentrain::trainers

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,15 +13,17 @@
 
 namespace gentrain::trainers {
 
-/// Where the tensor memory of a rank goes, in bytes as the allocator counts them. Over all stages,
-/// whose optimizers and gradients stay until the run ends.
+/// Where the tensor memory of a rank goes, in bytes as the allocator counts them. Over all stages:
+/// their optimizers stay until the run ends, gradients are those of the stage that takes most.
 struct TensorMemory {
   std::int64_t weights = 0;
   std::int64_t optimizer = 0;
-  std::int64_t gradients = 0;  // sums over shards that are under way, partial sums received
+  std::int64_t gradients = 0;  // sums over shards that are under way, partial sums received, and
+                               // weights in the layouts of kernels
   std::int64_t best = 0;       // the best weights so far, where they are kept
   std::int64_t worker = 0;     // activations, their gradients and scratch, of one worker
   std::int64_t total = 0;      // largest use at any time
+  std::int64_t shared = 0;     // frozen weights, once for all ranks of a host: not in the total
 };
 
 /// Of the rank with the most shards, all ranks being on this host.
@@ -34,7 +37,9 @@ struct Estimate {
   int threads = 1;
   std::int64_t shards = 0;  // of the rank
   TensorMemory memory;
-  double resident_mib = 0;           // largest resident memory
+  double resident_mib = 0;  // largest resident memory of a rank
+  double shared_mib = 0;    // of that what ranks of a host share: frozen weights, the program
+  double host_mib = 0;      // of all ranks together, what they share being there once
   std::int64_t exchanged_bytes = 0;  // sent per step by the rank that sends most
   std::int64_t steps = 0;            // planned, over all stages
 };
@@ -43,5 +48,9 @@ struct Estimate {
 /// MNIST's shape are needed, drawn digits stand in for them, and `missing` says so; of HDF5 files
 /// nothing is known then.
 Estimate estimate(const TrainOptions& options, int ranks);
+
+/// Throws DeviceError if `ranks` ranks on a host of which `available` bytes are free need more than
+/// these.
+void check_fits(const Estimate& estimate, int ranks, std::optional<std::int64_t> available);
 
 }  // namespace gentrain::trainers

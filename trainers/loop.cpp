@@ -100,6 +100,11 @@ class Loop {
         end = LoopEnd::kStopped;
       }
     }
+    for (const Pass& pass : stage.passes) {
+      for (Update* update : pass.updates) {
+        update->exchange().rest();  // the next stage's gradients take their place
+      }
+    }
     if (loader_ != nullptr) {
       loader_->forget();  // a stage that ends early leaves a step announced
     }

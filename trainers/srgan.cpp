@@ -184,6 +184,8 @@ void Srgan::prepare(TrainingRun& run) {
   const bool caffe = content_.preprocess == ContentOptions::Preprocess::kCaffe;
   auto features = std::make_unique<VggFeatures>(vgg19 ? VggNet::kVgg19 : VggNet::kVgg16, maps,
                                                 caffe ? VggInput::kCaffe : VggInput::kAsIs);
+  features->keep_in(run.share_frozen(
+      static_cast<std::size_t>(features->parameters().arena_elements()) * sizeof(float)));
   Queue& queue = run.runner().queue();
   if (content_.weights == "random") {
     features->initialize(run.device(), queue, RngKey(run.options().seed).fold(kContentKey));

@@ -72,6 +72,10 @@ void announce_run(TrainingRun& run, const RunSetting& setting) {
   for (const std::string& note : run.objective().notes()) {
     spdlog::info("{}", note);
   }
+  if (!run.shares()) {
+    spdlog::warn("/dev/shm has no room: each rank keeps {} bytes of frozen weights for itself",
+                 with_commas(run.shared_bytes()));
+  }
   if (run.options().exchange == comm::ExchangeMode::kLibrary) {
     spdlog::info("exchange: library: another number of ranks gives other bytes");
   }
@@ -222,7 +226,9 @@ void preflight(TrainingRun& run, const RunFolder& folder, const std::string& id)
   const bool writes = communicator.rank() == 0 &&
                       run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever;
   const std::int64_t snapshot = writes ? checkpoint_bytes(run) : 0;
-  check_memory(communicator, 2 * run.arena_bytes() + snapshot);  // gradients and their sum
+  const int copies =
+      comm::gradient_copies(run.runner().owned(), run.options().batch.shards, run.workers());
+  check_memory(communicator, copies * run.arena_bytes() + snapshot);
   if (writes) {
     check_space(folder.path(), snapshot);
   }

@@ -20,6 +20,10 @@
 #include "trainers/options.h"
 #include "trainers/run_folder.h"
 
+namespace gentrain {
+class SharedBlocks;
+}
+
 namespace gentrain::trainers {
 
 /// Whether a run goes on from a checkpoint.
@@ -77,6 +81,13 @@ class TrainingRun {
   [[nodiscard]] int workers() const { return runner_->pool().workers(); }
   [[nodiscard]] LoopOptions loop_options() const;
   [[nodiscard]] std::string contract() const;
+  /// Memory for `bytes` of frozen weights, and what kernels make of them, that the ranks of a host
+  /// have together. Collective. Throws CommError.
+  std::shared_ptr<SharedBlocks> share_frozen(std::size_t bytes);
+  /// How much of it is used so far, and whether the ranks really share it: where a host has no room
+  /// for shared memory, each has its own.
+  [[nodiscard]] std::int64_t shared_bytes() const;
+  [[nodiscard]] bool shares() const { return shares_; }
   /// Bytes of all weights.
   [[nodiscard]] std::int64_t arena_bytes() const {
     return static_cast<std::int64_t>(sizeof(float)) * parameters_.arena_elements();
@@ -96,6 +107,8 @@ class TrainingRun {
   LoadedData data_;
   std::string data_identity_;
   std::unique_ptr<Device> device_;
+  std::vector<std::shared_ptr<SharedBlocks>> shared_;
+  bool shares_ = true;
   std::unique_ptr<StepRunner> runner_;
   ParameterSet parameters_;
   std::unique_ptr<Objective> objective_;

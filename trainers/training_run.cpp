@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "kernels/error.h"
+#include "kernels/shared_blocks.h"
 #include "trainers/contract.h"
 #include "trainers/model_io.h"
 #include "trainers/training.h"
@@ -90,6 +91,21 @@ std::vector<Stage> TrainingRun::make_stages(const std::string& only) {
         fmt::format("there is no stage '{}' (there are {})", only, fmt::join(names, ", ")));
   }
   return stages;
+}
+
+std::shared_ptr<SharedBlocks> TrainingRun::share_frozen(std::size_t bytes) {
+  const comm::HostMemory memory = communicator_.host_memory(SharedBlocks::room_for(bytes));
+  shares_ = shares_ && (memory.shared || communicator_.ranks_on_host() == 1);
+  shared_.push_back(std::make_shared<SharedBlocks>(memory.data, memory.bytes));
+  return shared_.back();
+}
+
+std::int64_t TrainingRun::shared_bytes() const {
+  std::size_t bytes = 0;
+  for (const auto& blocks : shared_) {
+    bytes += blocks->used();
+  }
+  return static_cast<std::int64_t>(bytes);
 }
 
 const std::string& TrainingRun::data_identity() {

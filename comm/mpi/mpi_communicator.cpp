@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -28,6 +29,7 @@ constexpr int kSpins = 2000;  // polls before a blocking call begins to sleep
 constexpr double kStartSeconds = 60;
 constexpr double kEndSeconds = 8;
 constexpr int kStoppedSeconds = 8;
+constexpr std::size_t kLine = 64;  // of a cache
 
 class MpiCommunicator final : public Communicator {
  public:
@@ -53,11 +55,9 @@ class MpiCommunicator final : public Communicator {
     check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm_), "MPI_Comm_dup");
     check_mpi(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
     check_mpi(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
-    MPI_Comm host = MPI_COMM_NULL;
-    check_mpi(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &host),
+    check_mpi(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &host_),
               "MPI_Comm_split_type");
-    check_mpi(MPI_Comm_size(host, &ranks_on_host_), "MPI_Comm_size");
-    check_mpi(MPI_Comm_free(&host), "MPI_Comm_free");
+    check_mpi(MPI_Comm_size(host_, &ranks_on_host_), "MPI_Comm_size");
   }
 
   /// Ends MPI together with all ranks. When an exception passes it does not, as the others would
@@ -70,6 +70,10 @@ class MpiCommunicator final : public Communicator {
       for (SumTags& tags : sum_tags_) {
         MPI_Comm_free(&tags.comm);
       }
+      for (MPI_Win& window : windows_) {
+        MPI_Win_free(&window);
+      }
+      MPI_Comm_free(&host_);
       MPI_Comm_free(&comm_);
       MPI_Finalize();
     }
@@ -199,6 +203,33 @@ class MpiCommunicator final : public Communicator {
     complete("MPI_Ibarrier", [&] { return MPI_Ibarrier(comm_, &blocking_); });
   }
 
+  /// A window of the host's first rank, which all look into.
+  HostMemory host_memory(std::size_t bytes) override {
+    int first = 0;
+    check_mpi(MPI_Comm_rank(host_, &first), "MPI_Comm_rank");
+    const std::size_t whole = bytes + kLine;
+    // OpenMPI waits for ever for a first rank that finds no room, and for ranks that are elsewhere.
+    const int here = ranks_on_host_ > 1 && memory_.has_room_for(whole) ? 1 : 0;
+    int room = 0;
+    complete("MPI_Iallreduce",
+             [&] { return MPI_Iallreduce(&here, &room, 1, MPI_INT, MPI_MIN, host_, &blocking_); });
+    HostMemory memory;
+    if (room == 0) {
+      memory = Communicator::host_memory(bytes);
+    } else {
+      void* start = make_window(first == 0 ? whole : 0);
+      std::size_t space = whole;
+      std::align(kLine, bytes, start, space);
+      if (first == 0) {
+        std::memset(start, 0, std::min(bytes, kHostMemoryZeros));
+      }
+      memory = {{start, [](void*) {}}, bytes, true};
+    }
+    // On every host, as the watchdogs compare how many such operations each rank has begun.
+    complete("MPI_Ibarrier", [&] { return MPI_Ibarrier(host_, &blocking_); });
+    return memory;
+  }
+
   std::unique_ptr<SignRing> sign_ring(std::size_t bytes) override {
     guard_.reset();  // from here on the others notice
     watched_ = size_ > 1;
@@ -247,6 +278,22 @@ class MpiCommunicator final : public Communicator {
     }
   }
 
+  /// The first rank's part of a new window. All ranks of the host have come here.
+  void* make_window(std::size_t bytes) {
+    const std::lock_guard lock(control_.mutex);
+    void* own = nullptr;
+    MPI_Win window = MPI_WIN_NULL;
+    check_mpi(MPI_Win_allocate_shared(static_cast<MPI_Aint>(bytes), 1, MPI_INFO_NULL, host_, &own,
+                                      &window),
+              "MPI_Win_allocate_shared");
+    windows_.push_back(window);
+    MPI_Aint size = 0;
+    int unit = 1;
+    void* start = nullptr;
+    check_mpi(MPI_Win_shared_query(window, 0, &size, &unit, &start), "MPI_Win_shared_query");
+    return start;
+  }
+
   void check_parts(const char* operation, std::size_t parts) const {
     if (parts != static_cast<std::size_t>(size_)) {
       throw CommError(fmt::format("{}: {} parts for {} ranks", operation, parts, size_));
@@ -283,6 +330,8 @@ class MpiCommunicator final : public Communicator {
   MpiSharedMemory memory_;  // first: until MPI has ended
   MpiControl control_;
   MPI_Comm comm_ = MPI_COMM_NULL;
+  MPI_Comm host_ = MPI_COMM_NULL;  // the ranks of this host
+  std::vector<MPI_Win> windows_;
   MPI_Request blocking_ = MPI_REQUEST_NULL;  // of the blocking operation under way
   int rank_ = 0;
   int size_ = 1;

@@ -7,9 +7,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -26,6 +28,7 @@ namespace gentrain::comm {
 namespace {
 
 constexpr const char* kSegments = "OMPI_MCA_btl_vader_backing_directory";
+constexpr const char* kWindows = "OMPI_MCA_osc_sm_backing_directory";
 /// From so many ranks on a host on mpirun starts them by threads that end soon, and the kernel
 /// takes a thread's end for the parent's.
 constexpr int kThreadedLaunch = 32;
@@ -79,7 +82,16 @@ void die_with_launcher() {
 MpiSharedMemory::MpiSharedMemory() {
   if (!folder_.path().empty()) {
     ::setenv(kSegments, folder_.path().c_str(), 0);
+    ::setenv(kWindows, folder_.path().c_str(), 0);
   }
+}
+
+bool MpiSharedMemory::has_room_for(std::size_t bytes) const {
+  constexpr double kShare = 0.9;  // OpenMPI wants some more
+  const char* const folder = std::getenv(kWindows);
+  std::error_code error;
+  const auto space = std::filesystem::space(folder == nullptr ? "/dev/shm" : folder, error);
+  return !error && static_cast<double>(bytes) < kShare * static_cast<double>(space.available);
 }
 
 TimeLimit::TimeLimit(const char* what, double seconds, int exit_code)

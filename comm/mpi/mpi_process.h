@@ -4,6 +4,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstddef>
 #include <mutex>
 #include <thread>
 
@@ -22,6 +23,9 @@ void die_with_launcher();
 class MpiSharedMemory {
  public:
   MpiSharedMemory();
+
+  /// Whether a window of so many bytes finds room where OpenMPI would keep it.
+  [[nodiscard]] bool has_room_for(std::size_t bytes) const;
 
  private:
   SharedMemoryFolder folder_;

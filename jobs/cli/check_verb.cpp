@@ -12,6 +12,7 @@
 #include "trainers/estimate.h"
 #include "trainers/face_preparation.h"
 #include "trainers/observers.h"
+#include "trainers/preflight.h"
 
 namespace gentrain::jobs {
 
@@ -46,12 +47,16 @@ void print_memory(const trainers::TensorMemory& memory, int threads) {
   };
   part("weights", memory.weights);
   part("optimizer", memory.optimizer);
-  part("gradients: sums over shards, on their way", memory.gradients);
+  part("gradients: sums over shards, on their way; weights in kernels' layouts", memory.gradients);
   if (memory.best > 0) {
     part("best weights", memory.best);
   }
   part(fmt::format("{} x {:.3f}: activations and scratch of a worker", threads, mib(memory.worker)),
        threads * memory.worker);
+  if (memory.shared > 0) {
+    row("", fmt::format("{:>9.3f} MiB more, once for all ranks of a host: frozen weights",
+                        mib(memory.shared)));
+  }
 }
 
 void print(const Job& job, const trainers::Estimate& estimate, int ranks) {
@@ -71,6 +76,10 @@ void print(const Job& job, const trainers::Estimate& estimate, int ranks) {
     row("shards", fmt::format("at most {} a rank", estimate.shards));
     print_memory(estimate.memory, estimate.threads);
     row("resident memory", fmt::format("{:.0f} MiB a rank", estimate.resident_mib));
+    row("all ranks", fmt::format("{:.0f} MiB on one host: {} x {:.0f}, and {:.0f} once (frozen "
+                                 "weights, the program)",
+                                 estimate.host_mib, ranks,
+                                 estimate.resident_mib - estimate.shared_mib, estimate.shared_mib));
     row("exchanged", fmt::format("at most {} bytes sent a step and rank",
                                  with_commas(estimate.exchanged_bytes)));
   }
@@ -119,6 +128,7 @@ int check_verb(Session& session, const Arguments& arguments) {
   }
   const trainers::Estimate estimate = trainers::estimate(job, ranks);
   print(job, estimate, ranks);
+  trainers::check_fits(estimate, ranks, trainers::available_memory());
   return estimate.missing.empty() ? kSuccess : kBadFile;
 }
 

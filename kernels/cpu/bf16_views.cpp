@@ -10,12 +10,6 @@
 
 namespace gentrain::cpu {
 
-namespace {
-
-constexpr char kRounded = 0;  // its address stands for weights that are rounded where they lie
-
-}  // namespace
-
 Bf16Call::Bf16Call(std::string_view routine, Queue& queue, const Backend& backend)
     : routine_(routine), memory_(cpu_queue(queue).memory()), backend_(backend) {}
 
@@ -59,7 +53,7 @@ Weights Bf16Call::round(const Weights& weights) {
     buffers_.push_back(std::make_shared<Buffer>(memory_, bytes));
     fill(buffers_.back()->data());
   } else {
-    buffers_.push_back(backend_.weights->get(weights, &kRounded, bytes, fill));
+    buffers_.push_back(backend_.weights->get(weights, kBf16Layout, bytes, fill));
   }
   return {{buffers_.back()->data(), DType::kF32, values.shape}, weights.version};
 }

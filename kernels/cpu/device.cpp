@@ -96,6 +96,11 @@ class CpuDevice final : public Device {
     copy(device, host, bytes);
   }
 
+  bool share(const std::shared_ptr<SharedBlocks>& blocks) override {
+    weights_.share(blocks);
+    return true;
+  }
+
   ConvKernels& conv() override { return *conv_; }
   PoolKernels& pool() override { return *pool_; }
   MatmulKernels& matmul() override { return *matmul_; }

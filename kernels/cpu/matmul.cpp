@@ -13,6 +13,7 @@
 #include "kernels/cpu/checks.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/weights_cache.h"
 
 namespace gentrain::cpu {
 
@@ -115,7 +116,7 @@ class Matmul final : public MatmulKernels {
       pack(packed);
       call.b = static_cast<const float*>(packed);
     } else {
-      shared = backend_.weights->get(w, &kPackedLayout, bytes, std::ref(pack));
+      shared = backend_.weights->get(w, kPackedLayout, bytes, std::ref(pack));
       call.b = static_cast<const float*>(shared->data());
     }
     simd_.gemm.multiply(call);
@@ -126,9 +127,6 @@ class Matmul final : public MatmulKernels {
     const Program& program = backend_.onednn->product(geometry);
     backend_.onednn->execute(program, queue, {x.data, w.data, nullptr, y.data, 0});
   }
-
-  // Its address stands for the layout in the cache of weights.
-  static constexpr char kPackedLayout = 0;
 
   Backend backend_;
   const simd::Kernels& simd_;

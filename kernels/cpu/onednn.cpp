@@ -143,6 +143,32 @@ std::unique_ptr<Program> make_product(const ProductGeometry& g) {
   return program;
 }
 
+/// A number for a layout of weights: a hash over what distinguishes two of blocks, as they all are.
+Layout number_of(const Desc& desc) {
+  const dnnl_memory_desc_t& d = desc.data;
+  const dnnl_blocking_desc_t& blocking = d.format_desc.blocking;
+  Layout hash = 0xCBF29CE484222325U;  // FNV-1a over words
+  const auto add = [&hash](std::int64_t word) {
+    hash = (hash ^ static_cast<Layout>(word)) * 0x100000001B3U;
+    hash ^= hash >> 32;
+  };
+  for (const int word : {d.ndims, static_cast<int>(d.data_type), static_cast<int>(d.format_kind),
+                         blocking.inner_nblks}) {
+    add(word);
+  }
+  add(d.offset0);
+  for (int i = 0; i < d.ndims; ++i) {
+    add(d.dims[i]);
+    add(d.padded_dims[i]);
+    add(blocking.strides[i]);
+  }
+  for (int i = 0; i < blocking.inner_nblks; ++i) {
+    add(blocking.inner_blks[i]);
+    add(blocking.inner_idxs[i]);
+  }
+  return hash | kOneDnnLayout;
+}
+
 /// oneDNN's argument numbers of an operation.
 struct ArgumentNumbers {
   int x, w, bias, y;
@@ -186,13 +212,12 @@ const Program& OneDnn::find(const Key& key, Make make) {
   return *programs_.emplace(key, std::move(program)).first->second;
 }
 
-const Desc* OneDnn::layout_of(const Desc& w) {
-  for (const Desc& known : layouts_) {
-    if (known == w) {
-      return &known;
-    }
+Layout OneDnn::layout_of(const Desc& w) {
+  const Layout number = number_of(w);
+  if (const auto [known, added] = layouts_.emplace(number, w); !added && known->second != w) {
+    throw DeviceError(fmt::format("two of oneDNN's layouts have the number {:x}", number));
   }
-  return &layouts_.emplace_front(w);
+  return number;
 }
 
 const Program& OneDnn::conv(Operation operation, const ConvGeometry& g, bool with_bias) {

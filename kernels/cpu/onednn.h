@@ -7,7 +7,6 @@
 
 #include <array>
 #include <cstdint>
-#include <forward_list>
 #include <map>
 #include <memory>
 #include <shared_mutex>
@@ -36,8 +35,8 @@ struct Program {
   dnnl::primitive primitive;
   dnnl::primitive reorder;
   dnnl::memory::desc x, y, bias, scratch, reorder_scratch;
-  dnnl::memory::desc plain_w, w;               // the tensor's layout and the primitive's
-  const dnnl::memory::desc* layout = nullptr;  // stands for w: one address for equal layouts
+  dnnl::memory::desc plain_w, w;  // the tensor's layout and the primitive's
+  Layout layout = 0;              // of w
   std::string implementation;
 };
 
@@ -73,13 +72,13 @@ class OneDnn {
   using Key = std::array<std::int64_t, 16>;
   template <class Make>
   const Program& find(const Key& key, Make make);
-  const dnnl::memory::desc* layout_of(const dnnl::memory::desc& w);
+  Layout layout_of(const dnnl::memory::desc& w);
   void run_reorder(const Program& program, const void* from, void* to, void* scratch);
 
   WeightsCache* weights_;
   mutable std::shared_mutex mutex_;
   std::map<Key, std::unique_ptr<const Program>> programs_;
-  std::forward_list<dnnl::memory::desc> layouts_;  // of weights
+  std::map<Layout, dnnl::memory::desc> layouts_;  // of weights
 };
 
 }  // namespace gentrain::cpu

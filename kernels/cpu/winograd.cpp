@@ -6,15 +6,10 @@
 #include <memory>
 
 #include "kernels/cpu/simd.h"
-#include "kernels/cpu/weights_cache.h"
 
 namespace gentrain::cpu {
 
 namespace {
-
-// Their addresses stand for the layouts in the cache of weights.
-constexpr char kPacked = 1;
-constexpr char kTurned = 2;
 
 simd::WinogradShape shape_of(const ConvGeometry& g) {
   return {g.n, g.h, g.w, g.c, g.oh(), g.ow(), g.oc, g.top, g.left};
@@ -65,7 +60,7 @@ bool Winograd::wins(Operation operation, const ConvGeometry& g) {
 void Winograd::forward(CpuQueue& queue, const ConvGeometry& g, ConstView x, const Weights& w,
                        ConstView bias, Activation activation, View y) const {
   const auto pack = [&](float* packed) { table_.pack(w.values.as<float>(), g.oc, g.c, packed); };
-  convolve(queue, shape_of(g), {w, &kPacked, pack},
+  convolve(queue, shape_of(g), {w, kWinogradLayout, pack},
            {x.as<float>(), nullptr, bias.as<float>(), static_cast<int>(activation), y.as<float>(),
             nullptr});
 }
@@ -75,7 +70,7 @@ void Winograd::backward_data(CpuQueue& queue, const ConvGeometry& g, ConstView d
   const auto pack = [&](float* packed) {
     table_.pack_turned(w.values.as<float>(), g.oc, g.c, packed);
   };
-  convolve(queue, turned_shape_of(g), {w, &kTurned, pack},
+  convolve(queue, turned_shape_of(g), {w, kTurnedWinogradLayout, pack},
            {dy.as<float>(), nullptr, nullptr, static_cast<int>(Activation::kNone), dx.as<float>(),
             nullptr});
 }

@@ -8,6 +8,7 @@
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/queue.h"
+#include "kernels/cpu/weights_cache.h"
 
 namespace gentrain::simd {
 struct WinogradCall;
@@ -34,10 +35,10 @@ class Winograd {
                         View dbias) const;
 
  private:
-  /// Weights, and how they are written in the layout that stands at `layout`.
+  /// Weights, and how they are written in a layout.
   struct Packing {
     const Weights& weights;
-    const void* layout;
+    Layout layout;
     std::function<void(float*)> fill;
   };
 

@@ -13,6 +13,7 @@
 
 #include "comm/exchange.h"
 #include "kernels/error.h"
+#include "kernels/reduce.h"
 #include "tests/comm/exchange_world.h"
 #include "tests/support/compare.h"
 #include "tests/support/local_ranks.h"
@@ -156,6 +157,53 @@ TEST(Exchange, CopiesServeAllSteps) {
   }
   EXPECT_EQ(world.exchange(0).live_copies(), copies);
   EXPECT_EQ(world.model(0).device().memory().stats().system_calls, calls);
+}
+
+TEST(Exchange, FewBucketsAtOnceGiveTheSameSums) {
+  for (const int ranks : {2, 3, 5}) {
+    ExchangeOptions options = options_for(13);
+    const Result all = run_shuffled(ranks, options, 3);
+    for (const std::size_t at_once : {0, 1, 2, 3}) {
+      options.buckets_at_once = at_once;
+      EXPECT_TRUE(run_shuffled(ranks, options, 4) == all) << ranks << " ranks, " << at_once;
+      options.needs_norm = true;
+      EXPECT_GT(run_shuffled(ranks, options, 4).norm, 0);
+      options.needs_norm = false;
+    }
+  }
+}
+
+TEST(Exchange, FewBucketsAtOnceTakeLessMemory) {
+  const auto held = [](std::size_t at_once) {
+    ExchangeOptions options = options_for(16);
+    options.buckets_at_once = at_once;
+    World world(4, options);
+    std::mt19937 random(5);
+    step_shuffled(world, 0, random);
+    return world.model(3).device().memory().stats().live_bytes;
+  };
+  // The last rank sums all five buckets, each of a block at most, from three others.
+  constexpr std::uint64_t kOfABucket = 3 * sizeof(float) * kReduceBlock;
+  EXPECT_LT(held(1) + 3 * kOfABucket, held(16));
+}
+
+TEST(Exchange, RestGivesCopiesBackUntilTheNextStep) {
+  World world(2, options_for(16));
+  World other(2, options_for(16));
+  std::mt19937 random(5);
+  for (std::uint64_t step = 0; step < 3; ++step) {
+    step_shuffled(world, step, random);
+    step_shuffled(other, step, random);
+    const auto live = [&] { return world.model(0).device().memory().stats().live_bytes; };
+    const std::uint64_t before = live();
+    world.exchange(0).rest();
+    EXPECT_EQ(world.exchange(0).live_copies(), 0);
+    EXPECT_LT(live() + 8 * std::uint64_t{18000} * sizeof(float), before);
+  }
+  EXPECT_TRUE(world.result() == other.result());
+  world.begin();
+  EXPECT_EQ(test::message_of<Error>([&] { world.exchange(0).rest(); }),
+            "exchange: rest() while the last step has not ended");
 }
 
 TEST(Exchange, BucketsMoveWhileTheLastShardIsUnderWay) {

@@ -223,6 +223,43 @@ TEST(Mpi, TransfersMayBeGivenUp) {
   ranks.barrier();
 }
 
+TEST(Mpi, HostMemoryIsOneForAllRanks) {
+  Communicator& ranks = communicator();
+  constexpr std::size_t kBytes = std::size_t{1} << 20;
+  const HostMemory memory = ranks.host_memory(kBytes);
+  EXPECT_TRUE(memory.shared);
+  EXPECT_EQ(memory.bytes, kBytes);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory.data.get()) % 64, 0U);
+  auto* const bytes = static_cast<unsigned char*>(memory.data.get());
+  EXPECT_EQ(std::count(bytes, bytes + kHostMemoryZeros, 0), std::ptrdiff_t{kHostMemoryZeros});
+  ranks.barrier();
+  bytes[ranks.rank()] = static_cast<unsigned char>(100 + ranks.rank());
+  bytes[kBytes - 1 - index(ranks.rank())] = static_cast<unsigned char>(ranks.rank());
+  ranks.barrier();
+  for (int r = 0; r < ranks.size(); ++r) {
+    EXPECT_EQ(bytes[r], 100 + r);
+    EXPECT_EQ(bytes[kBytes - 1 - index(r)], r);
+  }
+  const HostMemory second = ranks.host_memory(kBytes);
+  ranks.barrier();
+  EXPECT_EQ(*static_cast<unsigned char*>(second.data.get()), 0);
+}
+
+TEST(Mpi, HostMemoryIsEachRanksOwnWithoutRoom) {
+  Communicator& ranks = communicator();
+  const HostMemory memory = ranks.host_memory(std::size_t{1} << 44);  // pages take none
+  EXPECT_FALSE(memory.shared);
+  auto* const bytes = static_cast<unsigned char*>(memory.data.get());
+  bytes[ranks.rank()] = 1;
+  ranks.barrier();
+  EXPECT_EQ(std::count(bytes, bytes + ranks.size(), 1), 1);
+  EXPECT_EQ(test::message_of<CommError>(
+                [&] { static_cast<void>(make_single()->host_memory(std::size_t{1} << 62)); }),
+            "the system has no 4611686018427387904 bytes of memory left for frozen weights: Cannot "
+            "allocate memory");
+  ranks.barrier();
+}
+
 }  // namespace
 }  // namespace gentrain::comm
 

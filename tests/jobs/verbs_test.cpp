@@ -129,6 +129,9 @@ TEST_F(Verbs, CheckPrintsJobLayersAndNeeds) {
   EXPECT_THAT(check.out, testing::ContainsRegex("ranks x threads +3 x 1"));
   EXPECT_THAT(check.out, testing::ContainsRegex("shards +at most 6 a rank"));
   EXPECT_THAT(check.out, testing::ContainsRegex("tensor memory +[0-9.]+ MiB a rank"));
+  EXPECT_THAT(check.out, testing::ContainsRegex(
+                             "resident memory +[0-9]+ MiB a rank\nall ranks +[0-9]+ MiB on one "
+                             "host: 3 x [0-9]+, and [0-9]+ once"));
   EXPECT_THAT(check.out, testing::ContainsRegex("exchanged +at most [0-9,]+ bytes sent"));
   EXPECT_THAT(check.out, testing::ContainsRegex("missing +nothing"));
 }

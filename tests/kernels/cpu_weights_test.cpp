@@ -226,7 +226,7 @@ class Cache : public ::testing::Test {
   /// Asks for the weights at `data`; counts the fills in fills_.
   std::shared_ptr<const Buffer> get(const void* data, std::uint64_t version,
                                     std::size_t bytes = 64) {
-    return cache_.get({{data, DType::kF32, {}}, version}, &layout_, bytes, [&](void* to) {
+    return cache_.get({{data, DType::kF32, {}}, version}, kLayout, bytes, [&](void* to) {
       ++fills_;
       *static_cast<int*>(to) = fills_;
     });
@@ -236,7 +236,7 @@ class Cache : public ::testing::Test {
   }
 
   cpu::WeightsCache cache_{test::cpu_device().memory()};
-  char layout_ = 0;
+  static constexpr cpu::Layout kLayout = 77;
   float weights_[2] = {};
   int fills_ = 0;
 };
@@ -265,7 +265,7 @@ TEST_F(Cache, WritesOverABlockThatNobodyReads) {
 TEST_F(Cache, AFailedFillIsNotKept) {
   const Weights weights{{&weights_[0], DType::kF32, {}}, 5};
   const auto fail = [](void*) { throw std::runtime_error("no"); };
-  EXPECT_THROW(cache_.get(weights, &layout_, 64, fail), std::runtime_error);
+  EXPECT_THROW(cache_.get(weights, kLayout, 64, fail), std::runtime_error);
   EXPECT_EQ(content(get(&weights_[0], 5)), 1);
 }
 

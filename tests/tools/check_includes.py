@@ -47,6 +47,7 @@ PLAIN_KERNEL_HEADERS = {
     "kernels/philox.h",      # RngKey
     "kernels/progress.h",
     "kernels/shape.h",
+    "kernels/shared_blocks.h",  # memory of a host's ranks, handed from comm to core
 }
 
 # Vendor header (pattern on the name between < and >) -> the folders that may include it.

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/error.h"
+#include "tests/support/compare.h"
 #include "tests/trainers/small_runs.h"
 #include "trainers/bench.h"
 #include "trainers/evaluate.h"
@@ -21,18 +22,33 @@ struct Measured {
   std::int64_t exchanged = 0;
 };
 
-/// Runs a job's stages over ranks, evaluates, and measures.
+/// Evaluates and draws behind the last step of each stage, while its gradients are held.
+class Evaluating final : public Observer {
+ public:
+  explicit Evaluating(TrainingRun& run) : run_(run) {}
+  void after_step(const StepReport& report) override {
+    if (!report.ends_stage) {
+      return;
+    }
+    evaluate(run_.communicator(), run_.runner(), run_.objective(), run_.evaluation_data());
+    if (draws_pictures(run_)) {
+      Context context{run_.device(), run_.runner().queue(), nullptr, false, {}};
+      run_.objective().pictures({context, *run_.data().test, run_.data().test_normalization});
+    }
+  }
+
+ private:
+  TrainingRun& run_;
+};
+
+/// Runs a job's stages over ranks, with evaluations, and measures.
 Measured measure(const TrainOptions& options, int ranks) {
   std::vector<Measured> all(static_cast<std::size_t>(ranks));
   run_ranks(ranks, [&](comm::Communicator& communicator) {
     TrainingRun run(options, communicator);
     std::vector<Stage> stages = run.make_stages("");
-    run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
-    evaluate(communicator, run.runner(), run.objective(), run.evaluation_data());
-    if (draws_pictures(run)) {
-      Context context{run.device(), run.runner().queue(), nullptr, false, {}};
-      run.objective().pictures({context, *run.data().test, run.data().test_normalization});
-    }
+    Evaluating evaluating(run);
+    run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&evaluating});
     all[static_cast<std::size_t>(communicator.rank())] = {
         static_cast<std::int64_t>(run.device().memory().stats().peak_bytes),
         run.updates().back()->exchange().bytes_sent_per_step()};
@@ -94,6 +110,20 @@ TEST(Estimate, AddsWhatMoreWorkersHold) {
             1.2 * static_cast<double>(estimate.memory.total));
 }
 
+/// Sees how many copies of gradients a run holds.
+class CopiesWatch final : public Observer {
+ public:
+  explicit CopiesWatch(TrainingRun& run) : run_(run) {}
+  void after_step(const StepReport& /*report*/) override {
+    most_ = std::max(most_, run_.updates()[0]->exchange().live_copies());
+  }
+  [[nodiscard]] int most() const { return most_; }
+
+ private:
+  TrainingRun& run_;
+  int most_ = 0;
+};
+
 TEST(Estimate, CountsGradientCopies) {
   EXPECT_EQ(comm::gradient_copies({0, 16}, 16, 1), 5);  // the last shard, and sums of 8, 4, 2, 1
   EXPECT_EQ(comm::gradient_copies({0, 16}, 16, 2), 5);  // two shards, and sums of 8, 4, 2
@@ -104,8 +134,10 @@ TEST(Estimate, CountsGradientCopies) {
   run_ranks(1, [&](comm::Communicator& communicator) {
     TrainingRun run(options, communicator);
     std::vector<Stage> stages = run.make_stages("");
-    run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
-    EXPECT_EQ(run.updates()[0]->exchange().live_copies(), comm::gradient_copies({0, 16}, 16, 1));
+    CopiesWatch watch(run);
+    run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&watch});
+    EXPECT_EQ(watch.most(), comm::gradient_copies({0, 16}, 16, 1));
+    EXPECT_EQ(run.updates()[0]->exchange().live_copies(), 0);  // the next stage may have them
   });
 }
 
@@ -130,6 +162,40 @@ TEST(Estimate, KnowsNothingOfMissingArrays) {
   EXPECT_THAT(estimate.missing, testing::HasSubstr("nowhere.h5"));
   EXPECT_TRUE(estimate.layers.empty());
   EXPECT_THAT(estimate.contract, testing::HasSubstr("16 shards"));
+}
+
+// Two stages whose gradients all parameters have: those of the first one go before the second
+// begins.
+TEST(Estimate, CountsGradientsOfOneStage) {
+  TrainOptions options = small_job();
+  const Estimate one = trainers::estimate(options, 2);
+  options.stages.push_back(options.stages[0]);
+  options.stages[1].name = "second";
+  options.stages[1].optimizer.momentum = 0;
+  const Estimate two = trainers::estimate(options, 2);
+  EXPECT_LT(two.memory.gradients, one.memory.gradients + one.memory.gradients / 10);
+  EXPECT_LT(two.memory.total, one.memory.total + one.memory.total / 10);
+}
+
+TEST(Estimate, AddsUpTheRanksOfAHost) {
+  const Estimate estimate = trainers::estimate(small_job(), 3);
+  EXPECT_GT(estimate.shared_mib, 0);
+  EXPECT_EQ(estimate.host_mib,
+            3 * (estimate.resident_mib - estimate.shared_mib) + estimate.shared_mib);
+}
+
+TEST(Estimate, RefusesWhatTheHostHasNoMemoryFor) {
+  Estimate estimate;
+  estimate.host_mib = 12000;
+  constexpr std::int64_t kMib = 1 << 20;
+  EXPECT_NO_THROW(check_fits(estimate, 16, 12001 * kMib));
+  EXPECT_NO_THROW(check_fits(estimate, 16, std::nullopt));
+  EXPECT_EQ(test::message_of<DeviceError>([&] { check_fits(estimate, 16, 11999 * kMib); }),
+            "there is not enough memory: 16 ranks on this host need 12000 MiB, 11999 MiB are "
+            "free: start fewer ranks a host");
+  EXPECT_EQ(test::message_of<DeviceError>([&] { check_fits(estimate, 1, 3 * kMib); }),
+            "there is not enough memory: 1 rank on this host needs 12000 MiB, 3 MiB are free: "
+            "start fewer ranks a host");
 }
 
 TEST(Estimate, RefusesMoreRanksThanShards) {

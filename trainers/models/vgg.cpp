@@ -132,10 +132,12 @@ int VggFeatures::deepest(std::span<const VggMap> maps) const {
   return deepest;
 }
 
-void VggFeatures::allocate(Device& device, Queue& queue, DType dtype) {
+/// `fill_parameters` writes them where no other process does.
+void VggFeatures::allocate(Device& device, Queue& queue, DType dtype,
+                           const std::function<void()>& fill_parameters) {
   ready_ = false;
   file_sha256_.clear();
-  parameters_.allocate(device, queue, dtype);
+  parameters_.allocate_frozen(device, queue, dtype, blocks_, fill_parameters);
   preprocessing_.allocate(device, queue, dtype);
   if (input_ == VggInput::kCaffe) {
     constexpr double kHalf = 127.5;
@@ -150,25 +152,24 @@ void VggFeatures::allocate(Device& device, Queue& queue, DType dtype) {
 void VggFeatures::load(Device& device, Queue& queue, const std::filesystem::path& file,
                        std::string_view sha256) {
   const io::KerasWeights weights(file, sha256);
-  allocate(device, queue, DType::kF32);
-  for (int p = 0; p < parameters_.size(); p += 2) {
-    const std::string& name = parameters_.info(p).name;
-    const std::array needs = {
-        io::KerasNeed{io::KerasRole::kKernel, parameters_.info(p).shape},
-        io::KerasNeed{io::KerasRole::kBias, parameters_.info(p + 1).shape},
-    };
-    const auto arrays = weights.read_layer(name.substr(0, name.find('/')), needs);
-    copy_from_host<float>(device, queue, arrays[0], parameters_[p]);
-    copy_from_host<float>(device, queue, arrays[1], parameters_[p + 1]);
-  }
-  parameters_.mark_changed();
+  allocate(device, queue, DType::kF32, [&] {
+    for (int p = 0; p < parameters_.size(); p += 2) {
+      const std::string& name = parameters_.info(p).name;
+      const std::array needs = {
+          io::KerasNeed{io::KerasRole::kKernel, parameters_.info(p).shape},
+          io::KerasNeed{io::KerasRole::kBias, parameters_.info(p + 1).shape},
+      };
+      const auto arrays = weights.read_layer(name.substr(0, name.find('/')), needs);
+      copy_from_host<float>(device, queue, arrays[0], parameters_[p]);
+      copy_from_host<float>(device, queue, arrays[1], parameters_[p + 1]);
+    }
+  });
   file_sha256_ = weights.sha256();
   ready_ = true;
 }
 
 void VggFeatures::initialize(Device& device, Queue& queue, RngKey key, DType dtype) {
-  allocate(device, queue, dtype);
-  parameters_.initialize(device, queue, key);
+  allocate(device, queue, dtype, [&] { parameters_.initialize(device, queue, key); });
   ready_ = true;
 }
 

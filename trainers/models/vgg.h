@@ -6,9 +6,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/nn/layers.h"
@@ -43,6 +46,9 @@ class VggFeatures {
   /// All layers of a network in order: block1_conv1, block1_conv2, block1_pool and so on.
   static std::vector<std::string> layer_names(VggNet net);
 
+  /// Keeps the weights to come in blocks that all processes of a host have; each process then loads
+  /// or initializes, and one of them writes.
+  void keep_in(std::shared_ptr<SharedBlocks> blocks) { blocks_ = std::move(blocks); }
   /// Reads the weights of its layers, f32, from a Keras file that may hold more layers. Throws
   /// IoError as io::KerasWeights, whose `expected` is `sha256`: naming the file, the layer that is
   /// missing or does not fit, and what the file holds.
@@ -71,12 +77,13 @@ class VggFeatures {
   [[nodiscard]] int index_of(const VggMap& map) const;
   [[nodiscard]] int deepest(std::span<const VggMap> maps) const;
   void compute(Context& context, Tensor y, std::vector<Layer>& layers) const;
-  void allocate(Device& device, Queue& queue, DType dtype);
+  void allocate(Device& device, Queue& queue, DType dtype, const std::function<void()>& fill);
 
   VggNet net_;
   VggInput input_;
   std::vector<std::string> names_;  // of all layers
   ParameterSet parameters_;
+  std::shared_ptr<SharedBlocks> blocks_;
   ParameterSet preprocessing_;     // constants
   std::vector<nn::Conv2d> caffe_;  // one with kCaffe, else none
   std::vector<nn::Conv2d> convs_;  // in order
