@@ -137,7 +137,7 @@ class Bf16Elementwise final : public ElementwiseKernels {
     const simd::Bf16Table& table = backend_.simd->bf16;
     for (std::int64_t first = 0; first < elements; first += kPiece) {
       const std::int64_t count = std::min(kPiece, elements - first);
-      std::array<ConstView, kSources> from;
+      std::array<ConstView, kSources> from{};
       for (std::size_t s = 0; s < kSources; ++s) {
         float* const piece = memory + static_cast<std::int64_t>(s + 1) * kPiece;
         table.widen(sources[s].view.template as<std::uint16_t>() + first, piece, count);

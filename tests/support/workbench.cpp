@@ -90,7 +90,7 @@ std::vector<double> absolute(std::span<const double> x) {
 }
 
 Tensor Workbench::tensor(const Shape& shape, std::span<const double> values, DType dtype) const {
-  const Tensor tensor = empty(shape, dtype);
+  Tensor tensor = empty(shape, dtype);
   switch (dtype) {
     case DType::kF32:
       copy_in<float>(*this, values, tensor);
