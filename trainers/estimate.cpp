@@ -73,7 +73,9 @@ std::unique_ptr<TrainingRun> make_run(TrainOptions options, comm::Communicator& 
     return nullptr;
   }
   try {
-    return std::make_unique<TrainingRun>(options, communicator, "");
+    auto run = std::make_unique<TrainingRun>(options, communicator, "");
+    run->prepare();
+    return run;
   } catch (const IoError& error) {
     estimate.missing = error.what();
   }

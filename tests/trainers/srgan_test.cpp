@@ -195,15 +195,16 @@ TEST(SrganRuns, GiveTheSameBytesOnAnyRanksAndWorkers) {
 }
 
 TEST(SrganRuns, ScaleMapsByTheirMeanSquareForAnyRanks) {
+  const auto notes_on = [](comm::Communicator& communicator) {
+    TrainingRun run(small_srgan_job(), communicator);
+    run.prepare();
+    return run.objective().notes();
+  };
   std::vector<std::string> alone;
-  run_ranks(1, [&](comm::Communicator& communicator) {
-    alone = TrainingRun(small_srgan_job(), communicator).objective().notes();
-  });
+  run_ranks(1, [&](comm::Communicator& communicator) { alone = notes_on(communicator); });
   EXPECT_THAT(alone, ElementsAre("content: weights drawn at random",
                                  HasSubstr("content: block1_conv1 divided by its mean square ")));
-  run_ranks(3, [&](comm::Communicator& communicator) {
-    EXPECT_EQ(TrainingRun(small_srgan_job(), communicator).objective().notes(), alone);
-  });
+  run_ranks(3, [&](comm::Communicator& communicator) { EXPECT_EQ(notes_on(communicator), alone); });
 }
 
 TEST(SrganRuns, TheFirstStageLeavesTheDiscriminatorAlone) {
@@ -211,8 +212,8 @@ TEST(SrganRuns, TheFirstStageLeavesTheDiscriminatorAlone) {
   options.stages.pop_back();
   run_ranks(1, [&](comm::Communicator& communicator) {
     TrainingRun run(options, communicator);
-    EXPECT_THAT(run.objective().notes(), testing::IsEmpty()) << "no content network is needed";
     std::vector<Stage> stages = run.make_stages("");
+    EXPECT_THAT(run.objective().notes(), testing::IsEmpty()) << "no content network is needed";
     Queue& queue = run.runner().queue();
     const auto values = [&](const char* name) {
       return copy_to_host<float>(run.device(), queue,
@@ -379,10 +380,14 @@ TEST(SrganRuns, MayTrainOneNetworkAlone) {
 TEST(SrganRuns, AnIdentityNamesTheContentWeights) {
   run_ranks(1, [&](comm::Communicator& communicator) {
     TrainOptions options = small_srgan_job();
-    EXPECT_EQ(TrainingRun(options, communicator).objective().identity(),
-              "content weights drawn at random");
+    const auto identity = [&] {
+      TrainingRun run(options, communicator);
+      run.prepare();
+      return run.objective().identity();
+    };
+    EXPECT_EQ(identity(), "content weights drawn at random");
     options.stages[1].stop.epochs = 0;
-    EXPECT_EQ(TrainingRun(options, communicator).objective().identity(), "") << "none are needed";
+    EXPECT_EQ(identity(), "") << "none are needed";
   });
 }
 

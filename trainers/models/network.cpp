@@ -126,4 +126,23 @@ double forward_flops_per_image(const std::vector<LayerInfo>& layers) {
   return flops;
 }
 
+double training_flops_per_image(const std::vector<LayerInfo>& layers,
+                                const ParameterSet& parameters,
+                                const std::vector<bool>& trainable) {
+  double flops = 0;
+  bool gradient_needed = false;  // of the layer's input
+  for (const LayerInfo& layer : layers) {
+    bool trained = false;
+    for (int i = 0; i < parameters.size(); ++i) {
+      trained = trained || (trainable[static_cast<std::size_t>(i)] &&
+                            parameters.info(i).role == ParameterRole::kTrained &&
+                            parameters.info(i).name.starts_with(layer.name + "/"));
+    }
+    const int products = 1 + (trained ? 1 : 0) + (gradient_needed ? 1 : 0);
+    flops += 2.0 * products * static_cast<double>(layer.products);
+    gradient_needed = gradient_needed || trained;
+  }
+  return flops;
+}
+
 }  // namespace gentrain::trainers
