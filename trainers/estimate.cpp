@@ -124,10 +124,10 @@ class MemoryTrial final : public Observer {
     const int more =
         comm::gradient_copies(run_.runner().owned(), run_.runner().shards(), workers_) -
         exchange.live_copies();
-    const auto copy =
-        CachingAllocator::size_class((static_cast<std::size_t>(run_.parameters().arena_elements()) +
-                                      exchange.statistics().size()) *
-                                     sizeof(float));
+    const auto copy = CachingAllocator::size_class(
+        (static_cast<std::size_t>(run_.parameters().exchanged_elements()) +
+         exchange.statistics().size()) *
+        sizeof(float));
     memory_.gradients += live_bytes(run_) - before_;
     memory_.gradients += std::max(more, 0) * static_cast<std::int64_t>(copy);
   }

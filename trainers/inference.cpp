@@ -180,6 +180,11 @@ std::vector<image::Image> Inference::sample(std::uint64_t seed, std::int64_t cou
   return images;
 }
 
+std::string Inference::weights_note() const {
+  const double ema = description().model.srgan.ema;
+  return ema == 0 ? "" : fmt::format("weights: averages of the generator's (model.ema {})", ema);
+}
+
 const Generator& Inference::generator() const {
   const auto* const srgan = dynamic_cast<const Srgan*>(model_.objective.get());
   if (srgan == nullptr) {

@@ -62,6 +62,9 @@ class Inference {
   /// JobError of a model that makes none.
   std::vector<image::Image> sample(std::uint64_t seed, std::int64_t count);
 
+  /// A line that says which weights make images, where the model has averages too; else empty.
+  [[nodiscard]] std::string weights_note() const;
+
   /// What enlarges images. Throws JobError of a model that does not.
   [[nodiscard]] const Generator& generator() const;
   /// Enlarges the files, over all ranks; see trainers::upscale(). Collective. Throws as

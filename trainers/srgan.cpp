@@ -39,6 +39,13 @@ double checked_blur(double blur) {
   return blur;
 }
 
+double checked_ema(double ema) {
+  if (!(ema >= 0 && ema < 1)) {
+    throw JobError(fmt::format("model srgan: ema is {} but must be 0 or in (0, 1)", ema));
+  }
+  return ema;
+}
+
 /// Images of values in -1..1.
 std::vector<image::Image> to_images(Context& context, const Tensor& x) {
   std::vector<float> values = copy_to_host<float>(context.device, context.queue, x);
@@ -90,6 +97,7 @@ Srgan::Srgan(const SrganOptions& options, const InitOptions& init, const Shape& 
              ParameterSet& parameters)
     : image_(checked(image)),
       blur_(checked_blur(options.blur)),
+      ema_(checked_ema(options.ema)),
       generator_(options, {init.name, init.stddev}, parameters),
       discriminator_(options, {init.name, init.stddev}, image[0], image[1], parameters),
       generator_infos_(generator_.layers(image[0] / kUpscale, image[1] / kUpscale)),
@@ -98,6 +106,11 @@ Srgan::Srgan(const SrganOptions& options, const InitOptions& init, const Shape& 
       of_discriminator_(parameters_of(parameters, "discriminator/")) {
   infos_ = generator_infos_;
   infos_.insert(infos_.end(), discriminator_infos_.begin(), discriminator_infos_.end());
+  if (ema_ > 0) {
+    parameters.add_averages(ema_, [&] {
+      average_.emplace(options, Initializer{init.name, init.stddev}, parameters);
+    });
+  }
 }
 
 std::span<const std::string_view> Srgan::names() const {
@@ -148,7 +161,14 @@ std::string Srgan::identity() const {
 }
 
 std::vector<std::string> Srgan::notes() const {
-  return content_.notes();
+  std::vector<std::string> notes = content_.notes();
+  if (average_) {
+    notes.push_back(
+        fmt::format("generator: evaluations, pictures and the model are by averages of its weights "
+                    "(model.ema {})",
+                    ema_));
+  }
+  return notes;
 }
 
 /// The discriminator sees real and generated images; the generator's gradient goes through it and
@@ -342,7 +362,7 @@ std::vector<double> Srgan::finished(Terms terms, double scale) const {
 ObjectiveTerms Srgan::compute(Context& context, const Tensor& x, const Tensor& /*labels*/,
                               double /*scale*/) const {
   const Tensor low = low_of(context, x);
-  const Tensor made = generator_.forward(context, low);
+  const Tensor made = generator().forward(context, low);
   const auto elements = static_cast<double>(image_.elements());
   const double loss = sum_of(context, ops::squared_error(context, made, x, 1.0).rows) / elements;
   const std::vector<image::Image> originals = to_images(context, x);
@@ -361,7 +381,7 @@ ObjectiveTerms Srgan::compute(Context& context, const Tensor& x, const Tensor& /
 }
 
 void Srgan::forward(Context& context, const Tensor& x) const {
-  generator_.forward(context, low_of(context, x));
+  generator().forward(context, low_of(context, x));
 }
 
 std::vector<Picture> Srgan::pictures(const PictureSource& source) const {
@@ -375,7 +395,7 @@ std::vector<Picture> Srgan::pictures(const PictureSource& source) const {
   const Tensor low = low_of(context, x);
   const std::vector<image::Image> originals = to_images(context, x);
   const std::vector<image::Image> small = to_images(context, low);
-  const std::vector<image::Image> large = to_images(context, generator_.forward(context, low));
+  const std::vector<image::Image> large = to_images(context, generator().forward(context, low));
   std::vector<image::Image> rows;
   for (std::size_t i = 0; i < originals.size(); ++i) {
     rows.insert(rows.end(), {enlarged(small[i]), bicubic(small[i]), large[i], originals[i]});

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,7 +20,7 @@ namespace gentrain::trainers {
 class Srgan final : public Objective {
  public:
   /// `image` [h, w, 3], h and w multiples of 4 from 12 on; values must be in -1..1. Throws JobError
-  /// for other images or another blur, and as the networks.
+  /// for other images, another blur or ema, and as the networks.
   Srgan(const SrganOptions& options, const InitOptions& init, const Shape& image,
         ParameterSet& parameters);
 
@@ -55,7 +56,9 @@ class Srgan final : public Objective {
   /// of it, and the original.
   std::vector<Picture> pictures(const PictureSource& source) const override;
 
-  [[nodiscard]] const Generator& generator() const { return generator_; }
+  /// What makes the images of evaluations and pictures: the generator by the averages of its
+  /// weights, where there are any (SrganOptions::ema).
+  [[nodiscard]] const Generator& generator() const { return average_ ? *average_ : generator_; }
   /// What prepare() makes ready.
   [[nodiscard]] ContentLoss& content() { return content_; }
   /// train() of the stage gan, with the small images `low` [n, h/4, w/4, 3].
@@ -79,8 +82,10 @@ class Srgan final : public Objective {
 
   Shape image_;
   double blur_;
+  double ema_;
   Generator generator_;
   Discriminator discriminator_;
+  std::optional<Generator> average_;  // by averages of the generator's weights
   std::vector<LayerInfo> generator_infos_;
   std::vector<LayerInfo> discriminator_infos_;
   std::vector<LayerInfo> infos_;    // of both

@@ -48,9 +48,11 @@ int eval_verb(Session& session, const Arguments& arguments) {
     result.terms.emplace_back("log_likelihood", inference.log_likelihood(*data.samples, samples));
   }
   if (session.communicator.rank() == 0) {
-    std::cout << data.note << "\n"
-              << trainers::describe(result) << "\n"
-              << to_json(result).dump() << std::endl;
+    std::cout << data.note << "\n";
+    if (const std::string note = inference.weights_note(); !note.empty()) {
+      std::cout << note << "\n";
+    }
+    std::cout << trainers::describe(result) << "\n" << to_json(result).dump() << std::endl;
   }
   session.communicator.barrier();
   return kSuccess;

@@ -218,6 +218,7 @@ class Checks {
     only_with("model.width", networks.width != defaults.width, chosen, kNeeds);
     only_with("model.blocks", networks.blocks != defaults.blocks, chosen, kNeeds);
     only_with("model.blur", networks.blur != defaults.blur, chosen, kNeeds);
+    only_with("model.ema", networks.ema != defaults.ema, chosen, kNeeds);
     only_with("content", !(job_.content == trainers::ContentOptions()), chosen, kNeeds);
     only_with("adversarial", !(job_.adversarial == trainers::AdversarialOptions()), chosen, kNeeds);
     for (const trainers::StageOptions& stage : job_.stages) {

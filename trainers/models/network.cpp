@@ -35,6 +35,12 @@ nlohmann::json to_json(const ModelOptions& model) {
       json["paper"] = model.srgan.variant == SrganOptions::Variant::kPaper;
       json["width"] = model.srgan.width;
       json["blocks"] = model.srgan.blocks;
+      if (model.srgan.blur != 0) {
+        json["blur"] = model.srgan.blur;
+      }
+      if (model.srgan.ema != 0) {
+        json["ema"] = model.srgan.ema;
+      }
     }
     return json;
   }
@@ -100,6 +106,8 @@ ModelOptions model_from_json(const nlohmann::json& json) {
                                                            : SrganOptions::Variant::kBook;
         model.srgan.width = json.at("width").get<std::int64_t>();
         model.srgan.blocks = json.at("blocks").get<std::int64_t>();
+        model.srgan.blur = json.value("blur", 0.0);
+        model.srgan.ema = json.value("ema", 0.0);
       }
     }
   } catch (const nlohmann::json::exception& error) {
