@@ -183,11 +183,11 @@ double Srgan::training_flops(std::string_view stage, const ParameterSet& paramet
   const double judged = training_flops_per_image(discriminator_infos_, parameters, trainable);
   const double judged_forward = forward_flops_per_image(discriminator_infos_);
   const double seen = 2.0 * content_.products(image_[0], image_[1]);
-  // Gradients of the inputs of all layers cost what a forward pass does.
   bool trained = false;
   for (std::size_t i = 0; i < of_generator_.size(); ++i) {
     trained = trained || (of_generator_[i] && trainable[i]);
   }
+  // Gradients of the inputs of all layers cost what a forward pass does.
   const double back = trained ? judged_forward + seen : 0.0;
   const double both = generator + 2 * judged + 2 * seen + back;
   return adversarial_.updates == AdversarialOptions::Updates::kTogether
@@ -371,11 +371,11 @@ ObjectiveTerms Srgan::compute(Context& context, const Tensor& x, const Tensor& /
   std::vector<double> sums{loss, 0, 0, 0, 0};
   for (std::size_t i = 0; i < originals.size(); ++i) {
     progress::tick();
-    const image::Image interpolated = bicubic(small[i]);
+    const ImageQuality interpolated = bicubic_.of(small[i], originals[i]);
     sums[1] += psnr(large[i], originals[i]);
     sums[2] += ssim(large[i], originals[i]);
-    sums[3] += psnr(interpolated, originals[i]);
-    sums[4] += ssim(interpolated, originals[i]);
+    sums[3] += interpolated.psnr;
+    sums[4] += interpolated.ssim;
   }
   return {{}, std::move(sums)};
 }

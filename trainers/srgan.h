@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "trainers/content_loss.h"
+#include "trainers/image_quality.h"
 #include "trainers/models/srgan.h"
 #include "trainers/objective.h"
 
@@ -59,6 +60,8 @@ class Srgan final : public Objective {
   /// What makes the images of evaluations and pictures: the generator by the averages of its
   /// weights, where there are any (SrganOptions::ema).
   [[nodiscard]] const Generator& generator() const { return average_ ? *average_ : generator_; }
+  /// What evaluations know of bicubic interpolation so far.
+  [[nodiscard]] const BicubicQuality& bicubic_quality() const { return bicubic_; }
   /// What prepare() makes ready.
   [[nodiscard]] ContentLoss& content() { return content_; }
   /// train() of the stage gan, with the small images `low` [n, h/4, w/4, 3].
@@ -91,6 +94,8 @@ class Srgan final : public Objective {
   std::vector<LayerInfo> infos_;    // of both
   std::vector<bool> of_generator_;  // by parameter
   std::vector<bool> of_discriminator_;
+
+  mutable BicubicQuality bicubic_;
 
   // Since prepare().
   ContentLoss content_;

@@ -263,6 +263,8 @@ TEST(SrganRuns, LearnPixelsAndAreComparedWithBicubicInterpolation) {
     EXPECT_EQ(after[2], before[2]) << "bicubic interpolation learns nothing";
     EXPECT_GT(after[2].second, 15);
     EXPECT_EQ(after[3], before[3]);
+    const auto& srgan = dynamic_cast<const Srgan&>(run.objective());
+    EXPECT_EQ(srgan.bicubic_quality().computed(), run.data().test->size()) << "once for each image";
   });
 }
 
@@ -328,6 +330,7 @@ TEST(SrganRuns, AlternatingUpdatesLetTheGeneratorSeeTheNewDiscriminator) {
 
   options.adversarial.updates = AdversarialOptions::Updates::kTogether;
   options.stages[1].trainable = {{"generator/*", ""}};
+  options.stages[1].discriminator_optimizer.reset();
   EXPECT_EQ(after_gan_step(options, of_network(alternating, "discriminator")), alternating);
 }
 
@@ -357,6 +360,7 @@ TEST(SrganRuns, MayTrainOneNetworkAlone) {
     options.stages.erase(options.stages.begin());
     options.stages[0].stop.steps = 1;
     options.stages[0].trainable = {{std::string(network) + "/*", ""}};
+    options.stages[0].discriminator_optimizer.reset();
     run_ranks(1, [&](comm::Communicator& communicator) {
       TrainingRun run(options, communicator);
       std::vector<Stage> stages = run.make_stages("");
