@@ -2,6 +2,7 @@
 #include "trainers/update.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -122,6 +123,7 @@ Update::Update(const UpdateSetting& setting, Queue& queue, ParameterSet& paramet
   find_parts(parts);
   find_rules();
   find_trained();
+  check_rules();
   find_averages();
   comm::ExchangeOptions options;
   options.mode = setting.mode;
@@ -196,6 +198,23 @@ void Update::find_trained() {
       trained_.back().elements.last = last;
     } else {
       trained_.push_back(one);
+    }
+  }
+}
+
+/// A rule for a network of which nothing is trained is a mistake.
+void Update::check_rules() const {
+  constexpr std::array<const char*, 2> kNetworks = {"generator", "discriminator"};
+  for (std::size_t i = 0; i < kNetworks.size(); ++i) {
+    const bool given =
+        (i == 0 ? stage_.generator_optimizer : stage_.discriminator_optimizer).has_value();
+    const bool used = std::any_of(trained_.begin(), trained_.end(), [&](const Trained& trained) {
+      return trained.rule == i + 1 && trained.role == ParameterRole::kTrained;
+    });
+    if (given && !used) {
+      throw JobError(fmt::format(
+          "stage {0}: optimizer.{1} has no effect: no parameter {1}/... is trained there",
+          stage_.name, kNetworks.at(i)));
     }
   }
 }

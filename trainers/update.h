@@ -38,7 +38,8 @@ class Update {
   /// after the other; of stage.trainable those are trained that match a pattern of a part too: what
   /// the part's loss depends on.
   /// Throws JobError for a pattern of stage.trainable that matches no parameter, naming where it
-  /// stands and what there is, and if nothing is left to train; Error for a parameter in two parts.
+  /// stands and what there is, if nothing is left to train, and for an update rule of a network of
+  /// which nothing is trained; Error for a parameter in two parts.
   Update(const UpdateSetting& setting, Queue& queue, ParameterSet& parameters,
          const StageOptions& stage, std::int64_t statistics,
          const std::vector<std::vector<Pattern>>& parts = {{Pattern{}}});
@@ -90,6 +91,7 @@ class Update {
   void find_parts(const std::vector<std::vector<Pattern>>& parts);
   void find_rules();
   void find_trained();
+  void check_rules() const;
   void find_averages();
   [[nodiscard]] double learning_rate(std::size_t rule) const;
   [[nodiscard]] std::vector<float> all_statistics() const;

@@ -226,6 +226,11 @@ class Checks {
       only_with(optimizer + "generator", stage.generator_optimizer.has_value(), chosen, kNeeds);
       only_with(optimizer + "discriminator", stage.discriminator_optimizer.has_value(), chosen,
                 kNeeds);
+      if (chosen && stage.name == "mse" && stage.discriminator_optimizer) {
+        fail(optimizer + "discriminator",
+             fmt::format("{}discriminator has no effect: the stage mse trains the generator alone",
+                         optimizer));
+      }
       if (chosen && stage.name != "mse" && stage.name != "gan") {
         fail("stages", fmt::format("model srgan has the stages mse and gan, not '{}'", stage.name));
       }

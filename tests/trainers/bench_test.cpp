@@ -52,6 +52,7 @@ TEST(Bench, CountsWhatTheStageGanComputes) {
   options.stages[1].trainable = {{"discriminator/*", ""}};
   EXPECT_NEAR(gflop(options, once), of_step(kGenerator + judges + 2 * kVgg), 1e-9);
   options.stages[1].trainable = {{"generator/*", ""}};
+  options.stages[1].discriminator_optimizer.reset();
   EXPECT_NEAR(gflop(options, once), of_step(generator + 3 * kJudge + 3 * kVgg), 1e-9);
   options.content.network = ContentOptions::Network::kPixels;
   EXPECT_NEAR(gflop(options, once), of_step(generator + 3 * kJudge), 1e-9);

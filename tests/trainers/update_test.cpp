@@ -258,6 +258,20 @@ TEST_F(UpdateOfNetworks, HaveRulesOfTheirOwn) {
   EXPECT_EQ(update->learning_rate(), 0.5);
 }
 
+TEST_F(UpdateOfNetworks, ARuleOfANetworkThatIsNotTrainedIsAnError) {
+  stage_.name = "gan";
+  stage_.generator_optimizer = stage_.discriminator_optimizer = OptimizerOptions{.lr = 0.25};
+  EXPECT_NO_THROW(make_update());
+  stage_.trainable = {{"generator/*", ""}, {"*/running_mean", ""}};
+  EXPECT_EQ(message_of<JobError>([&] { make_update(); }),
+            "stage gan: optimizer.discriminator has no effect: no parameter discriminator/... is "
+            "trained there");
+  stage_.trainable = {{"*/bias", ""}};
+  EXPECT_EQ(message_of<JobError>([&] { make_update(); }),
+            "stage gan: optimizer.generator has no effect: no parameter generator/... is trained "
+            "there");
+}
+
 TEST_F(UpdateOfNetworks, AStatisticFollowsWhatStandsInPlaceOfItsGradient) {
   stage_.optimizer = {.name = OptimizerOptions::Name::kAdamW, .weight_decay = 0.5};
   const auto update = make_update();
