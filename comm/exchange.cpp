@@ -41,7 +41,7 @@ class Exchange::Implementation {
         ranks_(communicator.size()),
         rank_(communicator.rank()),
         tree_(options.shards, ranks_, rank_),
-        buckets_(make_buckets(parameters.arena_elements(), options.bucket_elements,
+        buckets_(make_buckets(parameters.exchanged_elements(), options.bucket_elements,
                               options.statistics, ranks_)),
         local_(device, parameters, tree_, buckets_, options),
         work_(buckets_.size()),

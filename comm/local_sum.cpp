@@ -54,7 +54,7 @@ class LocalSum::Shard : public ShardGradients {
         sum_.complete(copy(), shard_, p, queue_);
       }
     }
-    const std::int64_t arena = sum_.parameters_.arena_elements();
+    const std::int64_t arena = sum_.parameters_.exchanged_elements();
     if (sum_.statistics_ > 0) {
       copy_from_host<float>(sum_.device_, queue_, copy_->statistics,
                             copy_->values.slice(arena, {sum_.statistics_}));
@@ -185,7 +185,7 @@ void LocalSum::give_up() {
 LocalSum::Copy* LocalSum::acquire(std::int64_t shard, Queue& queue) {
   Copy* copy = free_copy(shard);
   if (!copy->values.defined()) {
-    copy->values = Tensor::empty(device_, {parameters_.arena_elements() + statistics_});
+    copy->values = Tensor::empty(device_, {parameters_.exchanged_elements() + statistics_});
     if (copy->values.elements() > 0) {
       device_.elementwise().fill(queue, 0.0, copy->values.view());
     }
@@ -194,7 +194,8 @@ LocalSum::Copy* LocalSum::acquire(std::int64_t shard, Queue& queue) {
   if (copy->frozen_set != frozen_set_) {
     for (int p = 0; p < parameters_.size(); ++p) {
       const ParameterInfo& info = parameters_.info(p);
-      if (!trainable_[static_cast<std::size_t>(p)] && info.shape.elements() > 0) {
+      const bool has_gradient = info.role != ParameterRole::kAverage && info.shape.elements() > 0;
+      if (has_gradient && !trainable_[static_cast<std::size_t>(p)]) {
         device_.elementwise().fill(queue, 0.0, copy->values.slice(info.offset, info.shape).view());
       }
     }

@@ -50,9 +50,41 @@ int ParameterSet::add_statistic(std::string name, const Shape& shape, Initialize
                  .decay = decay});
 }
 
+void ParameterSet::add_averages(double decay, const std::function<void()>& registration) {
+  if (!(decay > 0 && decay < 1)) {
+    throw ShapeError(fmt::format("averages: the decay is {} but must be in (0, 1)", decay));
+  }
+  averaging_ = decay;
+  try {
+    registration();
+  } catch (...) {
+    averaging_ = 0;
+    throw;
+  }
+  averaging_ = 0;
+}
+
+void ParameterSet::make_average(ParameterInfo& info) const {
+  const int of = find(info.name);
+  if (of < 0 || this->info(of).shape != info.shape) {
+    throw ShapeError(
+        fmt::format("average of {} {}: there is {}", info.name, info.shape.str(),
+                    of < 0 ? "no such parameter" : "one of " + this->info(of).shape.str()));
+  }
+  info.name = "average/" + info.name;
+  info.role = ParameterRole::kAverage;
+  info.decay = averaging_;
+  info.average_of = of;
+}
+
 int ParameterSet::append(ParameterInfo info) {
   if (arena_.defined()) {
     throw Error(fmt::format("parameter {} is registered after the arena was made", info.name));
+  }
+  if (averaging_ > 0) {
+    make_average(info);
+  } else if (exchanged_elements_ < arena_elements_) {
+    throw Error(fmt::format("parameter {} is registered behind averages", info.name));
   }
   if (find(info.name) >= 0) {
     throw ShapeError(fmt::format("two parameters are named {}", info.name));
@@ -67,6 +99,7 @@ int ParameterSet::append(ParameterInfo info) {
   info.offset = arena_elements_;
   infos_.push_back(std::move(info));
   arena_elements_ = end;
+  exchanged_elements_ = averaging_ > 0 ? exchanged_elements_ : end;
   return size() - 1;
 }
 
@@ -150,6 +183,16 @@ void ParameterSet::initialize(Device& device, Queue& queue, RngKey key) {
       case Kind::kNormal:
         device.random().normal(queue, stream, 0.0, p.initializer.stddev, values);
         break;
+    }
+  }
+  reset_averages(device, queue);
+}
+
+void ParameterSet::reset_averages(Device& device, Queue& queue) {
+  for (int i = 0; i < size(); ++i) {
+    const int of = info(i).average_of;
+    if (of >= 0 && info(i).shape.elements() > 0) {
+      device.elementwise().scale(queue, 1.0, (*this)[of].cview(), (*this)[i].view());
     }
   }
   mark_changed();

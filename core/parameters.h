@@ -39,6 +39,8 @@ enum class ParameterRole : std::uint8_t {
   kStatistic,  // it follows a mean of the data (batch norm's running statistics): in the place of a
                // gradient stands its value of this batch, and it becomes
                // decay * itself + (1 - decay) * that
+  kAverage,    // it follows another parameter: behind each step it becomes
+               // decay * itself + (1 - decay) * that one
 };
 
 struct ParameterInfo {
@@ -49,7 +51,8 @@ struct ParameterInfo {
   std::int64_t fan_out = 0;
   std::int64_t offset = 0;  // elements, in the arena
   ParameterRole role = ParameterRole::kTrained;
-  double decay = 0;  // kStatistic: 0 <= decay < 1
+  double decay = 0;     // kStatistic: 0 <= decay < 1; kAverage: 0 < decay < 1
+  int average_of = -1;  // kAverage: index of the parameter
 };
 
 class ParameterSet {
@@ -66,6 +69,11 @@ class ParameterSet {
   /// The same for a statistic, which starts at zeros or ones. Throws ShapeError also for a decay
   /// that is not in [0, 1).
   int add_statistic(std::string name, const Shape& shape, Initializer::Kind initial, double decay);
+  /// Calls `registration`: what it registers under the name of a parameter that is there becomes
+  /// the average of that one, average/NAME. Averages come behind all other parameters; nothing but
+  /// averages can be registered behind them. Throws ShapeError for a decay that is not in (0, 1), a
+  /// name that is not there and another shape.
+  void add_averages(double decay, const std::function<void()>& registration);
   /// Makes the arena on a device; the values are zero. Throws DeviceError if the memory is not
   /// there.
   void allocate(Device& device, Queue& queue, DType dtype = DType::kF32);
@@ -76,9 +84,11 @@ class ParameterSet {
   void allocate_frozen(Device& device, Queue& queue, DType dtype,
                        const std::shared_ptr<SharedBlocks>& blocks,
                        const std::function<void()>& fill);
-  /// Initial values: a pure function of the key and each parameter's index. Only after allocate(),
-  /// on its device.
+  /// Initial values: a pure function of the key and each parameter's index; averages take those of
+  /// their parameters. Only after allocate(), on its device.
   void initialize(Device& device, Queue& queue, RngKey key);
+  /// Averages take the values of their parameters. Only after allocate(), on its device.
+  void reset_averages(Device& device, Queue& queue);
 
   [[nodiscard]] std::uint64_t id() const { return id_; }
   [[nodiscard]] int size() const { return static_cast<int>(infos_.size()); }
@@ -94,9 +104,12 @@ class ParameterSet {
   /// The whole arena [arena_elements()].
   [[nodiscard]] const Tensor& arena() const { return arena_; }
   [[nodiscard]] std::int64_t arena_elements() const { return arena_elements_; }
+  /// Its first so many elements hold all but the averages: what has gradients and is exchanged.
+  [[nodiscard]] std::int64_t exchanged_elements() const { return exchanged_elements_; }
   /// Whether some parameter is a statistic.
   [[nodiscard]] bool has_statistics() const;
-  /// Number of values that an optimizer may change; neither gaps nor statistics count.
+  /// Number of values that an optimizer may change; neither gaps nor statistics nor averages
+  /// count.
   [[nodiscard]] std::int64_t count() const;
   /// Must be called after the arena's values changed: all of them, or those of the parameters whose
   /// flag is set (one at least). Backends keep what they made of the weights of the others. Only
@@ -109,12 +122,15 @@ class ParameterSet {
  private:
   int append(ParameterInfo info);
   void take_arena(Tensor arena);
+  void make_average(ParameterInfo& info) const;
 
   std::uint64_t id_;
   std::vector<ParameterInfo> infos_;
   std::vector<Tensor> tensors_;
   Tensor arena_;
   std::int64_t arena_elements_ = 0;
+  std::int64_t exchanged_elements_ = 0;
+  double averaging_ = 0;  // in add_averages() its decay
 };
 
 }  // namespace gentrain

@@ -61,6 +61,13 @@ void check(const BenchOptions& options) {
   }
 }
 
+/// A stage that takes no steps is not prepared for any.
+void check_takes_steps(const TrainingRun& run, const StageOptions& stage) {
+  if (planned_steps(stage.stop, run.loop_options()) == 0) {
+    throw JobError(fmt::format("bench: stage {} takes no steps, as its stop says", stage.name));
+  }
+}
+
 /// A stage whose only pass computes the network's results and keeps nothing.
 Stage forward_stage(TrainingRun& run, const std::string& name) {
   Pass pass;
@@ -108,13 +115,19 @@ BenchResult bench(TrainingRun& run, const BenchOptions& options,
   check(options);
   BenchResult result;
   result.stage = options.stage.empty() ? run.options().stages.back().name : options.stage;
-  std::vector<Stage> stages = run.make_stages(result.stage);
-  const Update& update = *run.updates().back();
-  result.exchanged_bytes =
-      options.forward ? 0 : run.updates().back()->exchange().bytes_sent_per_step();
+  const StageOptions& stage = run.stage(result.stage);
   result.batch = std::min(run.options().batch.global, run.data().train->size());
+  std::vector<Stage> stages;
+  double flops = 0;  // of an image
   if (options.forward) {
     stages = {forward_stage(run, result.stage)};
+    flops = run.objective().forward_flops();
+  } else {
+    check_takes_steps(run, stage);
+    stages = run.make_stages(result.stage);
+    Update& update = *run.updates().back();
+    result.exchanged_bytes = update.exchange().bytes_sent_per_step();
+    flops = run.objective().training_flops(result.stage, run.parameters(), update.trainable());
   }
   stages[0].stop = {std::nullopt, std::numeric_limits<std::int64_t>::max()};
 
@@ -135,34 +148,9 @@ BenchResult bench(TrainingRun& run, const BenchOptions& options,
   result.startup_s = stopwatch.startup();
   result.peak_rss_mib = peak_rss_mib();
   result.tensor_peak_mib = static_cast<double>(run.device().memory().stats().peak_bytes) / kMib;
-  const std::vector<LayerInfo>& layers = run.objective().layers();
-  const double flops = options.forward
-                           ? forward_flops_per_image(layers)
-                           : training_flops_per_image(layers, run.parameters(), update.trainable());
   result.gflop_per_step = flops * static_cast<double>(result.batch) * 1e-9;
   combine_ranks(run, result);
   return result;
-}
-
-double training_flops_per_image(const std::vector<LayerInfo>& layers,
-                                const ParameterSet& parameters,
-                                const std::vector<bool>& trainable) {
-  double flops = 0;
-  bool gradient_needed = false;  // of the layer's input
-  for (const LayerInfo& layer : layers) {
-    if (layer.products == 0) {
-      continue;
-    }
-    bool trained = false;
-    for (int i = 0; i < parameters.size(); ++i) {
-      trained = trained || (trainable[static_cast<std::size_t>(i)] &&
-                            parameters.info(i).name.starts_with(layer.name + "/"));
-    }
-    const int products = 1 + (trained ? 1 : 0) + (gradient_needed ? 1 : 0);
-    flops += 2.0 * products * static_cast<double>(layer.products);
-    gradient_needed = gradient_needed || trained;
-  }
-  return flops;
 }
 
 }  // namespace gentrain::trainers

@@ -14,7 +14,7 @@ struct BenchOptions {
   std::string stage;        // empty: the last stage
   std::int64_t steps = 30;  // timed; steps with a short last batch are run but not counted
   std::int64_t warmup = 5;  // before them
-  bool forward = false;     // the forward pass alone, as in evaluation
+  bool forward = false;     // the forward pass alone, as in evaluation; of SRGAN the generator's
 };
 
 /// Times are those of the slowest rank; "median" and "min" are over the timed steps.
@@ -40,14 +40,9 @@ struct BenchResult {
 };
 
 /// Takes steps of one stage, data loading included, and writes nothing. `process_start` is when the
-/// process began. Collective. Throws JobError for an unknown stage or impossible counts.
+/// process began. Collective. Throws JobError for an unknown stage, one that takes no steps or
+/// impossible counts, and as TrainingRun::make_stages().
 BenchResult bench(TrainingRun& run, const BenchOptions& options,
                   std::chrono::system_clock::time_point process_start);
-
-/// Floating-point operations of one image's training step, counting a multiply-add as two:
-/// forward, gradients of trained weights, and gradients of the inputs of layers behind one that is
-/// trained.
-double training_flops_per_image(const std::vector<LayerInfo>& layers,
-                                const ParameterSet& parameters, const std::vector<bool>& trainable);
 
 }  // namespace gentrain::trainers

@@ -74,7 +74,9 @@ std::unique_ptr<TrainingRun> make_run(TrainOptions options, comm::Communicator& 
     return nullptr;
   }
   try {
-    return std::make_unique<TrainingRun>(options, communicator, "");
+    auto run = std::make_unique<TrainingRun>(options, communicator, "");
+    run->prepare();
+    return run;
   } catch (const IoError& error) {
     estimate.missing = error.what();
   }
@@ -133,10 +135,10 @@ class MemoryTrial final : public Observer {
     const int more =
         comm::gradient_copies(run_.runner().owned(), run_.runner().shards(), workers_) -
         exchange.live_copies();
-    const auto copy =
-        CachingAllocator::size_class((static_cast<std::size_t>(run_.parameters().arena_elements()) +
-                                      exchange.statistics().size()) *
-                                     sizeof(float));
+    const auto copy = CachingAllocator::size_class(
+        (static_cast<std::size_t>(run_.parameters().exchanged_elements()) +
+         exchange.statistics().size()) *
+        sizeof(float));
     memory_.gradients =
         std::max(memory_.gradients,
                  meter_.live() - before_ + std::max(more, 0) * static_cast<std::int64_t>(copy));

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "core/io/sha256.h"
 #include "kernels/error.h"
 
 namespace gentrain::trainers {
@@ -131,6 +132,36 @@ double ssim(const image::Image& a, const image::Image& b) {
     sum += ssim_of_channel(a, b, c);
   }
   return sum / static_cast<double>(a.c);
+}
+
+ImageQuality BicubicQuality::of(const image::Image& small, const image::Image& original) {
+  io::Sha256 hash;
+  for (const image::Image* one : {&small, &original}) {
+    const std::int64_t extents[] = {one->h, one->w, one->c};
+    hash.update(extents, sizeof extents);
+    hash.update(one->pixels.data(), one->pixels.size());
+  }
+  const std::string key = hash.finish();
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = known_.find(key); found != known_.end()) {
+      return found->second;
+    }
+  }
+  const image::Image large =
+      image::image_library().resize(small, original.h, original.w, image::Interpolation::kBicubic);
+  const ImageQuality quality{psnr(large, original), ssim(large, original)};
+  const std::lock_guard lock(mutex_);
+  ++computed_;
+  if (known_.size() < kMost) {
+    known_.emplace(key, quality);
+  }
+  return quality;
+}
+
+std::int64_t BicubicQuality::computed() const {
+  const std::lock_guard lock(mutex_);
+  return computed_;
 }
 
 }  // namespace gentrain::trainers

@@ -1,6 +1,11 @@
 // How close an image comes to the original.
 #pragma once
 
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+
 #include "core/image/image.h"
 
 namespace gentrain::trainers {
@@ -18,5 +23,29 @@ double psnr(const image::Image& a, const image::Image& b);
 /// Source: Wang et al. 2004, "Image quality assessment: from error visibility to structural
 /// similarity".
 double ssim(const image::Image& a, const image::Image& b);
+
+/// PSNR and SSIM of one image.
+struct ImageQuality {
+  double psnr = 0;
+  double ssim = 0;
+};
+
+/// What bicubic interpolation reaches, which each evaluation tells anew of the same images:
+/// computed once for each pair of images, of as many as kMost, by their contents. Thread-safe.
+class BicubicQuality {
+ public:
+  static constexpr std::size_t kMost = 100000;
+
+  /// `small` becomes as large as `original`. Throws DeviceError where the image library is missing,
+  /// and as psnr() and ssim().
+  ImageQuality of(const image::Image& small, const image::Image& original);
+  /// How often it was computed.
+  [[nodiscard]] std::int64_t computed() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::string, ImageQuality> known_;  // by a hash of both images
+  std::int64_t computed_ = 0;
+};
 
 }  // namespace gentrain::trainers

@@ -7,10 +7,13 @@
 
 #include <fmt/format.h>
 
+#include "core/data/faces.h"
 #include "core/image/folder.h"
 #include "core/image/pack.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"
+#include "trainers/face_preparation.h"
+#include "trainers/face_source.h"
 #include "trainers/srgan.h"
 
 namespace gentrain::trainers {
@@ -34,6 +37,11 @@ InferenceData mnist_test_set(const fs::path& folder) {
 InferenceData digits_test_set(std::string note, int threads) {
   const DataOptions defaults;
   return {data::make_digits(defaults.seed, 1, defaults.test_count, threads).test, std::move(note)};
+}
+
+InferenceData faces_test_set(std::string note, int threads) {
+  const DataOptions defaults;
+  return {data::make_faces(defaults.seed, 1, kTestFaces, threads).test, std::move(note)};
 }
 
 InferenceData any_test_set(int threads) {
@@ -94,9 +102,12 @@ InferenceData load_inference_data(const std::string& source, const Shape& shape,
     if (source == "digits") {
       return digits_test_set("data: the built-in digits", threads);
     }
+    if (source == "faces") {
+      return faces_test_set("data: the built-in faces", threads);
+    }
     throw IoError(fmt::format(
         "{} is not there: a folder of images or of MNIST's files, an image, an idx file "
-        "of images, an .h5 file or 'digits' was expected",
+        "of images, an .h5 file, 'digits', 'faces' or, to evaluate, 'lfw' was expected",
         source));
   }
   if (image::is_pack(path)) {
@@ -123,6 +134,33 @@ Inference::Inference(const std::filesystem::path& model, const InferenceOptions&
                                          kShards);
   model_ = load_model(model, *device_, runner_->queue());
   contract_ = contract_text(train, device_->identity());
+}
+
+InferenceData Inference::load(const std::string& source) {
+  const Shape& shape = description().image;
+  std::error_code error;
+  const bool makes_faces = is_srgan(description().model);
+  TrainOptions job;
+  job.model = description().model;
+  const bool chooses = source.empty() && makes_faces;
+  const bool named = source == "lfw" && !fs::exists(source, error);
+  job.data.source = chooses ? DataOptions::Source::kAuto : DataOptions::Source::kLfw;
+  if (!chooses && !named) {
+    return load_inference_data(source, shape, workers());
+  }
+  if (!takes_photographs(job, communicator_)) {
+    return faces_test_set(fmt::format("data: photographs of faces were not found in {}; taking the "
+                                      "built-in faces",
+                                      joined(photograph_folders(job.data))),
+                          workers());
+  }
+  if (shape.rank() != 3 || shape[0] != shape[1] || shape[2] != 3) {
+    throw JobError(fmt::format("{} takes images of {}, but faces are square colour images", file_,
+                               shape.str()));
+  }
+  job.data.faces.size = shape[0];
+  return {load_faces(job.data, workers(), communicator_).pair.test,
+          fmt::format("data: faces of the photographs in {}", find_photographs(job.data).string())};
 }
 
 void Inference::check_shape(const data::Dataset& samples) const {
@@ -160,10 +198,22 @@ Evaluation Inference::evaluate(const data::Dataset& samples) {
   return result;
 }
 
+/// What a model cannot do names its file.
+template <class Compute>
+auto Inference::named(const Compute& compute) const {
+  try {
+    return compute();
+  } catch (const JobError& error) {
+    throw JobError(fmt::format("{}: {}", file_, error.what()));
+  }
+}
+
 double Inference::log_likelihood(const data::Dataset& samples, std::int64_t importance_samples) {
-  return mean_log_likelihood(communicator_, *runner_, *model_.objective,
-                             {samples, description().test_normalization, kChunk},
-                             importance_samples);
+  return named([&] {
+    return mean_log_likelihood(communicator_, *runner_, *model_.objective,
+                               {samples, description().test_normalization, kChunk},
+                               importance_samples);
+  });
 }
 
 std::vector<image::Image> Inference::sample(std::uint64_t seed, std::int64_t count) {
@@ -172,12 +222,18 @@ std::vector<image::Image> Inference::sample(std::uint64_t seed, std::int64_t cou
   for (std::int64_t first = 0; first < count; first += kAtATime) {
     Context context{*device_, runner_->queue(), nullptr, false,
                     RngKey(seed).fold(static_cast<std::uint64_t>(first))};
-    const Tensor made = model_.objective->sample(context, std::min(kAtATime, count - first));
+    const Tensor made =
+        named([&] { return model_.objective->sample(context, std::min(kAtATime, count - first)); });
     const std::vector<image::Image> more =
         images_of(copy_to_host<float>(*device_, context.queue, made), description().image);
     images.insert(images.end(), more.begin(), more.end());
   }
   return images;
+}
+
+std::string Inference::weights_note() const {
+  const double ema = description().model.srgan.ema;
+  return ema == 0 ? "" : fmt::format("weights: averages of the generator's (model.ema {})", ema);
 }
 
 const Generator& Inference::generator() const {

@@ -28,11 +28,14 @@ struct InferenceData {
   std::string note;
 };
 
+/// Drawn faces that stand for a test set.
+inline constexpr std::int64_t kTestFaces = 256;
+
 /// The samples that `source` names: a folder with MNIST's test set (idx files) or with images,
-/// "digits" (the built-in test set), an HDF5 file (.h5, .hdf5), a pack, an image file or an idx
-/// file of images; the labels of the last two are unknown (-1). Empty: MNIST's test set if it is
-/// found, else that of the built-in digits. Images are made `shape`, [h, w, c], as image::fitted()
-/// does with Fit::kCrop.
+/// "digits" (the built-in test set), "faces" (the first kTestFaces of the built-in test set), an
+/// HDF5 file (.h5, .hdf5), a pack, an image file or an idx file of images; the labels of the last
+/// two are unknown (-1). Empty: MNIST's test set if it is found, else that of the built-in digits.
+/// Images are made `shape`, [h, w, c], as image::fitted() does with Fit::kCrop.
 ///
 /// Throws IoError: missing, damaged, no image. Throws JobError for images where `shape` is none of
 /// grey or RGB images.
@@ -48,6 +51,13 @@ class Inference {
   [[nodiscard]] const ModelDescription& description() const { return model_.description; }
   [[nodiscard]] int workers() const { return runner_->pool().workers(); }
 
+  /// What load_inference_data() gives for the model, and "lfw": the test set of faces prepared out
+  /// of photographs, as a training job with data.source lfw takes it. Empty of a model that makes
+  /// faces (srgan): that, or "faces" where there are no photographs. Collective. Throws as
+  /// load_inference_data() and load_faces(); JobError for "lfw" where the model takes no square
+  /// colour images.
+  InferenceData load(const std::string& source);
+
   /// Every sample once, over all ranks. Collective.
   /// Throws JobError if the samples are not what the model takes, or have no labels; CommError if
   /// the ranks have different models, data or contracts; NumericError if the loss is not finite.
@@ -62,6 +72,9 @@ class Inference {
   /// JobError of a model that makes none.
   std::vector<image::Image> sample(std::uint64_t seed, std::int64_t count);
 
+  /// A line that says which weights make images, where the model has averages too; else empty.
+  [[nodiscard]] std::string weights_note() const;
+
   /// What enlarges images. Throws JobError of a model that does not.
   [[nodiscard]] const Generator& generator() const;
   /// Enlarges the files, over all ranks; see trainers::upscale(). Collective. Throws as
@@ -75,6 +88,8 @@ class Inference {
 
  private:
   void check_shape(const data::Dataset& samples) const;
+  template <class Compute>
+  auto named(const Compute& compute) const;
 
   std::string file_;
   std::string contract_;

@@ -128,7 +128,7 @@ void init_from(const InitFromOptions& options, Device& device, Queue& queue,
     copy_from_host<float>(device, queue, values_of(file.arrays, name, info.shape, options.file),
                           parameters[i]);
   }
-  parameters.mark_changed();
+  parameters.reset_averages(device, queue);
 }
 
 const std::vector<float>& values_of(std::span<const io::NamedArray> arrays, const std::string& name,

@@ -41,7 +41,8 @@ struct LoadedModel {
 /// JobError.
 LoadedModel load_model(const std::filesystem::path& path, Device& device, Queue& queue);
 
-/// Takes parameters from a model or checkpoint. Throws IoError (see io::parse_array_file; or an
+/// Takes parameters from a model or checkpoint; averages begin at what their parameters are then.
+/// Throws IoError (see io::parse_array_file; or an
 /// array that is missing or has another shape, named), JobError for a pattern that matches nothing.
 void init_from(const InitFromOptions& options, Device& device, Queue& queue,
                ParameterSet& parameters);

@@ -78,6 +78,16 @@ class Objective {
   /// The forward pass alone, its result thrown away.
   virtual void forward(Context& context, const Tensor& x) const = 0;
   [[nodiscard]] virtual const std::vector<LayerInfo>& layers() const = 0;
+  /// Floating-point operations (multiply-adds count two) of one image in a step of a stage, in
+  /// dense and convolution layers: forward, and backward as far as trainable parameters need it, by
+  /// index. After prepare().
+  [[nodiscard]] virtual double training_flops(std::string_view /*stage*/,
+                                              const ParameterSet& parameters,
+                                              const std::vector<bool>& trainable) const {
+    return training_flops_per_image(layers(), parameters, trainable);
+  }
+  /// The same of forward().
+  [[nodiscard]] virtual double forward_flops() const { return forward_flops_per_image(layers()); }
   /// The network of a classifier; null for any other objective.
   [[nodiscard]] virtual const Network* classifier() const { return nullptr; }
 

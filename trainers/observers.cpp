@@ -80,6 +80,9 @@ void StepTimes::after_step(const StepReport& report) {
   last_stage_ = report.stage_index;
   seconds_.push_back(report.seconds);
   images_.push_back(report.images);
+  if (report.stage_step == 0) {
+    losses_.clear();  // another stage's loss is another quantity
+  }
   losses_.push_back(report.statistics[kLossMean]);
   if (losses_.size() > kKeptLosses) {
     losses_.pop_front();
@@ -89,6 +92,7 @@ void StepTimes::after_step(const StepReport& report) {
 void StepTimes::save(ObserverState& state) const {
   state.values["steps"] = steps_;
   state.values["last_stage"] = last_stage_;
+  state.values["losses"] = losses_.size();
   state.arrays.push_back(
       {"losses", {static_cast<std::int64_t>(losses_.size())}, {losses_.begin(), losses_.end()}});
 }
@@ -96,7 +100,8 @@ void StepTimes::save(ObserverState& state) const {
 void StepTimes::restore(const ObserverState& state) {
   steps_ = state.values.at("steps").get<std::int64_t>();
   last_stage_ = state.values.at("last_stage").get<std::int64_t>();
-  const Shape shape{std::min<std::int64_t>(steps_, kKeptLosses)};
+  const std::int64_t all = std::min<std::int64_t>(steps_, kKeptLosses);
+  const Shape shape{std::clamp<std::int64_t>(state.values.value("losses", all), 0, all)};
   const std::vector<float>& losses = values_of(state.arrays, "losses", shape, state.source);
   losses_.assign(losses.begin(), losses.end());
 }

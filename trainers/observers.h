@@ -68,7 +68,8 @@ class StepTimes final : public Observer {
   [[nodiscard]] double all_seconds() const;
   /// Process start to the end of the first step.
   [[nodiscard]] double startup_seconds() const { return startup_seconds_; }
-  /// Mean over the last `count` steps (all, if fewer), at most kKeptLosses.
+  /// Mean over the last `count` steps of the last stage that had any (all of it, if fewer), at most
+  /// kKeptLosses.
   [[nodiscard]] double mean_loss(std::size_t count) const;
   static constexpr std::size_t kKeptLosses = 500;
 
@@ -79,7 +80,7 @@ class StepTimes final : public Observer {
   std::int64_t last_stage_ = 0;
   std::vector<double> seconds_;
   std::vector<std::int64_t> images_;
-  std::deque<float> losses_;  // the last ones
+  std::deque<float> losses_;  // the last ones of the stage
 };
 
 /// Writes metrics.jsonl and, once a second at most, status.json; prints a line an epoch, and on a

@@ -2,8 +2,6 @@
 #include "trainers/srgan.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -11,21 +9,15 @@
 #include "core/ops/ops.h"
 #include "kernels/error.h"
 #include "kernels/progress.h"
-#include "trainers/contract.h"
-#include "trainers/data_source.h"
 #include "trainers/image_quality.h"
 #include "trainers/training.h"
 
 namespace gentrain::trainers {
 
-namespace fs = std::filesystem;
-
 namespace {
 
-constexpr std::uint64_t kContentKey = 0x434F4E54;
 constexpr std::string_view kPixelStage = "mse";
 constexpr std::string_view kBothStage = "gan";
-constexpr std::int64_t kScaleImages = 256;  // that maps are scaled by
 
 const Shape& checked(const Shape& image) {
   constexpr std::int64_t kLeast = 12;  // what SSIM is computed over
@@ -45,6 +37,13 @@ double checked_blur(double blur) {
                                kLeastBlur, kLargestBlur));
   }
   return blur;
+}
+
+double checked_ema(double ema) {
+  if (!(ema >= 0 && ema < 1)) {
+    throw JobError(fmt::format("model srgan: ema is {} but must be 0 or in (0, 1)", ema));
+  }
+  return ema;
 }
 
 /// Images of values in -1..1.
@@ -92,46 +91,26 @@ bool wants_any(const ParameterGradients& gradients, const std::vector<bool>& par
   return false;
 }
 
-/// The file of a network's weights: the first NAME*.h5 of the folders in which weights are looked
-/// for.
-fs::path find_weights(const std::string& name) {
-  std::vector<fs::path> folders;
-  if (const char* data = std::getenv("GENTRAIN_DATA")) {
-    folders.push_back(fs::path(data) / "weights");
-  }
-  folders.emplace_back("data/weights");
-  for (const fs::path& folder : folders) {
-    std::vector<fs::path> found;
-    std::error_code error;
-    for (const auto& file : fs::directory_iterator(folder, error)) {
-      const std::string file_name = file.path().filename();
-      if (file_name.starts_with(name) && file_name.ends_with(".h5")) {
-        found.push_back(file.path());
-      }
-    }
-    if (!found.empty()) {
-      return *std::min_element(found.begin(), found.end());
-    }
-  }
-  throw IoError(
-      fmt::format("content.weights: no {}*.h5, the weights of the content loss, in {}; "
-                  "name the file, or set content.weights: random",
-                  name, joined(folders)));
-}
-
 }  // namespace
 
 Srgan::Srgan(const SrganOptions& options, const InitOptions& init, const Shape& image,
              ParameterSet& parameters)
     : image_(checked(image)),
       blur_(checked_blur(options.blur)),
+      ema_(checked_ema(options.ema)),
       generator_(options, {init.name, init.stddev}, parameters),
       discriminator_(options, {init.name, init.stddev}, image[0], image[1], parameters),
-      infos_(generator_.layers(image[0] / kUpscale, image[1] / kUpscale)),
+      generator_infos_(generator_.layers(image[0] / kUpscale, image[1] / kUpscale)),
+      discriminator_infos_(discriminator_.layers()),
       of_generator_(parameters_of(parameters, "generator/")),
       of_discriminator_(parameters_of(parameters, "discriminator/")) {
-  const std::vector<LayerInfo> more = discriminator_.layers();
-  infos_.insert(infos_.end(), more.begin(), more.end());
+  infos_ = generator_infos_;
+  infos_.insert(infos_.end(), discriminator_infos_.begin(), discriminator_infos_.end());
+  if (ema_ > 0) {
+    parameters.add_averages(ema_, [&] {
+      average_.emplace(options, Initializer{init.name, init.stddev}, parameters);
+    });
+  }
 }
 
 std::span<const std::string_view> Srgan::names() const {
@@ -166,96 +145,54 @@ std::vector<std::vector<Pattern>> Srgan::passes(std::string_view stage) const {
 }
 
 void Srgan::prepare(TrainingRun& run) {
-  content_ = run.options().content;
   adversarial_ = run.options().adversarial;
   const auto& stages = run.options().stages;
   const bool needed = std::any_of(stages.begin(), stages.end(), [&](const StageOptions& stage) {
     return stage.name == kBothStage && planned_steps(stage.stop, run.loop_options()) > 0;
   });
   image::image_library();  // evaluations need it: where it is missing no step is taken
-  if (!needed || content_.network == ContentOptions::Network::kPixels) {
-    return;
-  }
-  const bool vgg19 = content_.network == ContentOptions::Network::kVgg19;
-  std::vector<VggMap> maps;
-  for (const std::string& layer : content_maps(content_)) {
-    maps.push_back({layer, content_.before_activation});
-  }
-  const bool caffe = content_.preprocess == ContentOptions::Preprocess::kCaffe;
-  auto features = std::make_unique<VggFeatures>(vgg19 ? VggNet::kVgg19 : VggNet::kVgg16, maps,
-                                                caffe ? VggInput::kCaffe : VggInput::kAsIs);
-  features->keep_in(run.share_frozen(
-      static_cast<std::size_t>(features->parameters().arena_elements()) * sizeof(float)));
-  Queue& queue = run.runner().queue();
-  if (content_.weights == "random") {
-    features->initialize(run.device(), queue, RngKey(run.options().seed).fold(kContentKey));
-    notes_.emplace_back("content: weights drawn at random");
-  } else {
-    const fs::path file = content_.weights.empty() ? find_weights(vgg19 ? "vgg19" : "vgg16")
-                                                   : fs::path(content_.weights);
-    features->load(run.device(), queue, file);
-    notes_.push_back(
-        fmt::format("content: weights of {} ({})", file.string(), features->file_sha256()));
-  }
-  check_equal_on_all_ranks(run.communicator(), [&]() -> std::vector<NamedText> {
-    return {{"content.weights", features->file_sha256()}};
-  });
-  std::vector<double> weights = content_.map_weights;
-  weights.resize(maps.size(), 1.0);
-  set_content(std::move(features), std::move(maps), std::move(weights));
-  if (content_.scale == ContentOptions::Scale::kMeanSquare) {
-    find_scales(run);
-  }
-}
-
-void Srgan::set_content(std::unique_ptr<VggFeatures> features, std::vector<VggMap> maps,
-                        std::vector<double> map_weights) {
-  features_ = std::move(features);
-  maps_ = std::move(maps);
-  map_weights_ = std::move(map_weights);
-}
-
-/// Divides the maps' weights by their mean squares over training images.
-void Srgan::find_scales(TrainingRun& run) {
-  const data::DataPair& data = run.data();
-  std::vector<std::int64_t> first(
-      static_cast<std::size_t>(std::min(kScaleImages, data.train->size())));
-  std::iota(first.begin(), first.end(), std::int64_t{0});
-  const auto part = data::subset(data.train, std::move(first));
-  const std::vector<double> sums = sum_over_chunks(
-      run.communicator(), run.runner(), {*part, data.train_normalization, run.evaluation_chunk()},
-      maps_.size(), [&](Context& context, const Tensor& x, const Tensor& /*labels*/) {
-        std::vector<double> squares;
-        for (const Tensor& map : features_->forward(context, x, maps_)) {
-          const double elements =
-              static_cast<double>(map.elements()) / static_cast<double>(x.shape()[0]);
-          squares.push_back(sum_of(context, ops::squared_error(context, map, 0.0, 1.0).rows) /
-                            elements);
-        }
-        return squares;
-      });
-  for (std::size_t i = 0; i < maps_.size(); ++i) {
-    const double scale = sums[i] / static_cast<double>(part->size());
-    if (!(scale > 0)) {
-      throw JobError(fmt::format("content.maps: {} is zero on all of {} training images",
-                                 maps_[i].layer, part->size()));
-    }
-    map_weights_[i] /= scale;
-    notes_.push_back(fmt::format("content: {} divided by its mean square {:.6g} over {} images",
-                                 maps_[i].layer, scale, part->size()));
+  if (needed) {
+    content_.prepare(run);
   }
 }
 
 std::string Srgan::identity() const {
-  if (features_ == nullptr) {
-    return "";
-  }
-  return features_->file_sha256().empty() ? "content weights drawn at random"
-                                          : "content weights " + features_->file_sha256();
+  return content_.identity();
 }
 
 std::vector<std::string> Srgan::notes() const {
-  return notes_;
+  std::vector<std::string> notes = content_.notes();
+  if (average_) {
+    notes.push_back(
+        fmt::format("generator: evaluations, pictures and the model are by averages of its weights "
+                    "(model.ema {})",
+                    ema_));
+  }
+  return notes;
+}
+
+/// The discriminator sees real and generated images; the generator's gradient goes through it and
+/// through the content's network, which sees both too.
+double Srgan::training_flops(std::string_view stage, const ParameterSet& parameters,
+                             const std::vector<bool>& trainable) const {
+  const double generator = training_flops_per_image(generator_infos_, parameters, trainable);
+  if (stage == kPixelStage) {
+    return generator;
+  }
+  const double generator_forward = forward_flops_per_image(generator_infos_);
+  const double judged = training_flops_per_image(discriminator_infos_, parameters, trainable);
+  const double judged_forward = forward_flops_per_image(discriminator_infos_);
+  const double seen = 2.0 * content_.products(image_[0], image_[1]);
+  bool trained = false;
+  for (std::size_t i = 0; i < of_generator_.size(); ++i) {
+    trained = trained || (of_generator_[i] && trainable[i]);
+  }
+  // Gradients of the inputs of all layers cost what a forward pass does.
+  const double back = trained ? judged_forward + seen : 0.0;
+  const double both = generator + 2 * judged + 2 * seen + back;
+  return adversarial_.updates == AdversarialOptions::Updates::kTogether
+             ? both
+             : both + generator_forward + judged_forward;
 }
 
 Tensor Srgan::low_of(Context& context, const Tensor& x) const {
@@ -286,30 +223,6 @@ std::vector<double> Srgan::train_on_pixels(ShardStep& step) const {
   const double sum = sum_of(context, error.rows) / elements;
   context.tape->backward(error.loss);
   return {sum};
-}
-
-std::pair<Tensor, double> Srgan::content_loss(Context& context, const Tensor& made,
-                                              const Tensor& original, double scale) const {
-  std::vector<Tensor> maps{made};
-  std::vector<Tensor> targets{original};
-  if (features_ != nullptr) {
-    Context constants = context;
-    constants.tape = nullptr;
-    targets = features_->forward(constants, original, maps_);
-    maps = features_->forward(context, made, maps_);
-  }
-  Tensor loss;
-  double sum = 0;
-  for (std::size_t i = 0; i < maps.size(); ++i) {
-    const double elements =
-        static_cast<double>(maps[i].elements()) / static_cast<double>(made.shape()[0]);
-    const double weight = (features_ == nullptr ? 1.0 : map_weights_[i]) / elements;
-    const ops::SquaredError error =
-        ops::squared_error(context, maps[i], targets[i], weight * scale);
-    sum += weight * sum_of(context, error.rows);
-    loss = loss.defined() ? ops::add(context, loss, error.loss) : error.loss;
-  }
-  return {loss, sum};
 }
 
 std::pair<Tensor, double> Srgan::score_loss(Context& context, const Tensor& scores, double target,
@@ -370,8 +283,8 @@ Tensor Srgan::generator_loss(ShardStep& step, const Tensor& made, const Tensor& 
   Context& context = step.context;
   const auto [adversarial, adversarial_sum] =
       score_loss(context, scores, 1.0, step.scale * adversarial_.weight);
-  const auto [content, content_sum] =
-      content_loss(context, ops::probe(context, made, terms.content_gradient), step.x, step.scale);
+  const auto [content, content_sum] = content_.compute(
+      context, ops::probe(context, made, terms.content_gradient), step.x, step.scale);
   terms.adversarial = adversarial_sum;
   terms.content = content_sum;
   return ops::add(context, content, adversarial);
@@ -451,7 +364,7 @@ std::vector<double> Srgan::finished(Terms terms, double scale) const {
 ObjectiveTerms Srgan::compute(Context& context, const Tensor& x, const Tensor& /*labels*/,
                               double /*scale*/) const {
   const Tensor low = low_of(context, x);
-  const Tensor made = generator_.forward(context, low);
+  const Tensor made = generator().forward(context, low);
   const auto elements = static_cast<double>(image_.elements());
   const double loss = sum_of(context, ops::squared_error(context, made, x, 1.0).rows) / elements;
   const std::vector<image::Image> originals = to_images(context, x);
@@ -460,17 +373,17 @@ ObjectiveTerms Srgan::compute(Context& context, const Tensor& x, const Tensor& /
   std::vector<double> sums{loss, 0, 0, 0, 0};
   for (std::size_t i = 0; i < originals.size(); ++i) {
     progress::tick();
-    const image::Image interpolated = bicubic(small[i]);
+    const ImageQuality interpolated = bicubic_.of(small[i], originals[i]);
     sums[1] += psnr(large[i], originals[i]);
     sums[2] += ssim(large[i], originals[i]);
-    sums[3] += psnr(interpolated, originals[i]);
-    sums[4] += ssim(interpolated, originals[i]);
+    sums[3] += interpolated.psnr;
+    sums[4] += interpolated.ssim;
   }
   return {{}, std::move(sums)};
 }
 
 void Srgan::forward(Context& context, const Tensor& x) const {
-  generator_.forward(context, low_of(context, x));
+  generator().forward(context, low_of(context, x));
 }
 
 std::vector<Picture> Srgan::pictures(const PictureSource& source) const {
@@ -484,7 +397,7 @@ std::vector<Picture> Srgan::pictures(const PictureSource& source) const {
   const Tensor low = low_of(context, x);
   const std::vector<image::Image> originals = to_images(context, x);
   const std::vector<image::Image> small = to_images(context, low);
-  const std::vector<image::Image> large = to_images(context, generator_.forward(context, low));
+  const std::vector<image::Image> large = to_images(context, generator().forward(context, low));
   std::vector<image::Image> rows;
   for (std::size_t i = 0; i < originals.size(); ++i) {
     rows.insert(rows.end(), {enlarged(small[i]), bicubic(small[i]), large[i], originals[i]});

@@ -6,12 +6,14 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "trainers/content_loss.h"
+#include "trainers/image_quality.h"
 #include "trainers/models/srgan.h"
-#include "trainers/models/vgg.h"
 #include "trainers/objective.h"
 
 namespace gentrain::trainers {
@@ -19,7 +21,7 @@ namespace gentrain::trainers {
 class Srgan final : public Objective {
  public:
   /// `image` [h, w, 3], h and w multiples of 4 from 12 on; values must be in -1..1. Throws JobError
-  /// for other images or another blur, and as the networks.
+  /// for other images, another blur or ema, and as the networks.
   Srgan(const SrganOptions& options, const InitOptions& init, const Shape& image,
         ParameterSet& parameters);
 
@@ -44,16 +46,24 @@ class Srgan final : public Objective {
                          double scale) const override;
   void forward(Context& context, const Tensor& x) const override;
   [[nodiscard]] const std::vector<LayerInfo>& layers() const override { return infos_; }
+  [[nodiscard]] double training_flops(std::string_view stage, const ParameterSet& parameters,
+                                      const std::vector<bool>& trainable) const override;
+  /// Of the generator.
+  [[nodiscard]] double forward_flops() const override {
+    return forward_flops_per_image(generator_infos_);
+  }
   [[nodiscard]] bool draws() const override { return true; }
   /// samples: of test images in rows what the generator sees, bicubic interpolation, what it makes
   /// of it, and the original.
   std::vector<Picture> pictures(const PictureSource& source) const override;
 
-  [[nodiscard]] const Generator& generator() const { return generator_; }
-  /// Content is compared by these maps of a network that has its weights, each squared difference
-  /// times its weight: what prepare() sets from the job.
-  void set_content(std::unique_ptr<VggFeatures> features, std::vector<VggMap> maps,
-                   std::vector<double> map_weights);
+  /// What makes the images of evaluations and pictures: the generator by the averages of its
+  /// weights, where there are any (SrganOptions::ema).
+  [[nodiscard]] const Generator& generator() const { return average_ ? *average_ : generator_; }
+  /// What evaluations know of bicubic interpolation so far.
+  [[nodiscard]] const BicubicQuality& bicubic_quality() const { return bicubic_; }
+  /// What prepare() makes ready.
+  [[nodiscard]] ContentLoss& content() { return content_; }
   /// train() of the stage gan, with the small images `low` [n, h/4, w/4, 3].
   std::vector<double> train_both(ShardStep& step, const Tensor& low) const;
 
@@ -64,9 +74,6 @@ class Srgan final : public Objective {
   std::vector<double> train_generator(ShardStep& step, const Tensor& low) const;
   /// What the generator sees of images [n, h, w, 3].
   [[nodiscard]] Tensor low_of(Context& context, const Tensor& x) const;
-  /// The content loss of images that have a history, and its sum over the images, unscaled.
-  std::pair<Tensor, double> content_loss(Context& context, const Tensor& made,
-                                         const Tensor& original, double scale) const;
   std::pair<Tensor, double> score_loss(Context& context, const Tensor& scores, double target,
                                        double scale) const;
   Tensor discriminator_loss(Context& context, const Tensor& real_scores, const Tensor& scores,
@@ -75,23 +82,24 @@ class Srgan final : public Objective {
                         Terms& terms) const;
   [[nodiscard]] std::vector<double> finished(Terms terms, double scale) const;
   [[nodiscard]] double count_right(Context& context, const Tensor& scores, bool real) const;
-  void find_scales(TrainingRun& run);
 
   Shape image_;
   double blur_;
+  double ema_;
   Generator generator_;
   Discriminator discriminator_;
-  std::vector<LayerInfo> infos_;
+  std::optional<Generator> average_;  // by averages of the generator's weights
+  std::vector<LayerInfo> generator_infos_;
+  std::vector<LayerInfo> discriminator_infos_;
+  std::vector<LayerInfo> infos_;    // of both
   std::vector<bool> of_generator_;  // by parameter
   std::vector<bool> of_discriminator_;
 
+  mutable BicubicQuality bicubic_;
+
   // Since prepare().
-  ContentOptions content_;
+  ContentLoss content_;
   AdversarialOptions adversarial_;
-  std::unique_ptr<VggFeatures> features_;  // null: content is compared pixel by pixel
-  std::vector<VggMap> maps_;
-  std::vector<double> map_weights_;  // divided by the maps' scales
-  std::vector<std::string> notes_;
 };
 
 }  // namespace gentrain::trainers

@@ -86,6 +86,9 @@ void StepRunner::run(Pass& pass, const StepPosition& position, std::int64_t inde
     throw;
   }
   pool_.finish();
+  for (Update* update : pass.updates) {
+    update->end(*queue_);
+  }
   activity_.enter(comm::Phase::kAfterStep);
 }
 

@@ -60,9 +60,13 @@ class TrainingRun {
   TrainingRun(const TrainOptions& options, comm::Communicator& communicator,
               const std::string& identity = "");
 
-  /// The stages with their passes; each stage's optimizer begins anew. `only` names one stage, or
-  /// is empty for all.
+  /// Makes the objective ready for training, once. Collective. Throws as Objective::prepare.
+  void prepare();
+  /// The stages with their passes, prepared; each stage's optimizer begins anew. `only` names one
+  /// stage, or is empty for all. Throws as prepare(), stage() and Update.
   std::vector<Stage> make_stages(const std::string& only);
+  /// What the job says of a stage. Throws JobError for a name that none has.
+  [[nodiscard]] const StageOptions& stage(const std::string& name) const;
 
   [[nodiscard]] const TrainOptions& options() const { return options_; }
   [[nodiscard]] comm::Communicator& communicator() { return communicator_; }
@@ -112,6 +116,7 @@ class TrainingRun {
   std::unique_ptr<StepRunner> runner_;
   ParameterSet parameters_;
   std::unique_ptr<Objective> objective_;
+  bool prepared_ = false;
   std::unique_ptr<data::Loader> loader_;
   std::vector<std::unique_ptr<Update>> updates_;
 };

@@ -62,17 +62,37 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
   // Decoding images is worth a thread for each worker; HDF5 is read by one at a time.
   const bool decodes = options_.data.source == DataOptions::Source::kFolder;
   loader_ = data::make_loader(data_.pair.train, options_.seed, true, decodes ? workers : 1);
-  objective_->prepare(*this);
+}
+
+void TrainingRun::prepare() {
+  if (!prepared_) {
+    objective_->prepare(*this);
+    prepared_ = true;
+  }
+}
+
+const StageOptions& TrainingRun::stage(const std::string& name) const {
+  std::vector<std::string> names;
+  for (const StageOptions& stage : options_.stages) {
+    if (stage.name == name) {
+      return stage;
+    }
+    names.push_back(stage.name);
+  }
+  throw JobError(
+      fmt::format("there is no stage '{}' (there are {})", name, fmt::join(names, ", ")));
 }
 
 std::vector<Stage> TrainingRun::make_stages(const std::string& only) {
+  if (!only.empty()) {
+    static_cast<void>(stage(only));
+  }
+  prepare();
   std::vector<Stage> stages;
   updates_.clear();
   const UpdateSetting setting{communicator_, *device_, options_.exchange, options_.batch.shards,
                               workers()};
-  std::vector<std::string> names;
   for (const StageOptions& stage : options_.stages) {
-    names.push_back(stage.name);
     if (!only.empty() && stage.name != only) {
       continue;
     }
@@ -85,10 +105,6 @@ std::vector<Stage> TrainingRun::make_stages(const std::string& only) {
     for (std::size_t i = 0; i < parts.size(); ++i) {
       stages.back().passes.push_back(make_pass(*updates_.back(), *objective_, data, stage.name, i));
     }
-  }
-  if (stages.empty()) {
-    throw JobError(
-        fmt::format("there is no stage '{}' (there are {})", only, fmt::join(names, ", ")));
   }
   return stages;
 }

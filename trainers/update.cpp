@@ -2,6 +2,7 @@
 #include "trainers/update.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -63,7 +64,8 @@ std::vector<bool> select_parameters(const ParameterSet& parameters,
   for (const Pattern& pattern : patterns) {
     bool found = false;
     for (int i = 0; i < parameters.size(); ++i) {
-      if (matches(pattern.text, parameters.info(i).name)) {
+      if (parameters.info(i).role != ParameterRole::kAverage &&
+          matches(pattern.text, parameters.info(i).name)) {
         selected[static_cast<std::size_t>(i)] = true;
         found = true;
       }
@@ -72,7 +74,9 @@ std::vector<bool> select_parameters(const ParameterSet& parameters,
       std::vector<std::string> names;
       names.reserve(static_cast<std::size_t>(parameters.size()));
       for (int i = 0; i < parameters.size(); ++i) {
-        names.push_back(parameters.info(i).name);
+        if (parameters.info(i).role != ParameterRole::kAverage) {
+          names.push_back(parameters.info(i).name);
+        }
       }
       throw JobError(fmt::format("{}{}{} pattern '{}' matches no parameter (there are {})",
                                  pattern.where, pattern.where.empty() ? "" : ": ", what,
@@ -119,6 +123,8 @@ Update::Update(const UpdateSetting& setting, Queue& queue, ParameterSet& paramet
   find_parts(parts);
   find_rules();
   find_trained();
+  check_rules();
+  find_averages();
   comm::ExchangeOptions options;
   options.mode = setting.mode;
   options.shards = setting.shards;
@@ -196,6 +202,58 @@ void Update::find_trained() {
   }
 }
 
+/// A rule for a network of which nothing is trained is a mistake.
+void Update::check_rules() const {
+  constexpr std::array<const char*, 2> kNetworks = {"generator", "discriminator"};
+  for (std::size_t i = 0; i < kNetworks.size(); ++i) {
+    const bool given =
+        (i == 0 ? stage_.generator_optimizer : stage_.discriminator_optimizer).has_value();
+    const bool used = std::any_of(trained_.begin(), trained_.end(), [&](const Trained& trained) {
+      return trained.rule == i + 1 && trained.role == ParameterRole::kTrained;
+    });
+    if (given && !used) {
+      throw JobError(fmt::format(
+          "stage {0}: optimizer.{1} has no effect: no parameter {1}/... is trained there",
+          stage_.name, kNetworks.at(i)));
+    }
+  }
+}
+
+/// Averages and what they follow, neighbours joined.
+void Update::find_averages() {
+  for (int i = 0; i < parameters_.size(); ++i) {
+    const ParameterInfo& info = parameters_.info(i);
+    averaged_.push_back(info.role == ParameterRole::kAverage);
+    if (!averaged_.back()) {
+      continue;
+    }
+    const std::int64_t last =
+        i + 1 < parameters_.size() ? parameters_.info(i + 1).offset : parameters_.arena_elements();
+    const std::int64_t of = parameters_.info(info.average_of).offset;
+    const Average* before = averages_.empty() ? nullptr : &averages_.back();
+    if (before != nullptr && before->elements.last == info.offset &&
+        before->of + before->elements.size() == of && before->decay == info.decay) {
+      averages_.back().elements.last = last;
+    } else {
+      averages_.push_back({{info.offset, last}, of, info.decay});
+    }
+  }
+}
+
+void Update::end(Queue& queue) {
+  if (averages_.empty() || part_ + 1 < parts_.size()) {
+    return;
+  }
+  const Tensor& arena = parameters_.arena();
+  for (const Average& average : averages_) {
+    const Shape shape{average.elements.size()};
+    optim::follow(device_, queue, arena.slice(average.of, shape),
+                  arena.slice(average.elements.first, shape), average.decay);
+  }
+  queue.wait();
+  parameters_.mark_changed(averaged_);
+}
+
 double Update::learning_rate(std::size_t rule) const {
   return optim::learning_rate(stage_.schedule, rules_[rule].lr, step_);
 }
@@ -266,10 +324,11 @@ std::vector<std::vector<float>> Update::gather_state(Queue& queue, int root,
   const auto takes = [root](int r) { return root == kEveryRank || root == r; };
   std::vector<std::vector<float>> whole;
   if (takes(rank)) {
-    whole = std::move(into);  // the segments of all ranks cover each parameter
+    whole = std::move(into);  // the segments of all ranks cover each parameter but the averages
     whole.resize(optimizer_->state_names().size());
     for (std::vector<float>& state : whole) {
       state.resize(static_cast<std::size_t>(parameters_.arena_elements()));
+      std::fill(state.begin() + parameters_.exchanged_elements(), state.end(), 0.0F);
     }
     for (const auto& segment : optimizer_->segments()) {
       for (std::size_t i = 0; i < segment.state.size(); ++i) {

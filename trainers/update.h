@@ -38,7 +38,8 @@ class Update {
   /// after the other; of stage.trainable those are trained that match a pattern of a part too: what
   /// the part's loss depends on.
   /// Throws JobError for a pattern of stage.trainable that matches no parameter, naming where it
-  /// stands and what there is, and if nothing is left to train; Error for a parameter in two parts.
+  /// stands and what there is, if nothing is left to train, and for an update rule of a network of
+  /// which nothing is trained; Error for a parameter in two parts.
   Update(const UpdateSetting& setting, Queue& queue, ParameterSet& parameters,
          const StageOptions& stage, std::int64_t statistics,
          const std::vector<std::vector<Pattern>>& parts = {{Pattern{}}});
@@ -50,6 +51,9 @@ class Update {
   [[nodiscard]] std::vector<float> statistics() const;
   [[nodiscard]] Wishes wishes() const;
 
+  /// Behind a part's exchange; behind the last one averages follow their parameters, on each rank
+  /// by itself. `queue` as in begin().
+  void end(Queue& queue);
   /// Begins a part of step `step` (from 0) of the stage: shards may deliver gradients.
   void begin(Queue& queue, std::int64_t step, std::size_t part = 0);
   [[nodiscard]] comm::Exchange& exchange() { return *exchange_; }
@@ -78,9 +82,17 @@ class Update {
     std::size_t rule = 0;  // of the optimizer; kTrained
     double decay = 0;      // kStatistic
   };
+  /// A range of averages, decay * itself + (1 - decay) * as many elements from `of` on.
+  struct Average {
+    comm::Range elements;
+    std::int64_t of = 0;
+    double decay = 0;
+  };
   void find_parts(const std::vector<std::vector<Pattern>>& parts);
   void find_rules();
   void find_trained();
+  void check_rules() const;
+  void find_averages();
   [[nodiscard]] double learning_rate(std::size_t rule) const;
   [[nodiscard]] std::vector<float> all_statistics() const;
   [[nodiscard]] std::string own_state(Queue& queue) const;
@@ -93,7 +105,9 @@ class Update {
   std::vector<bool> trainable_;
   std::vector<std::vector<bool>> parts_;  // of those that are trained
   std::vector<OptimizerOptions> rules_;
-  std::vector<Trained> trained_;  // ascending
+  std::vector<Trained> trained_;   // ascending
+  std::vector<Average> averages_;  // ascending
+  std::vector<bool> averaged_;     // by parameter: whether it is an average
   std::unique_ptr<comm::Exchange> exchange_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   int gather_tag_;
@@ -102,8 +116,9 @@ class Update {
   std::vector<float> of_parts_before_;  // sums of the exchange's statistics
 };
 
-/// Which parameters match one of the patterns. Throws JobError for a pattern that matches none,
-/// naming where it stands, `what` it is ("stage x: the trainable") and what there is.
+/// Which parameters match one of the patterns; an average never does. Throws JobError for a pattern
+/// that matches none, naming where it stands, `what` it is ("stage x: the trainable") and what
+/// there is.
 std::vector<bool> select_parameters(const ParameterSet& parameters,
                                     const std::vector<Pattern>& patterns, const std::string& what);
 

@@ -54,7 +54,7 @@ class Optimizer {
   std::vector<Segment> segments_;
 };
 
-/// statistic = decay * statistic + (1 - decay) * newest, elementwise.
+/// statistic = decay * statistic + (1 - decay) * newest, elementwise; the two do not overlap.
 void follow(Device& device, Queue& queue, const Tensor& newest, const Tensor& statistic,
             double decay);
 

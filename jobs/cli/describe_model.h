@@ -28,6 +28,10 @@ void describe(V& v, trainers::ModelOptions& m) {
           "srgan: how the small images that the generator sees come from the large ones. 0: means "
           "of 4 x 4 pixels; from 0.1 on means by a Gaussian, this its standard deviation in pixels "
           "of the large image");
+  v.field("ema", m.srgan.ema, below_one(),
+          "srgan: averages of the generator's weights are kept, ema times themselves and 1 - ema "
+          "times the weights behind each step (0.999, for one), from the initial weights on; "
+          "evaluations, pictures and the trained model's images are by them. 0: there are none");
 }
 
 template <class V>

@@ -20,9 +20,11 @@ int eval_verb(Session& session, const Arguments& arguments) {
   OptionSet options(
       "[mpirun -np N] gentrain eval MODEL [DATA] [options]",
       "Loss of a model, and accuracy of a classifier, over a data set: a folder of images or with\n"
-      "MNIST's test set, a pack, 'digits', or an .h5 file with /x and /y; without DATA MNIST's "
-      "test\n"
-      "set, or the built-in digits where it is not found. The last line is one JSON object.");
+      "MNIST's test set, a pack, 'digits', 'faces' (256 built-in ones), 'lfw' (the test set of\n"
+      "faces out of photographs), or an .h5 file with /x and /y. Without DATA MNIST's test set, "
+      "or\n"
+      "the built-in digits where it is not found; of srgan those of lfw, or the built-in faces. "
+      "The\nlast line is one JSON object.");
   add_model_options(options);
   options.add_argument("data");
   options.visible.add_options()(
@@ -36,8 +38,7 @@ int eval_verb(Session& session, const Arguments& arguments) {
   trainers::Inference inference(options.required("model"), inference_options(options),
                                 session.communicator);
   const trainers::InferenceData data =
-      trainers::load_inference_data(options.has("data") ? options.get<std::string>("data") : "",
-                                    inference.description().image, inference.workers());
+      inference.load(options.has("data") ? options.get<std::string>("data") : "");
   trainers::Evaluation result = inference.evaluate(*data.samples);
   if (options.has("importance-samples")) {
     const auto samples = options.get<std::int64_t>("importance-samples");
@@ -48,9 +49,11 @@ int eval_verb(Session& session, const Arguments& arguments) {
     result.terms.emplace_back("log_likelihood", inference.log_likelihood(*data.samples, samples));
   }
   if (session.communicator.rank() == 0) {
-    std::cout << data.note << "\n"
-              << trainers::describe(result) << "\n"
-              << to_json(result).dump() << std::endl;
+    std::cout << data.note << "\n";
+    if (const std::string note = inference.weights_note(); !note.empty()) {
+      std::cout << note << "\n";
+    }
+    std::cout << trainers::describe(result) << "\n" << to_json(result).dump() << std::endl;
   }
   session.communicator.barrier();
   return kSuccess;

@@ -217,6 +217,7 @@ class Checks {
     only_with("model.width", networks.width != defaults.width, chosen, kNeeds);
     only_with("model.blocks", networks.blocks != defaults.blocks, chosen, kNeeds);
     only_with("model.blur", networks.blur != defaults.blur, chosen, kNeeds);
+    only_with("model.ema", networks.ema != defaults.ema, chosen, kNeeds);
     only_with("content", !(job_.content == trainers::ContentOptions()), chosen, kNeeds);
     only_with("adversarial", !(job_.adversarial == trainers::AdversarialOptions()), chosen, kNeeds);
     for (const trainers::StageOptions& stage : job_.stages) {
@@ -224,6 +225,11 @@ class Checks {
       only_with(optimizer + "generator", stage.generator_optimizer.has_value(), chosen, kNeeds);
       only_with(optimizer + "discriminator", stage.discriminator_optimizer.has_value(), chosen,
                 kNeeds);
+      if (chosen && stage.name == "mse" && stage.discriminator_optimizer) {
+        fail(optimizer + "discriminator",
+             fmt::format("{}discriminator has no effect: the stage mse trains the generator alone",
+                         optimizer));
+      }
       if (chosen && stage.name != "mse" && stage.name != "gan") {
         fail("stages", fmt::format("model srgan has the stages mse and gan, not '{}'", stage.name));
       }

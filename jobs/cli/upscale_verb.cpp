@@ -185,6 +185,9 @@ int upscale_verb(Session& session, const Arguments& arguments) {
   static_cast<void>(inference.generator());  // before anything is written
   if (prints) {
     make_ready(files, out, options.get<bool>("overwrite"));
+    if (const std::string note = inference.weights_note(); !note.empty()) {
+      fmt::print("{}\n", note);
+    }
   }
   communicator.barrier();
   Screen screen(files);

@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/elementwise.h"
 #include "kernels/error.h"
 #include "tests/support/compare.h"
 #include "tests/support/workbench.h"
@@ -249,6 +250,67 @@ TEST(Statistics, RefuseADecayThatIsNone) {
     EXPECT_THAT(message_of<ShapeError>([&] { set.add_statistic("m", {3}, Kind::kZeros, decay); }),
                 fmt::format("statistic m: the decay is {} but must be in [0, 1)", decay));
   }
+}
+
+/// Registers two parameters with averages, and one without between them.
+void add_with_averages(ParameterSet& set) {
+  const auto both = [&] {
+    set.add("conv/weight", {3, 5}, {Kind::kUniformFanIn}, 5, 3);
+    set.add_statistic("norm/running_mean", {3}, Kind::kOnes, 0.9);
+  };
+  both();
+  set.add("other/weight", {4}, {Kind::kUniformFanIn}, 4, 1);
+  set.add_averages(0.75, both);
+}
+
+TEST_F(Parameters, AveragesStandBehindAllOthers) {
+  ParameterSet set;
+  add_with_averages(set);
+  ASSERT_EQ(set.size(), 5);
+  EXPECT_EQ(set.info(3).name, "average/conv/weight");
+  EXPECT_EQ(set.info(4).name, "average/norm/running_mean");
+  for (const int i : {3, 4}) {
+    EXPECT_EQ(set.info(i).role, ParameterRole::kAverage);
+    EXPECT_EQ(set.info(i).decay, 0.75);
+    EXPECT_EQ(set.info(i).average_of, i - 3);
+  }
+  EXPECT_EQ(set.exchanged_elements(), set.info(3).offset);
+  EXPECT_GT(set.arena_elements(), set.exchanged_elements());
+  EXPECT_EQ(set.count(), 15 + 4);
+}
+
+TEST_F(Parameters, AveragesBeginAtWhatTheyAverage) {
+  ParameterSet set;
+  add_with_averages(set);
+  set.allocate(bench_.device(), bench_.queue());
+  set.initialize(bench_.device(), bench_.queue(), RngKey(1));
+  EXPECT_EQ(bench_.values(set[3]), bench_.values(set[0]));
+  EXPECT_THAT(bench_.values(set[4]), Each(1.0));
+  bench_.device().elementwise().fill(bench_.queue(), 7.0, set[1].view());
+  EXPECT_THAT(bench_.values(set[4]), Each(1.0));
+  set.reset_averages(bench_.device(), bench_.queue());
+  EXPECT_THAT(bench_.values(set[4]), Each(7.0));
+}
+
+TEST_F(Parameters, AveragesOfWhatIsNotThereAreErrors) {
+  ParameterSet set;
+  set.add("w", {3}, {}, 1, 1);
+  for (const double decay : {0.0, 1.0, -0.5, std::nan("")}) {
+    EXPECT_EQ(message_of<ShapeError>([&] { set.add_averages(decay, [] {}); }),
+              fmt::format("averages: the decay is {} but must be in (0, 1)", decay));
+  }
+  EXPECT_EQ(
+      message_of<ShapeError>([&] { set.add_averages(0.5, [&] { set.add("v", {3}, {}, 1, 1); }); }),
+      "average of v [3]: there is no such parameter");
+  ParameterSet other;
+  other.add("w", {3}, {}, 1, 1);
+  EXPECT_EQ(message_of<ShapeError>(
+                [&] { other.add_averages(0.5, [&] { other.add("w", {4}, {}, 1, 1); }); }),
+            "average of w [4]: there is one of [3]");
+  ParameterSet late;
+  add_with_averages(late);
+  EXPECT_EQ(message_of<Error>([&] { late.add("v", {3}, {}, 1, 1); }),
+            "parameter v is registered behind averages");
 }
 
 }  // namespace

@@ -60,7 +60,7 @@ TEST_F(AutoencoderVerbs, IsEvaluatedAndPredictsNothing) {
   const Outcome classifier = gentrain({"eval", model(), data(), "--importance-samples", "3"});
   EXPECT_EQ(classifier.code, kUsage);
   EXPECT_THAT(classifier.err,
-              HasSubstr("the model gives images no probability: it is no autoencoder"));
+              HasSubstr(model() + ": the model gives images no probability: it is no autoencoder"));
   const Outcome predicted = gentrain({"predict", vae, data()});
   EXPECT_EQ(predicted.code, kUsage);
   EXPECT_THAT(predicted.err, HasSubstr(vae + " holds a vae, which predicts no classes"));
@@ -94,7 +94,7 @@ TEST_F(AutoencoderVerbs, SamplesAreAFunctionOfTheSeed) {
   const Outcome classifier = gentrain({"sample", model(), path("d.png").string()});
   EXPECT_EQ(classifier.code, kUsage);
   EXPECT_THAT(classifier.err,
-              HasSubstr("the model makes no images of noise: it is no autoencoder"));
+              HasSubstr(model() + ": the model makes no images of noise: it is no autoencoder"));
   EXPECT_FALSE(fs::exists(path("d.png")));
 }
 

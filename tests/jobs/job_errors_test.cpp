@@ -411,6 +411,15 @@ TEST(JobErrors, Srgan) {
             "j.yaml:1:22: model.blur is 0.05 but must be 0 or at least 0.1");
   EXPECT_EQ(error_of("model: {name: vae, blur: 1}\nstop: {steps: 1}\n"),
             "j.yaml:1:20: model.blur has no effect without model.name srgan");
+  EXPECT_EQ(error_of("model: {name: srgan, ema: 1}\nstages: {gan: {stop: {steps: 1}}}\n"),
+            "j.yaml:1:27: model.ema is 1 but must be at least 0 and below 1");
+  EXPECT_EQ(error_of("model: {name: vae, ema: 0.5}\nstop: {steps: 1}\n"),
+            "j.yaml:1:20: model.ema has no effect without model.name srgan");
+  EXPECT_EQ(
+      error_of("model: srgan\nstages: {mse: {stop: {steps: 1}, optimizer: {generator: {lr: 1},"
+               " discriminator: {lr: 1}}}}\n"),
+      "j.yaml:2:66: stages.mse.optimizer.discriminator has no effect: the stage mse trains "
+      "the generator alone");
   EXPECT_EQ(srgan("content: {map_weights: 3}"),
             "j.yaml:5:24: content.map_weights needs a list of numbers, got '3'");
   EXPECT_EQ(srgan("content: {maps: [block1_pool], before_activation: true}"),

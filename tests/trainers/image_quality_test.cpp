@@ -100,5 +100,32 @@ TEST(ImageQuality, RefusesWhatCannotBeCompared) {
             "images of 10 x 12 pixels: SSIM needs 11 x 11");
 }
 
+TEST(BicubicQualities, AreComputedOnceForEachPair) {
+  const auto image_of = [](std::int64_t side, int step) {
+    image::Image image{side, side, 3, {}};
+    for (std::int64_t i = 0; i < side * side * 3; ++i) {
+      image.pixels.push_back(static_cast<std::uint8_t>(i * step % 251));
+    }
+    return image;
+  };
+  const image::Image small = image_of(4, 7);
+  const image::Image original = image_of(16, 3);
+  BicubicQuality quality;
+  const ImageQuality first = quality.of(small, original);
+  const image::Image large =
+      image::image_library().resize(small, 16, 16, image::Interpolation::kBicubic);
+  EXPECT_EQ(first.psnr, psnr(large, original));
+  EXPECT_EQ(first.ssim, ssim(large, original));
+  const ImageQuality again = quality.of(small, original);
+  EXPECT_EQ(again.psnr, first.psnr);
+  EXPECT_EQ(again.ssim, first.ssim);
+  EXPECT_EQ(quality.computed(), 1);
+  EXPECT_NE(quality.of(image_of(4, 9), original).psnr, first.psnr);
+  EXPECT_NE(quality.of(small, image_of(16, 5)).psnr, first.psnr);
+  EXPECT_EQ(quality.computed(), 3);
+  EXPECT_EQ(message_of<ShapeError>([&] { quality.of(small, image_of(8, 1)); }),
+            "images of 8 x 8 pixels: SSIM needs 11 x 11");
+}
+
 }  // namespace
 }  // namespace gentrain::trainers

@@ -247,5 +247,30 @@ TEST_F(ObserverTest, TimesLeaveTheFirstStepOut) {
   EXPECT_LT(times.startup_seconds(), 65);
 }
 
+TEST_F(ObserverTest, LossesOfAnotherStageAreNotAveraged) {
+  StepTimes times(std::chrono::system_clock::now());
+  for (std::int64_t step = 0; step < 5; ++step) {
+    StepReport now = report(step, static_cast<float>(step));
+    now.stage_step = step % 3;
+    times.after_step(now);
+  }
+  EXPECT_EQ(times.mean_loss(500), 3.5) << "of steps 3 and 4";
+  times.begin_stage(stage_, 0, 0);  // a stage without steps
+  EXPECT_EQ(times.mean_loss(500), 3.5);
+  ObserverState saved;
+  times.save(saved);
+  saved.source = "checkpoint";
+  StepTimes again(std::chrono::system_clock::now());
+  again.restore(saved);
+  EXPECT_EQ(again.mean_loss(500), 3.5);
+  StepReport next = report(5, 8.0F);
+  next.stage_step = 2;
+  again.after_step(next);
+  EXPECT_EQ(again.mean_loss(500), 5) << "of steps 3, 4 and 5";
+  saved.values["losses"] = 1;
+  EXPECT_EQ(message_of<IoError>([&] { again.restore(saved); }),
+            "checkpoint: losses is [2] where the network has [1]");
+}
+
 }  // namespace
 }  // namespace gentrain::trainers

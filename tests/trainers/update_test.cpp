@@ -91,6 +91,7 @@ class UpdateTest : public ::testing::Test {
     }
     shard->finish();
     ASSERT_TRUE(update.exchange().poll());
+    update.end(*queue_);
   }
 
   std::vector<float> values(int parameter) {
@@ -257,6 +258,20 @@ TEST_F(UpdateOfNetworks, HaveRulesOfTheirOwn) {
   EXPECT_EQ(update->learning_rate(), 0.5);
 }
 
+TEST_F(UpdateOfNetworks, ARuleOfANetworkThatIsNotTrainedIsAnError) {
+  stage_.name = "gan";
+  stage_.generator_optimizer = stage_.discriminator_optimizer = OptimizerOptions{.lr = 0.25};
+  EXPECT_NO_THROW(make_update());
+  stage_.trainable = {{"generator/*", ""}, {"*/running_mean", ""}};
+  EXPECT_EQ(message_of<JobError>([&] { make_update(); }),
+            "stage gan: optimizer.discriminator has no effect: no parameter discriminator/... is "
+            "trained there");
+  stage_.trainable = {{"*/bias", ""}};
+  EXPECT_EQ(message_of<JobError>([&] { make_update(); }),
+            "stage gan: optimizer.generator has no effect: no parameter generator/... is trained "
+            "there");
+}
+
 TEST_F(UpdateOfNetworks, AStatisticFollowsWhatStandsInPlaceOfItsGradient) {
   stage_.optimizer = {.name = OptimizerOptions::Name::kAdamW, .weight_decay = 0.5};
   const auto update = make_update();
@@ -279,6 +294,74 @@ TEST_F(UpdateOfNetworks, AStatisticThatIsNotTrainedStays) {
   const auto update = make_update();
   step(*update, 0, 3.0F);
   EXPECT_THAT(values(2), Each(1.0F));
+}
+
+/// Two parameters and the average of the first one.
+class UpdateOfAverages : public UpdateTest {
+ protected:
+  UpdateOfAverages() {
+    const auto add = [&](const char* name) {
+      averaged_.add(name, {3}, {Initializer::Kind::kOnes}, 1, 1);
+    };
+    add("a/weight");
+    add("b/weight");
+    averaged_.add_averages(0.75, [&] { add("a/weight"); });
+    averaged_.allocate(*device_, *queue_);
+    averaged_.initialize(*device_, *queue_, RngKey(1));
+  }
+
+  std::vector<float> values(int parameter) {
+    return copy_to_host<float>(*device_, *queue_, averaged_[parameter]);
+  }
+
+  ParameterSet averaged_;
+};
+
+TEST_F(UpdateOfAverages, FollowWhatAStepMade) {
+  const auto update = make_update(averaged_);
+  EXPECT_THAT(update->trainable(), ElementsAre(true, true, false));
+  step(*update, 0, 1.0F);
+  EXPECT_THAT(values(0), Each(0.5F));
+  EXPECT_THAT(values(2), Each(0.875F));  // 0.75 * 1 + 0.25 * 0.5
+  step(*update, 1, 1.0F);
+  EXPECT_THAT(values(0), Each(0.0F));
+  EXPECT_THAT(values(2), Each(0.65625F));  // 0.75 * 0.875
+}
+
+TEST_F(UpdateOfAverages, FollowOnceAStepBehindItsLastPart) {
+  const auto update = make_update(averaged_, {{Pattern{"b*", ""}}, {Pattern{"a*", ""}}});
+  step(*update, 0, 1.0F, 0);
+  EXPECT_THAT(values(2), Each(1.0F));
+  step(*update, 0, 1.0F, 1);
+  EXPECT_THAT(values(2), Each(0.875F));
+}
+
+TEST_F(UpdateOfAverages, GoOnWhereTheirParametersStay) {
+  stage_.trainable = {{"b/*", ""}};
+  const auto update = make_update(averaged_);
+  copy_from_host<float>(*device_, *queue_, std::vector<float>(3, 2.0F), averaged_[0]);
+  step(*update, 0, 1.0F);
+  EXPECT_THAT(values(0), Each(2.0F));
+  EXPECT_THAT(values(2), Each(1.25F));  // 0.75 * 1 + 0.25 * 2
+}
+
+TEST_F(UpdateOfAverages, AreNeitherTrainedNorNamed) {
+  stage_.trainable = {{"average/*", ""}};
+  EXPECT_EQ(message_of<JobError>([&] { make_update(averaged_); }),
+            "stage train: the trainable pattern 'average/*' matches no parameter (there are "
+            "a/weight, b/weight)");
+}
+
+TEST_F(UpdateOfAverages, HaveAnOptimizerStateOfZeros) {
+  stage_.optimizer = {.name = OptimizerOptions::Name::kAdam};
+  const auto update = make_update(averaged_);
+  step(*update, 0, 1.0F);
+  const auto arena = static_cast<std::size_t>(averaged_.arena_elements());
+  const auto state = update->gather_state(*queue_, 0, {std::vector<float>(arena, 7.0F)});
+  ASSERT_THAT(state, SizeIs(2));
+  EXPECT_NE(state[0][0], 0.0F);
+  const auto first = state[0].begin() + averaged_.exchanged_elements();
+  EXPECT_THAT(std::vector<float>(first, state[0].end()), testing::AllOf(SizeIs(16), Each(0.0F)));
 }
 
 /// Adam's moments of LeNet over three ranks: every trained element is in exactly one segment, and

@@ -35,6 +35,12 @@ nlohmann::json to_json(const ModelOptions& model) {
       json["paper"] = model.srgan.variant == SrganOptions::Variant::kPaper;
       json["width"] = model.srgan.width;
       json["blocks"] = model.srgan.blocks;
+      if (model.srgan.blur != 0) {
+        json["blur"] = model.srgan.blur;
+      }
+      if (model.srgan.ema != 0) {
+        json["ema"] = model.srgan.ema;
+      }
     }
     return json;
   }
@@ -100,6 +106,8 @@ ModelOptions model_from_json(const nlohmann::json& json) {
                                                            : SrganOptions::Variant::kBook;
         model.srgan.width = json.at("width").get<std::int64_t>();
         model.srgan.blocks = json.at("blocks").get<std::int64_t>();
+        model.srgan.blur = json.value("blur", 0.0);
+        model.srgan.ema = json.value("ema", 0.0);
       }
     }
   } catch (const nlohmann::json::exception& error) {
@@ -122,6 +130,25 @@ double forward_flops_per_image(const std::vector<LayerInfo>& layers) {
   double flops = 0;
   for (const LayerInfo& layer : layers) {
     flops += 2.0 * static_cast<double>(layer.products);
+  }
+  return flops;
+}
+
+double training_flops_per_image(const std::vector<LayerInfo>& layers,
+                                const ParameterSet& parameters,
+                                const std::vector<bool>& trainable) {
+  double flops = 0;
+  bool gradient_needed = false;  // of the layer's input
+  for (const LayerInfo& layer : layers) {
+    bool trained = false;
+    for (int i = 0; i < parameters.size(); ++i) {
+      trained = trained || (trainable[static_cast<std::size_t>(i)] &&
+                            parameters.info(i).role == ParameterRole::kTrained &&
+                            parameters.info(i).name.starts_with(layer.name + "/"));
+    }
+    const int products = 1 + (trained ? 1 : 0) + (gradient_needed ? 1 : 0);
+    flops += 2.0 * products * static_cast<double>(layer.products);
+    gradient_needed = gradient_needed || trained;
   }
   return flops;
 }

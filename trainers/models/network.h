@@ -70,4 +70,9 @@ std::vector<std::string> parameter_names(const ParameterSet& parameters, const s
 /// convolution layers.
 double forward_flops_per_image(const std::vector<LayerInfo>& layers);
 
+/// The same of one image's training step: forward, gradients of trained weights, and gradients of
+/// the inputs of layers behind one that is trained.
+double training_flops_per_image(const std::vector<LayerInfo>& layers,
+                                const ParameterSet& parameters, const std::vector<bool>& trainable);
+
 }  // namespace gentrain::trainers

@@ -35,6 +35,9 @@ struct SrganOptions {
   /// Small images are means by a Gaussian of this standard deviation, in pixels of the large ones;
   /// in [kLeastBlur, kLargestBlur]; 0: means of 4 x 4 pixels.
   double blur = 0;
+  /// Share of themselves that averages of the generator's weights keep behind a step, below 1; they
+  /// make the images of evaluations, pictures and the trained model. 0: there are none.
+  double ema = 0;
   friend bool operator==(const SrganOptions&, const SrganOptions&) = default;
 };
 

@@ -200,6 +200,21 @@ std::vector<Tensor> VggFeatures::forward(Context& context, const Tensor& x,
   return result;
 }
 
+double VggFeatures::products(std::int64_t h, std::int64_t w) const {
+  double products = 0;
+  int parameter = 0;
+  for (int i = 0; i < depth_; ++i) {
+    if (is_pool(names_[static_cast<std::size_t>(i)])) {
+      h /= 2;
+      w /= 2;
+    } else {
+      products += static_cast<double>(h * w * parameters_.info(parameter).shape.elements());
+      parameter += 2;  // behind the weights their biases
+    }
+  }
+  return products;
+}
+
 void VggFeatures::compute(Context& context, Tensor y, std::vector<Layer>& layers) const {
   auto conv = convs_.begin();
   for (std::size_t i = 0; i < layers.size(); ++i) {

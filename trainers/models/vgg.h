@@ -66,6 +66,10 @@ class VggFeatures {
   std::vector<Tensor> forward(Context& context, const Tensor& x,
                               std::span<const VggMap> maps) const;
 
+  /// Multiply-adds of its convolutions forward over one image of h x w pixels, down to the deepest
+  /// map; what is done with the image before them is left out.
+  [[nodiscard]] double products(std::int64_t h, std::int64_t w) const;
+
   /// NAME/weight [out, 3, 3, in] and NAME/bias [out] of each convolution down to the deepest map.
   [[nodiscard]] const ParameterSet& parameters() const { return parameters_; }
   /// SHA-256 of the file that the weights are from; "" if they are from none.

@@ -1,0 +1,166 @@
+// The content loss: its network, the scales of its maps, the loss itself.
+#include "trainers/content_loss.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "core/ops/ops.h"
+#include "kernels/error.h"
+#include "trainers/contract.h"
+#include "trainers/data_source.h"
+#include "trainers/training.h"
+
+namespace gentrain::trainers {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::uint64_t kContentKey = 0x434F4E54;
+constexpr std::int64_t kScaleImages = 256;  // that maps are scaled by
+
+/// The file of a network's weights: the first NAME*.h5 of the folders in which weights are looked
+/// for.
+fs::path find_weights(const std::string& name) {
+  std::vector<fs::path> folders;
+  if (const char* data = std::getenv("GENTRAIN_DATA")) {
+    folders.push_back(fs::path(data) / "weights");
+  }
+  folders.emplace_back("data/weights");
+  for (const fs::path& folder : folders) {
+    std::vector<fs::path> found;
+    std::error_code error;
+    for (const auto& file : fs::directory_iterator(folder, error)) {
+      const std::string file_name = file.path().filename();
+      if (file_name.starts_with(name) && file_name.ends_with(".h5")) {
+        found.push_back(file.path());
+      }
+    }
+    if (!found.empty()) {
+      return *std::min_element(found.begin(), found.end());
+    }
+  }
+  throw IoError(
+      fmt::format("content.weights: no {}*.h5, the weights of the content loss, in {}; "
+                  "name the file, or set content.weights: random",
+                  name, joined(folders)));
+}
+
+}  // namespace
+
+void ContentLoss::prepare(TrainingRun& run) {
+  const ContentOptions& content = run.options().content;
+  if (content.network == ContentOptions::Network::kPixels) {
+    return;
+  }
+  const bool vgg19 = content.network == ContentOptions::Network::kVgg19;
+  std::vector<VggMap> maps;
+  for (const std::string& layer : content_maps(content)) {
+    maps.push_back({layer, content.before_activation});
+  }
+  const bool caffe = content.preprocess == ContentOptions::Preprocess::kCaffe;
+  auto features = std::make_unique<VggFeatures>(vgg19 ? VggNet::kVgg19 : VggNet::kVgg16, maps,
+                                                caffe ? VggInput::kCaffe : VggInput::kAsIs);
+  features->keep_in(run.share_frozen(
+      static_cast<std::size_t>(features->parameters().arena_elements()) * sizeof(float)));
+  Queue& queue = run.runner().queue();
+  if (content.weights == "random") {
+    features->initialize(run.device(), queue, RngKey(run.options().seed).fold(kContentKey));
+    notes_.emplace_back("content: weights drawn at random");
+  } else {
+    const fs::path file = content.weights.empty() ? find_weights(vgg19 ? "vgg19" : "vgg16")
+                                                  : fs::path(content.weights);
+    features->load(run.device(), queue, file);
+    notes_.push_back(
+        fmt::format("content: weights of {} ({})", file.string(), features->file_sha256()));
+  }
+  check_equal_on_all_ranks(run.communicator(), [&]() -> std::vector<NamedText> {
+    return {{"content.weights", features->file_sha256()}};
+  });
+  std::vector<double> weights = content.map_weights;
+  weights.resize(maps.size(), 1.0);
+  set(std::move(features), std::move(maps), std::move(weights));
+  if (content.scale == ContentOptions::Scale::kMeanSquare) {
+    find_scales(run);
+  }
+}
+
+void ContentLoss::set(std::unique_ptr<VggFeatures> features, std::vector<VggMap> maps,
+                      std::vector<double> map_weights) {
+  features_ = std::move(features);
+  maps_ = std::move(maps);
+  map_weights_ = std::move(map_weights);
+}
+
+/// Divides the maps' weights by their mean squares over training images.
+void ContentLoss::find_scales(TrainingRun& run) {
+  const data::DataPair& data = run.data();
+  std::vector<std::int64_t> first(
+      static_cast<std::size_t>(std::min(kScaleImages, data.train->size())));
+  std::iota(first.begin(), first.end(), std::int64_t{0});
+  const auto part = data::subset(data.train, std::move(first));
+  const std::vector<double> sums = sum_over_chunks(
+      run.communicator(), run.runner(), {*part, data.train_normalization, run.evaluation_chunk()},
+      maps_.size(), [&](Context& context, const Tensor& x, const Tensor& /*labels*/) {
+        std::vector<double> squares;
+        for (const Tensor& map : features_->forward(context, x, maps_)) {
+          const double elements =
+              static_cast<double>(map.elements()) / static_cast<double>(x.shape()[0]);
+          squares.push_back(sum_of(context, ops::squared_error(context, map, 0.0, 1.0).rows) /
+                            elements);
+        }
+        return squares;
+      });
+  for (std::size_t i = 0; i < maps_.size(); ++i) {
+    const double scale = sums[i] / static_cast<double>(part->size());
+    if (!(scale > 0)) {
+      throw JobError(fmt::format("content.maps: {} is zero on all of {} training images",
+                                 maps_[i].layer, part->size()));
+    }
+    map_weights_[i] /= scale;
+    notes_.push_back(fmt::format("content: {} divided by its mean square {:.6g} over {} images",
+                                 maps_[i].layer, scale, part->size()));
+  }
+}
+
+std::string ContentLoss::identity() const {
+  if (features_ == nullptr) {
+    return "";
+  }
+  return features_->file_sha256().empty() ? "content weights drawn at random"
+                                          : "content weights " + features_->file_sha256();
+}
+
+double ContentLoss::products(std::int64_t h, std::int64_t w) const {
+  return features_ == nullptr ? 0.0 : features_->products(h, w);
+}
+
+std::pair<Tensor, double> ContentLoss::compute(Context& context, const Tensor& made,
+                                               const Tensor& original, double scale) const {
+  std::vector<Tensor> maps{made};
+  std::vector<Tensor> targets{original};
+  if (features_ != nullptr) {
+    Context constants = context;
+    constants.tape = nullptr;
+    targets = features_->forward(constants, original, maps_);
+    maps = features_->forward(context, made, maps_);
+  }
+  Tensor loss;
+  double sum = 0;
+  for (std::size_t i = 0; i < maps.size(); ++i) {
+    const double elements =
+        static_cast<double>(maps[i].elements()) / static_cast<double>(made.shape()[0]);
+    const double weight = (features_ == nullptr ? 1.0 : map_weights_[i]) / elements;
+    const ops::SquaredError error =
+        ops::squared_error(context, maps[i], targets[i], weight * scale);
+    sum += weight * sum_of(context, error.rows);
+    loss = loss.defined() ? ops::add(context, loss, error.loss) : error.loss;
+  }
+  return {loss, sum};
+}
+
+}  // namespace gentrain::trainers

@@ -1,0 +1,53 @@
+// How like the originals generated images are: by the maps that a network has of both, or pixel by
+// pixel.
+// Source: Johnson et al. 2016, arXiv:1603.08155; Ledig et al. 2017, arXiv:1609.04802.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/context.h"
+#include "trainers/models/options.h"
+#include "trainers/models/vgg.h"
+
+namespace gentrain::trainers {
+
+class TrainingRun;
+
+/// Of pixels until set() or prepare() gives it a network.
+class ContentLoss {
+ public:
+  /// Makes the network and the maps' scales as the run's job says. Collective. Throws JobError,
+  /// IoError (see VggFeatures).
+  void prepare(TrainingRun& run);
+  /// Images are compared by these maps of a network that has its weights, each squared difference
+  /// times its weight: what prepare() takes from the job.
+  void set(std::unique_ptr<VggFeatures> features, std::vector<VggMap> maps,
+           std::vector<double> map_weights);
+
+  /// The network's weights as a text; "" of pixels.
+  [[nodiscard]] std::string identity() const;
+  /// Where they are from, and the maps' scales.
+  [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
+  /// Multiply-adds of the network forward over one image of h x w pixels; 0 of pixels.
+  [[nodiscard]] double products(std::int64_t h, std::int64_t w) const;
+
+  /// made, original [n, h, w, 3]: images that have a history, and what they are to be like.
+  /// Gives `scale` times the loss, [], which has the history, and its sum over the images,
+  /// unscaled.
+  std::pair<Tensor, double> compute(Context& context, const Tensor& made, const Tensor& original,
+                                    double scale) const;
+
+ private:
+  void find_scales(TrainingRun& run);
+
+  std::unique_ptr<VggFeatures> features_;  // null: pixels are compared
+  std::vector<VggMap> maps_;
+  std::vector<double> map_weights_;  // divided by the maps' scales
+  std::vector<std::string> notes_;
+};
+
+}  // namespace gentrain::trainers
