@@ -40,8 +40,8 @@ struct ExchangeOptions {
   int workers = 0;
 };
 
-/// One shard's gradients on their way into the sum: a tensor of the arena's layout without averages,
-/// statistics behind it.
+/// One shard's gradients on their way into the sum: a tensor of the arena's layout without
+/// averages, statistics behind it.
 class ShardGradients;
 
 class Exchange {
