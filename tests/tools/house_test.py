@@ -60,7 +60,7 @@ class IncludeRule(unittest.TestCase):
                            f"{layer} must not see kernels/conv.h: of kernels only "
                            "kernels/activation.h, kernels/device.h, kernels/dtype.h, kernels/error.h, "
                            "kernels/log.h, kernels/philox.h, kernels/progress.h, "
-                           "kernels/shape.h")
+                           "kernels/shape.h, kernels/shared_blocks.h")
 
     def test_backends_are_private(self):
         self.violation("core/tensor.cpp", '"kernels/cpu/device.h"',
