@@ -110,6 +110,7 @@ std::vector<Stage> TrainingRun::make_stages(const std::string& only) {
 }
 
 std::shared_ptr<SharedBlocks> TrainingRun::share_frozen(std::size_t bytes) {
+  static_assert(comm::kHostMemoryZeros >= SharedBlocks::kTableBytes);
   const comm::HostMemory memory = communicator_.host_memory(SharedBlocks::room_for(bytes));
   shares_ = shares_ && (memory.shared || communicator_.ranks_on_host() == 1);
   shared_.push_back(std::make_shared<SharedBlocks>(memory.data, memory.bytes));

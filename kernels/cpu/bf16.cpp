@@ -7,10 +7,9 @@ namespace gentrain::cpu {
 
 namespace {
 
-class Bf16Conv final : public ConvKernels {
+class Bf16Conv final : public AroundF32<ConvKernels> {
  public:
-  Bf16Conv(std::unique_ptr<ConvKernels> f32, const Backend& backend)
-      : f32_(std::move(f32)), backend_(backend) {}
+  using AroundF32::AroundF32;
 
   void forward(Queue& queue, const ConvGeometry& g, ConstView x, const Weights& w, ConstView bias,
                Activation activation, View y) override {
@@ -82,16 +81,11 @@ class Bf16Conv final : public ConvKernels {
     f32_->pool_backward_weights(queue, g, call.read("x", x), call.read("dp", dp), argmax, dw,
                                 dbias);
   }
-
- private:
-  std::unique_ptr<ConvKernels> f32_;
-  Backend backend_;
 };
 
-class Bf16Pool final : public PoolKernels {
+class Bf16Pool final : public AroundF32<PoolKernels> {
  public:
-  Bf16Pool(std::unique_ptr<PoolKernels> f32, const Backend& backend)
-      : f32_(std::move(f32)), backend_(backend) {}
+  using AroundF32::AroundF32;
 
   void max_forward(Queue& queue, const PoolGeometry& g, ConstView x, View y, View argmax) override {
     if (!is_bf16(x)) {
@@ -133,16 +127,11 @@ class Bf16Pool final : public PoolKernels {
     f32_->average_backward(queue, g, call.read("dy", dy), call.write("dx", dx));
     call.finish();
   }
-
- private:
-  std::unique_ptr<PoolKernels> f32_;
-  Backend backend_;
 };
 
-class Bf16Matmul final : public MatmulKernels {
+class Bf16Matmul final : public AroundF32<MatmulKernels> {
  public:
-  Bf16Matmul(std::unique_ptr<MatmulKernels> f32, const Backend& backend)
-      : f32_(std::move(f32)), backend_(backend) {}
+  using AroundF32::AroundF32;
 
   void linear_forward(Queue& queue, ConstView x, const Weights& w, ConstView bias,
                       Activation activation, View y) override {
@@ -175,16 +164,11 @@ class Bf16Matmul final : public MatmulKernels {
     Bf16Call call("linear backward weights", queue, backend_);
     f32_->linear_backward_weights(queue, call.read("x", x), call.read("dy", dy), dw, dbias);
   }
-
- private:
-  std::unique_ptr<MatmulKernels> f32_;
-  Backend backend_;
 };
 
-class Bf16Norm final : public NormKernels {
+class Bf16Norm final : public AroundF32<NormKernels> {
  public:
-  Bf16Norm(std::unique_ptr<NormKernels> f32, const Backend& backend)
-      : f32_(std::move(f32)), backend_(backend) {}
+  using AroundF32::AroundF32;
 
   void statistics(Queue& queue, ConstView x, View mean, View variance) override {
     if (!is_bf16(x)) {
@@ -246,16 +230,11 @@ class Bf16Norm final : public NormKernels {
                          dalpha);
     call.finish();
   }
-
- private:
-  std::unique_ptr<NormKernels> f32_;
-  Backend backend_;
 };
 
-class Bf16Pixel final : public PixelKernels {
+class Bf16Pixel final : public AroundF32<PixelKernels> {
  public:
-  Bf16Pixel(std::unique_ptr<PixelKernels> f32, const Backend& backend)
-      : f32_(std::move(f32)), backend_(backend) {}
+  using AroundF32::AroundF32;
 
   void shuffle(Queue& queue, std::int64_t r, double slope, ConstView x, View y) override {
     if (!is_bf16(x)) {
@@ -288,10 +267,6 @@ class Bf16Pixel final : public PixelKernels {
     f32_->gaussian_shrink(queue, r, sigma, call.read("x", x), call.write("y", y));
     call.finish();
   }
-
- private:
-  std::unique_ptr<PixelKernels> f32_;
-  Backend backend_;
 };
 
 }  // namespace

@@ -15,10 +15,9 @@ namespace {
 
 constexpr std::int64_t kPiece = 2048;  // elements
 
-class Bf16Elementwise final : public ElementwiseKernels {
+class Bf16Elementwise final : public AroundF32<ElementwiseKernels> {
  public:
-  Bf16Elementwise(std::unique_ptr<ElementwiseKernels> f32, const Backend& backend)
-      : f32_(std::move(f32)), backend_(backend) {}
+  using AroundF32::AroundF32;
 
   void activate(Queue& queue, Activation activation, ConstView x, View y) override {
     if (!is_bf16(y)) {
@@ -147,15 +146,11 @@ class Bf16Elementwise final : public ElementwiseKernels {
       table.narrow(memory, y.as<std::uint16_t>() + first, count);
     }
   }
-
-  std::unique_ptr<ElementwiseKernels> f32_;
-  Backend backend_;
 };
 
-class Bf16Reduce final : public ReduceKernels {
+class Bf16Reduce final : public AroundF32<ReduceKernels> {
  public:
-  Bf16Reduce(std::unique_ptr<ReduceKernels> f32, const Backend& backend)
-      : f32_(std::move(f32)), backend_(backend) {}
+  using AroundF32::AroundF32;
 
   void sum(Queue& queue, ConstView x, View y) override { f32_->sum(queue, x, y); }
 
@@ -175,16 +170,11 @@ class Bf16Reduce final : public ReduceKernels {
     Bf16Call call("all finite", queue, backend_);
     return f32_->all_finite(queue, call.read("x", x));
   }
-
- private:
-  std::unique_ptr<ReduceKernels> f32_;
-  Backend backend_;
 };
 
-class Bf16Random final : public RandomKernels {
+class Bf16Random final : public AroundF32<RandomKernels> {
  public:
-  Bf16Random(std::unique_ptr<RandomKernels> f32, const Backend& backend)
-      : f32_(std::move(f32)), backend_(backend) {}
+  using AroundF32::AroundF32;
 
   void uniform(Queue& queue, RngKey key, double low, double high, View y) override {
     f32_->uniform(queue, key, low, high, y);
@@ -203,10 +193,6 @@ class Bf16Random final : public RandomKernels {
     f32_->dropout(queue, key, keep, call.read("x", x), call.write("y", y));
     call.finish();
   }
-
- private:
-  std::unique_ptr<RandomKernels> f32_;
-  Backend backend_;
 };
 
 }  // namespace

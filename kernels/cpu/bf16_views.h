@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernels/buffer.h"
@@ -15,6 +16,18 @@ namespace gentrain::cpu {
 inline bool is_bf16(ConstView view) {
   return view.dtype == DType::kBf16;
 }
+
+/// What all families of kernels for bf16 have: those for f32, and what they are made of.
+template <class Kernels>
+class AroundF32 : public Kernels {
+ public:
+  AroundF32(std::unique_ptr<Kernels> f32, const Backend& backend)
+      : f32_(std::move(f32)), backend_(backend) {}
+
+ protected:
+  std::unique_ptr<Kernels> f32_;
+  Backend backend_;
+};
 
 /// The arguments of one call. Every routine throws ShapeError, naming routine and argument, for a
 /// view that is there but not bf16.

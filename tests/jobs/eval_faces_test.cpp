@@ -47,20 +47,9 @@ class EvalFaces : public Verbs {
  protected:
   static void SetUpTestSuite() {
     Verbs::SetUpTestSuite();
-    write(path("srgan.yaml").string(), R"(
-batch: {global: 4, shards: 2}
-data: {source: faces, train_count: 4, test_count: 2}
-model: {name: srgan, width: 4, blocks: 1, ema: 0.5}
-init: xavier
-threads: 1
-stages:
-  mse: {stop: {steps: 1}, optimizer: {name: adam}}
-samples: {every: never}
-output: )" + path("srgan").string() + "\n");
-    ASSERT_EQ(gentrain({path("srgan.yaml").string(), "--quiet"}).code, kSuccess);
+    train_srgan(", ema: 0.5");
   }
 
-  static std::string srgan() { return path("srgan/model.h5").string(); }
   /// Portraits of which one is for training and two are for testing.
   static void write_photographs() {
     fs::create_directories(path("home/lfw"));

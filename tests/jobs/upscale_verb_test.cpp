@@ -23,17 +23,7 @@ class UpscaleVerb : public Verbs {
  protected:
   static void SetUpTestSuite() {
     Verbs::SetUpTestSuite();
-    write(path("srgan.yaml").string(), R"(
-batch: {global: 4, shards: 2}
-data: {source: faces, train_count: 4, test_count: 2}
-model: {name: srgan, width: 4, blocks: 1}
-init: xavier
-threads: 1
-stages:
-  mse: {stop: {steps: 1}, optimizer: {name: adam}}
-samples: {every: never}
-output: )" + path("srgan").string() + "\n");
-    ASSERT_EQ(gentrain({path("srgan.yaml").string(), "--quiet"}).code, kSuccess);
+    train_srgan();
     save("a.png", image::plain_png(5, 7, {10, 120, 240}));
     save("b.jpg", image::jpeg());
     save("grey.png", image::png(2, 2, image::kGrey, 8, {0, 200, 0, 200}));
@@ -47,7 +37,6 @@ output: )" + path("srgan").string() + "\n");
     fs::remove_all(path("out"), error);
   }
 
-  static std::string srgan() { return path("srgan/model.h5").string(); }
   static std::string in(const std::string& name) { return path(name).string(); }
   static void save(const std::string& name, const FileBytes& bytes) {
     write(path(name), std::string(bytes.begin(), bytes.end()));

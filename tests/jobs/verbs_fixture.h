@@ -94,6 +94,23 @@ output: )" + (folder() / "run").string() +
   static std::string data() { return (folder() / "mnist").string(); }
   static std::string images() { return data() + "/t10k-images-idx3-ubyte"; }
   static fs::path path(const std::string& name) { return folder() / name; }
+  /// A small SRGAN beside it, trained for a step; `more`: further keys of its model.
+  static void train_srgan(const std::string& more = "") {
+    write(path("srgan.yaml"), R"(
+batch: {global: 4, shards: 2}
+data: {source: faces, train_count: 4, test_count: 2}
+model: {name: srgan, width: 4, blocks: 1)" +
+                                  more + R"(}
+init: xavier
+threads: 1
+stages:
+  mse: {stop: {steps: 1}, optimizer: {name: adam}}
+samples: {every: never}
+output: )" + path("srgan").string() +
+                                  "\n");
+    ASSERT_EQ(gentrain({path("srgan.yaml").string(), "--quiet"}).code, kSuccess);
+  }
+  static std::string srgan() { return path("srgan/model.h5").string(); }
 
  private:
   /// Made by SetUpTestSuite.
