@@ -247,7 +247,7 @@ TEST(Mpi, HostMemoryIsOneForAllRanks) {
 
 TEST(Mpi, HostMemoryIsEachRanksOwnWithoutRoom) {
   Communicator& ranks = communicator();
-  const HostMemory memory = ranks.host_memory(std::size_t{1} << 44);  // pages take none
+  const HostMemory memory = ranks.host_memory(std::size_t{1} << 40);  // pages take none
   EXPECT_FALSE(memory.shared);
   auto* const bytes = static_cast<unsigned char*>(memory.data.get());
   bytes[ranks.rank()] = 1;
