@@ -23,7 +23,7 @@ using Clock = std::chrono::steady_clock;
 constexpr int kTickMilliseconds = 250;
 constexpr std::chrono::seconds kWatchEvery{1};
 constexpr std::chrono::seconds kStoppedFor{8};  // then a stopped process is taken for stuck
-constexpr std::chrono::seconds kAloneFor{10};   // then an mpirun without ranks hangs
+constexpr std::chrono::seconds kAloneFor{10};   // then an mpirun whose ranks have ended hangs
 constexpr std::chrono::seconds kTermFor{2};     // from SIGTERM to SIGKILL
 constexpr std::chrono::seconds kDrainFor{1};    // what was printed last may still be on its way
 
@@ -56,13 +56,14 @@ class StoppedProcesses {
   std::map<pid_t, Clock::time_point> since_;
 };
 
-/// Notices an mpirun whose processes have all ended, but which does not.
+/// Notices an mpirun whose ranks have all ended, but which does not.
 class Forsaken {
  public:
-  /// Whether there have been no children for too long, after there were some.
-  bool look(bool any) {
+  /// Whether for too long a rank has had the others ended, or there have been no children after
+  /// there were some. Children may be remote shells, which stay with a host that was cut off.
+  bool look(bool any, bool aborted) {
     had_some_ = had_some_ || any;
-    if (any || !had_some_) {
+    if (!aborted && (any || !had_some_)) {
       alone_since_.reset();
       return false;
     }
@@ -99,7 +100,7 @@ class Supervision {
     drain();
     end_.exit_code = child_.exit_code();
     end_.began = began();
-    end_.lost_host = text_.lost_host().value_or("");
+    end_.lost_host = lost_host().value_or("");
     end_.seconds = seconds_since(start_);
     if (end_.reason.empty()) {
       end_.reason = what_ended_it();
@@ -108,9 +109,14 @@ class Supervision {
   }
 
  private:
+  /// A daemon that cannot reach mpirun says so on its own standard output.
+  [[nodiscard]] std::optional<std::string> lost_host() const {
+    return text_.lost_host() ? text_.lost_host() : output_text_.lost_host();
+  }
+
   [[nodiscard]] std::string what_ended_it() const {
-    if (text_.lost_host()) {
-      return fmt::format("host {} was lost", *text_.lost_host());
+    if (const auto host = lost_host()) {
+      return fmt::format("host {} was lost", *host);
     }
     if (text_.death()) {
       return *text_.death();
@@ -139,6 +145,9 @@ class Supervision {
   void pass_output_on() {
     std::vector<std::string> lines;
     output_open_ = output_open_ && read(output_lines_, child_.output(), output_, lines);
+    for (const std::string& line : lines) {
+      output_text_.take(line);
+    }
     print(lines, output_);
     lines.clear();
     errors_open_ = errors_open_ && read(error_lines_, child_.errors(), errors_, lines);
@@ -262,7 +271,7 @@ class Supervision {
       end(*stopped == child_.pid()
               ? "mpirun is stopped"
               : fmt::format("process {} was stopped before training began", *stopped));
-    } else if (forsaken_.look(has_children(child_.pid()))) {
+    } else if (forsaken_.look(has_children(child_.pid()), text_.aborted())) {
       end("mpirun hangs, its ranks have ended");
     }
   }
@@ -274,6 +283,7 @@ class Supervision {
   const std::string mark_before_;
   const Clock::time_point start_ = Clock::now();
   MpirunText text_;
+  MpirunText output_text_;
   LineReader output_lines_;
   LineReader error_lines_;
   LineWriter output_{STDOUT_FILENO};

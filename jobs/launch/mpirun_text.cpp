@@ -13,10 +13,11 @@
 namespace gentrain::jobs {
 namespace {
 
+constexpr std::string_view kAborted = "MPI_ABORT was invoked on rank ";
 /// What lines begin with that are mpirun's wherever they stand.
 constexpr auto kFirstLines = std::to_array<std::string_view>({
     "Primary job  terminated normally, but ",
-    "MPI_ABORT was invoked on rank ",
+    kAborted,
     "ORTE has lost communication with a remote daemon.",
     "Abort is in progress...",
     "  HNP daemon   : [[",
@@ -72,6 +73,7 @@ bool MpirunText::take(std::string_view line) {
   if (std::regex_match(line.data(), end, match, remote)) {
     lost_host_ = match[1].str();
   }
+  aborted_ = aborted_ || line.starts_with(kAborted);
   unreachable_ =
       unreachable_ || line.starts_with("A process or daemon was unable to complete a TCP");
   if (unreachable_ && std::regex_match(line.data(), end, match, local)) {

@@ -7,7 +7,7 @@
 
 namespace gentrain::jobs {
 
-/// Reads the standard error of mpirun line by line.
+/// Reads what mpirun prints, one of its two streams, line by line.
 class MpirunText {
  public:
   /// True if the line is one of mpirun's about the end of a job; other texts of mpirun, such as why
@@ -17,12 +17,15 @@ class MpirunText {
 
   /// "rank 2 on node7 was killed by signal 9 (Killed)", if mpirun said so.
   [[nodiscard]] const std::optional<std::string>& death() const { return death_; }
+  /// Whether mpirun said that a rank has all others ended, by MPI_Abort.
+  [[nodiscard]] bool aborted() const { return aborted_; }
   /// The name of a host that mpirun lost or that could not reach it, if it said so.
   [[nodiscard]] const std::optional<std::string>& lost_host() const { return lost_host_; }
 
  private:
   std::optional<std::string> death_;
   std::optional<std::string> lost_host_;
+  bool aborted_ = false;
   bool in_text_ = false;      // the last line was one of mpirun's
   bool unreachable_ = false;  // the next "Local host:" is one that cannot reach another
 };

@@ -193,7 +193,9 @@ TEST(LaunchTexts, OfMpirunAreKnown) {
   EXPECT_EQ(text.death(), "rank 2 on n7 was killed by signal 9 (Killed)");
   EXPECT_TRUE(text.take("  Remote daemon: [[60412,0],1] on node n2"));
   EXPECT_EQ(text.lost_host(), "n2");
+  EXPECT_FALSE(text.aborted());
   EXPECT_TRUE(text.take("MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD"));
+  EXPECT_TRUE(text.aborted());
 }
 
 TEST(LaunchTexts, NameAHostThatCannotBeReached) {
@@ -214,6 +216,7 @@ TEST(LaunchTexts, OfRanksAreNotMpiruns) {
   EXPECT_FALSE(text.take("with errorcode 3"));
   EXPECT_FALSE(text.take("my job: MPI_ABORT was invoked on rank 3"));
   EXPECT_FALSE(text.take("  Exit code:    3"));
+  EXPECT_FALSE(text.aborted());
   EXPECT_EQ(text.death(), std::nullopt);
   EXPECT_EQ(text.lost_host(), std::nullopt);
 }

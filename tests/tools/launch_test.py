@@ -36,6 +36,8 @@ KILLED = ("-" * 74 + "\nmpirun noticed that process rank 2 with PID 0 on node n7
           + "-" * 74 + "\n")
 LOST = ("-" * 74 + "\nORTE has lost communication with a remote daemon.\n\n"
         "  HNP daemon   : [[1,0],0] on node n1\n  Remote daemon: [[1,0],1] on node n2\n\n" + "-" * 74 + "\n")
+UNREACHED = ("-" * 60 + "\nA process or daemon was unable to complete a TCP connection\nto another process:\n"
+             "  Local host:    n3\n  Remote host:   n1\n" + "-" * 60 + "\n")
 
 
 def is_alive(pid):
@@ -162,13 +164,14 @@ class Endings(LaunchTest):
                           ({"exit": 139}, r"the ranks ended \(exit code 139\)"),
                           ({"exit": 205, "stderr": LOST}, r"host n2 was lost \(exit code 205\)"),
                           ({"exit": 1}, r"the ranks ended \(exit code 1\)"),
+                          ({"exit": 1, "stdout": UNREACHED}, r"host n3 was lost \(exit code 1\)"),
                           ({"exit": 0}, r"the ranks ended without finishing \(exit code 0\)"),
                           ({"signal": 9}, r"mpirun was killed by signal 9 \(exit code 137\)")):
             with self.subTest(act=act):
                 launch = self.play([{"status": RUNNING, **act}, {"status": FINISHED}])
                 self.assert_ends(launch, 0, f"launch: {what} after .* s: restart 1 \\(0 of 3 without "
                                  "progress\\) from the beginning: there is no checkpoint yet")
-                self.assertNotRegex(launch.output, "mpirun noticed|-----|ORTE")
+                self.assertNotRegex(launch.output, "mpirun noticed|-{70}|ORTE")
                 self.assertEqual([start["restarts"] for start in self.started()], ["0", "1"])
 
     def test_texts_of_mpirun_on_demand(self):
@@ -229,6 +232,14 @@ class Restarts(LaunchTest):
         launch = self.play([{"child": 1, "child_for": 2, "status": RUNNING, "sleep": 60}, {"status": FINISHED}])
         self.assert_ends(launch, 0, "launch: mpirun hangs, its ranks have ended: ending all ranks",
                          "mpirun hangs, its ranks have ended .*: restart 1")
+
+    def test_an_mpirun_that_waits_for_a_lost_host_behind_its_ranks(self):
+        abort = "MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD\n"
+        launch = self.play([{"child": 1, "status": RUNNING, "stderr": abort, "sleep": 60}, {"status": FINISHED}])
+        started = time.monotonic()
+        self.assert_ends(launch, 0, "launch: mpirun hangs, its ranks have ended: ending all ranks",
+                         "mpirun hangs, its ranks have ended .*: restart 1")
+        self.assertGreater(time.monotonic() - started, 8)
 
     def test_what_a_killed_launcher_left_goes_at_the_next_start(self):
         launch = self.play([{"status": RUNNING, "child": 1, "usr1": "ignore"}])
