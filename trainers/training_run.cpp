@@ -66,8 +66,8 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
 std::vector<Stage> TrainingRun::make_stages(const std::string& only) {
   std::vector<Stage> stages;
   updates_.clear();
-  const UpdateSetting setting{communicator_, *device_, options_.exchange, options_.batch.shards,
-                              workers()};
+  const UpdateSetting setting{communicator_,         *device_,  options_.exchange,
+                              options_.batch.shards, workers(), side_by_side()};
   std::vector<std::string> names;
   for (const StageOptions& stage : options_.stages) {
     names.push_back(stage.name);
@@ -89,6 +89,13 @@ std::vector<Stage> TrainingRun::make_stages(const std::string& only) {
         fmt::format("there is no stage '{}' (there are {})", only, fmt::join(names, ", ")));
   }
   return stages;
+}
+
+std::int64_t TrainingRun::side_by_side() const {
+  const std::int64_t shards = options_.batch.shards;
+  const std::int64_t images = (options_.batch.global + shards - 1) / shards;  // of a shard at most
+  return std::clamp<std::int64_t>(objective_->images_side_by_side() / images, 1,
+                                  kMostShardsSideBySide);
 }
 
 const std::string& TrainingRun::data_identity() {

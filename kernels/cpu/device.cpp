@@ -68,8 +68,8 @@ std::string_view name_of(Isa isa) {
 class CpuDevice final : public Device {
  public:
   CpuDevice(Isa isa, const std::string& name)
-      : backend_{isa == Isa::kV4 ? &simd::v4::kernels() : &simd::v3::kernels(), &onednn_,
-                 &weights_},
+      : backend_{isa == Isa::kV4 ? &simd::v4::kernels() : &simd::v3::kernels(), &onednn_, &weights_,
+                 &allocator_},
         conv_(make_conv(backend_)),
         pool_(make_pool(backend_)),
         matmul_(make_matmul(backend_)),
