@@ -63,6 +63,7 @@ class Exchange::Implementation {
   }
 
   [[nodiscard]] Range owned_shards() const { return tree_.owned(); }
+  [[nodiscard]] const std::vector<Range>& runs() const { return local_.runs(); }
 
   [[nodiscard]] std::vector<Range> owned_segments() const {
     std::vector<Range> segments;
@@ -117,11 +118,11 @@ class Exchange::Implementation {
     open_ = true;
   }
 
-  std::unique_ptr<ShardGradients> shard(std::int64_t shard, Queue& queue) {
+  std::unique_ptr<ShardGradients> run(const Range& run, Queue& queue) {
     if (!open_) {
-      throw Error(fmt::format("exchange: shard {} outside of a step", shard));
+      throw Error(fmt::format("exchange: shard {} outside of a step", run.first));
     }
-    return local_.shard(shard, queue);
+    return local_.run(run, queue);
   }
 
   bool poll() {
@@ -467,8 +468,12 @@ void Exchange::begin(Queue& queue, UpdateSegment update, const std::vector<bool>
   impl_->begin(queue, std::move(update), trainable);
 }
 
-std::unique_ptr<ShardGradients> Exchange::shard(std::int64_t shard, Queue& queue) {
-  return impl_->shard(shard, queue);
+const std::vector<Range>& Exchange::runs() const {
+  return impl_->runs();
+}
+
+std::unique_ptr<ShardGradients> Exchange::run(const Range& run, Queue& queue) {
+  return impl_->run(run, queue);
 }
 
 bool Exchange::poll() {

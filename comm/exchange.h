@@ -38,10 +38,12 @@ struct ExchangeOptions {
   /// gradient_copies() says; a worker that is ahead waits for one that lags. 0: shards come in any
   /// order, and as many gradients are held as that takes.
   int workers = 0;
+  /// Most shards that a worker computes side by side (see runs_of).
+  std::int64_t side_by_side = 1;
 };
 
-/// One shard's gradients on their way into the sum: a tensor of the arena's layout without
-/// averages, statistics behind it.
+/// The gradients of a shard, or of several side by side, on their way into the sum: a tensor of the
+/// arena's layout without averages, statistics behind it.
 class ShardGradients;
 
 class Exchange {
@@ -62,6 +64,8 @@ class Exchange {
 
   /// Shards that this rank owns.
   [[nodiscard]] Range owned_shards() const;
+  /// The runs in which the workers are to take them, in order.
+  [[nodiscard]] const std::vector<Range>& runs() const;
   /// Arena elements whose optimizer state this rank owns, ascending, one range per bucket at most.
   [[nodiscard]] std::vector<Range> owned_segments() const;
   /// Bytes that this rank sends in one step in which all parameters are trainable.
@@ -78,7 +82,12 @@ class Exchange {
   /// For workers, thread-safe. The gradients object of one owned shard: implements
   /// ParameterGradients; fill `statistics()`, then call `finish()`. Must not outlive the exchange.
   /// Throws Error if the shard is not owned or was begun in this step already.
-  std::unique_ptr<ShardGradients> shard(std::int64_t shard, Queue& queue);
+  std::unique_ptr<ShardGradients> shard(std::int64_t shard, Queue& queue) {
+    return run({shard, shard + 1}, queue);
+  }
+  /// The same for a run of shards side by side: their gradients are delivered as one sum in the
+  /// order of the tree. Throws Error too if it is not one of runs().
+  std::unique_ptr<ShardGradients> run(const Range& run, Queue& queue);
 
   /// Drives the exchange; for the thread that owns the communicator. True when the step's new
   /// weights are complete on this rank.
@@ -100,11 +109,14 @@ class Exchange {
   std::unique_ptr<Implementation> impl_;
 };
 
-/// One shard's gradients: where its tape delivers, and the way into the sum.
+/// The gradients of a run of shards: where the tape delivers, and the way into the sum.
 class ShardGradients : public ParameterGradients {
  public:
-  /// The statistics of this shard, zero until written.
-  [[nodiscard]] virtual std::span<float> statistics() = 0;
+  /// The statistics of shard `index` of the run (from 0), zero until written; those of a run are
+  /// summed as the tree has it. Throws Error if there is no such shard.
+  [[nodiscard]] virtual std::span<float> statistics(std::int64_t index) = 0;
+  /// Those of the run's first shard.
+  [[nodiscard]] std::span<float> statistics() { return statistics(0); }
   /// Says that backward has ended: what was not completed (frozen, or not reached by the loss)
   /// counts as zero, everything goes into the sum.
   virtual void finish() = 0;

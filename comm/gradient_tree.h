@@ -2,6 +2,7 @@
 // the partial sums of all ranks are added. Computed once, the same for every bucket.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -41,6 +42,10 @@ class GradientTree {
   [[nodiscard]] std::size_t nodes() const { return next_.size(); }
   [[nodiscard]] std::size_t leaf(std::int64_t shard) const {
     return nodes() / 2 + static_cast<std::size_t>(shard);
+  }
+  /// The node that covers exactly these shards: a power of two, first a multiple of it.
+  [[nodiscard]] std::size_t node(const Range& run) const {
+    return leaf(run.first) >> (std::bit_width(static_cast<std::size_t>(run.size())) - 1);
   }
   [[nodiscard]] Next next(std::size_t node) const { return next_[node]; }
   /// Which of this rank's partial sums a kPartial node is, from 0.

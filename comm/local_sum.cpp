@@ -2,6 +2,7 @@
 #include "comm/local_sum.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -11,18 +12,18 @@
 
 namespace gentrain::comm {
 
-/// One owned shard: counts its complete parameters and sends complete buckets into the sum.
-class LocalSum::Shard : public ShardGradients {
+/// One run of owned shards: counts its complete parameters and sends complete buckets into the sum.
+class LocalSum::Run : public ShardGradients {
  public:
-  Shard(LocalSum& sum, Copy& copy, std::int64_t shard, Queue& queue)
-      : sum_(sum), copy_(&copy), shard_(shard), queue_(queue) {}
-  ~Shard() override {
+  Run(LocalSum& sum, Copy& copy, const Range& run, Queue& queue)
+      : sum_(sum), copy_(&copy), run_(run), queue_(queue) {}
+  ~Run() override {
     if (copy_ != nullptr) {
       sum_.give_up();
     }
   }
-  Shard(const Shard&) = delete;
-  Shard& operator=(const Shard&) = delete;
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
 
   [[nodiscard]] std::uint64_t set_id() const override { return sum_.parameters_.id(); }
   [[nodiscard]] bool wants(int parameter) const override {
@@ -36,14 +37,23 @@ class LocalSum::Shard : public ShardGradients {
 
   void complete(int parameter) override {
     if (!wants(parameter) || copy().complete[static_cast<std::size_t>(parameter)]) {
-      throw Error(fmt::format("shard {}: the gradient of {} came {}", shard_,
+      throw Error(fmt::format("shard {}: the gradient of {} came {}", run_.first,
                               sum_.parameters_.info(parameter).name,
                               wants(parameter) ? "twice" : "though it is frozen"));
     }
-    sum_.complete(copy(), shard_, parameter, queue_);
+    sum_.complete(copy(), run_, parameter, queue_);
   }
 
-  [[nodiscard]] std::span<float> statistics() override { return copy().statistics; }
+  [[nodiscard]] std::int64_t shards() const override { return run_.size(); }
+
+  [[nodiscard]] std::span<float> statistics(std::int64_t index) override {
+    if (index < 0 || index >= run_.size()) {
+      throw Error(fmt::format("shard {}: statistics of shard {} of a run of {}", run_.first, index,
+                              run_.size()));
+    }
+    const auto count = static_cast<std::size_t>(sum_.statistics_);
+    return std::span(copy().statistics).subspan(static_cast<std::size_t>(index) * count, count);
+  }
 
   void finish() override {
     for (int p = 0; p < sum_.parameters_.size(); ++p) {
@@ -51,29 +61,41 @@ class LocalSum::Shard : public ShardGradients {
         if (sum_.parameters_.info(p).shape.elements() > 0) {
           sum_.device_.elementwise().fill(queue_, 0.0, slot(p).view());
         }
-        sum_.complete(copy(), shard_, p, queue_);
+        sum_.complete(copy(), run_, p, queue_);
       }
     }
     const std::int64_t arena = sum_.parameters_.exchanged_elements();
     if (sum_.statistics_ > 0) {
-      copy_from_host<float>(sum_.device_, queue_, copy_->statistics,
+      add_statistics();
+      copy_from_host<float>(sum_.device_, queue_, statistics(0),
                             copy_->values.slice(arena, {sum_.statistics_}));
     }
     Copy* copy = std::exchange(copy_, nullptr);
-    sum_.arrive(sum_.buckets_.size() - 1, shard_, copy, queue_);
+    sum_.arrive(sum_.buckets_.size() - 1, run_, copy, queue_);
   }
 
  private:
+  /// Leaves the tree's sum over the run in the statistics of its first shard.
+  void add_statistics() {
+    for (std::int64_t step = 1; step < run_.size(); step *= 2) {
+      for (std::int64_t i = 0; i < run_.size(); i += 2 * step) {
+        const std::span<float> into = statistics(i);
+        const std::span<const float> from = statistics(i + step);
+        std::transform(into.begin(), into.end(), from.begin(), into.begin(), std::plus<>());
+      }
+    }
+  }
+
   Copy& copy() {
     if (copy_ == nullptr) {
-      throw Error(fmt::format("shard {}: used after finish()", shard_));
+      throw Error(fmt::format("shard {}: used after finish()", run_.first));
     }
     return *copy_;
   }
 
   LocalSum& sum_;
-  Copy* copy_;  // null once finished: the copy may belong to another shard then
-  std::int64_t shard_;
+  Copy* copy_;  // null once finished: the copy may belong to another run then
+  Range run_;
   Queue& queue_;
 };
 
@@ -84,9 +106,10 @@ LocalSum::LocalSum(Device& device, ParameterSet& parameters, const GradientTree&
       tree_(tree),
       buckets_(buckets),
       statistics_(options.statistics),
+      runs_(runs_of(tree.owned(), options.side_by_side, options.workers)),
       limited_(options.workers > 0),
       most_copies_(
-          static_cast<std::size_t>(gradient_copies(tree.owned(), options.shards, options.workers))),
+          static_cast<std::size_t>(gradient_copies(runs_, options.shards, options.workers))),
       buckets_of_(static_cast<std::size_t>(parameters.size())),
       states_(buckets.size()) {
   for (int p = 0; p < parameters.size(); ++p) {
@@ -132,38 +155,46 @@ void LocalSum::begin(const std::vector<bool>& trainable) {
   next_ = tree_.owned().first;
 }
 
-std::unique_ptr<ShardGradients> LocalSum::shard(std::int64_t shard, Queue& queue) {
+/// Notes that the shards of a run are begun.
+void LocalSum::take(const Range& run) {
   const Range owned = tree_.owned();
-  if (shard < owned.first || shard >= owned.last) {
-    throw Error(fmt::format("shard {} is not one of this rank's, [{}, {})", shard, owned.first,
+  if (run.first < owned.first || run.last > owned.last) {
+    throw Error(fmt::format("shard {} is not one of this rank's, [{}, {})", run.first, owned.first,
                             owned.last));
   }
-  {
-    const std::lock_guard lock(mutex_);
+  if (std::find(runs_.begin(), runs_.end(), run) == runs_.end()) {
+    throw Error(fmt::format("shards [{}, {}) are not one of the runs that this rank's are cut into",
+                            run.first, run.last));
+  }
+  const std::lock_guard lock(mutex_);
+  for (std::int64_t shard = run.first; shard < run.last; ++shard) {
     const auto index = static_cast<std::size_t>(shard - owned.first);
     if (taken_[index]) {
       throw Error(fmt::format("shard {} was already begun in this step", shard));
     }
     taken_[index] = true;
   }
+}
+
+std::unique_ptr<ShardGradients> LocalSum::run(const Range& run, Queue& queue) {
+  take(run);
   try {
-    return std::make_unique<Shard>(*this, *acquire(shard, queue), shard, queue);
+    return std::make_unique<Run>(*this, *acquire(run, queue), run, queue);
   } catch (...) {
     give_up();
     throw;
   }
 }
 
-/// Waiting ends: copies are given in order of shards, so while no shard is under way the finished
-/// ones are the first ones, whose sums leave a copy free; and a shard under way ends or is given
-/// up.
-LocalSum::Copy* LocalSum::free_copy(std::int64_t shard) {
+/// Waiting ends: copies are given in order of runs, so while no run is under way the finished ones
+/// are the first ones, whose sums leave a copy free; and a run under way ends or is given up.
+LocalSum::Copy* LocalSum::free_copy(const Range& run) {
   std::unique_lock lock(mutex_);
   if (limited_) {
     copy_freed_.wait(lock, [&] {
-      return given_up_ || (shard == next_ && (!free_.empty() || copies_.size() < most_copies_));
+      return given_up_ || (run.first == next_ && (!free_.empty() || copies_.size() < most_copies_));
     });
-    ++next_;
+    next_ += run.size();
     copy_freed_.notify_all();
   }
   // With a limit all copies are made in the first step: the memory held is the same in every run.
@@ -182,8 +213,8 @@ void LocalSum::give_up() {
   copy_freed_.notify_all();
 }
 
-LocalSum::Copy* LocalSum::acquire(std::int64_t shard, Queue& queue) {
-  Copy* copy = free_copy(shard);
+LocalSum::Copy* LocalSum::acquire(const Range& run, Queue& queue) {
+  Copy* copy = free_copy(run);
   if (!copy->values.defined()) {
     copy->values = Tensor::empty(device_, {parameters_.exchanged_elements() + statistics_});
     if (copy->values.elements() > 0) {
@@ -201,25 +232,25 @@ LocalSum::Copy* LocalSum::acquire(std::int64_t shard, Queue& queue) {
     }
     copy->frozen_set = frozen_set_;
   }
-  copy->statistics.assign(static_cast<std::size_t>(statistics_), 0.0F);
+  copy->statistics.assign(static_cast<std::size_t>(statistics_ * run.size()), 0.0F);
   copy->pending = pending_;
   copy->complete.assign(buckets_of_.size(), false);
   copy->held = active_count_;
   return copy;
 }
 
-void LocalSum::complete(Copy& copy, std::int64_t shard, int parameter, Queue& queue) {
+void LocalSum::complete(Copy& copy, const Range& run, int parameter, Queue& queue) {
   const auto p = static_cast<std::size_t>(parameter);
   copy.complete[p] = true;
   for (const std::size_t b : buckets_of_[p]) {
     if (--copy.pending[b] == 0) {
-      arrive(b, shard, &copy, queue);
+      arrive(b, run, &copy, queue);
     }
   }
 }
 
-void LocalSum::arrive(std::size_t bucket, std::int64_t shard, Copy* copy, Queue& queue) {
-  std::size_t node = tree_.leaf(shard);
+void LocalSum::arrive(std::size_t bucket, const Range& run, Copy* copy, Queue& queue) {
+  std::size_t node = tree_.node(run);
   while (tree_.next(node) != GradientTree::Next::kPartial) {
     if (tree_.next(node) == GradientTree::Next::kMerge) {
       queue.wait();

@@ -35,8 +35,10 @@ class LocalSum {
   /// Whether any parameter of the bucket is trainable in this step; the tail always is.
   [[nodiscard]] bool active(std::size_t bucket) const { return active_[bucket]; }
 
+  /// The runs in which this rank's shards are taken, in order.
+  [[nodiscard]] const std::vector<Range>& runs() const { return runs_; }
   /// Thread-safe. Waits for a free copy where the options say how many workers there are.
-  std::unique_ptr<ShardGradients> shard(std::int64_t shard, Queue& queue);
+  std::unique_ptr<ShardGradients> run(const Range& run, Queue& queue);
 
   /// Nobody waits for a copy any more.
   void give_up();
@@ -54,16 +56,16 @@ class LocalSum {
   [[nodiscard]] int copies() const;
 
  private:
-  class Shard;
+  class Run;
 
-  /// One arena of gradients and the state of the shard that is written into it.
+  /// One arena of gradients and the state of the run that is written into it.
   struct Copy {
-    Tensor values;  // arena, then statistics
-    std::vector<float> statistics;
-    std::vector<int> pending;      // by bucket: parameters that are not complete
-    std::vector<bool> complete;    // by parameter
-    std::size_t held = 0;          // buckets that stand in this copy
-    std::uint64_t frozen_set = 0;  // the step's frozen_set_ for which frozen gradients are zero
+    Tensor values;                  // arena, then statistics
+    std::vector<float> statistics;  // of each shard of the run
+    std::vector<int> pending;       // by bucket: parameters that are not complete
+    std::vector<bool> complete;     // by parameter
+    std::size_t held = 0;           // buckets that stand in this copy
+    std::uint64_t frozen_set = 0;   // the step's frozen_set_ for which frozen gradients are zero
   };
   struct BucketState {
     std::vector<Copy*> parked;    // by node: complete, waits for its sibling
@@ -71,11 +73,12 @@ class LocalSum {
     int missing = 0;              // partial sums
   };
 
-  Copy* acquire(std::int64_t shard, Queue& queue);
-  Copy* free_copy(std::int64_t shard);
+  void take(const Range& run);
+  Copy* acquire(const Range& run, Queue& queue);
+  Copy* free_copy(const Range& run);
   void put_back(Copy* copy);
-  void complete(Copy& copy, std::int64_t shard, int parameter, Queue& queue);
-  void arrive(std::size_t bucket, std::int64_t shard, Copy* copy, Queue& queue);
+  void complete(Copy& copy, const Range& run, int parameter, Queue& queue);
+  void arrive(std::size_t bucket, const Range& run, Copy* copy, Queue& queue);
   Copy* sibling_or_park(std::size_t bucket, std::size_t node, Copy* copy);
   void add_partial(std::size_t bucket, int index, Copy* copy);
   void add(std::size_t bucket, const Copy& into, const Copy& from, Queue& queue);
@@ -85,7 +88,8 @@ class LocalSum {
   const GradientTree& tree_;
   const std::vector<Bucket>& buckets_;
   std::int64_t statistics_;
-  bool limited_;  // to most_copies_, with shards begun in order
+  std::vector<Range> runs_;
+  bool limited_;  // to most_copies_, with runs begun in order
   std::size_t most_copies_;
   std::vector<std::vector<std::size_t>> buckets_of_;  // by parameter
 
@@ -98,11 +102,11 @@ class LocalSum {
 
   mutable std::mutex mutex_;  // guards all below
   std::vector<BucketState> states_;
-  std::vector<bool> taken_;  // by owned shard: shard() was called
+  std::vector<bool> taken_;  // by owned shard: its run was begun
   std::vector<std::unique_ptr<Copy>> copies_;
   std::vector<Copy*> free_;
   std::condition_variable copy_freed_;
-  std::int64_t next_ = 0;  // with a limit: the shard whose turn it is
+  std::int64_t next_ = 0;  // with a limit: first shard of the run whose turn it is
   bool given_up_ = false;  // a shard was dropped before its end: nobody waits any more
   std::vector<std::size_t> complete_;
   std::atomic<bool> any_complete_{false};

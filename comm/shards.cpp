@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace gentrain::comm {
 
@@ -44,12 +45,50 @@ std::vector<TreeNode> cover(const Range& owned, std::int64_t shards) {
   return nodes;
 }
 
-int gradient_copies(const Range& owned, std::int64_t shards, int workers) {
-  std::int64_t most = 0;
-  for (std::int64_t next = owned.first; next < owned.last; ++next) {
-    const std::int64_t busy = std::min<std::int64_t>(workers, owned.last - next);
-    const auto sums = next == owned.first ? 0 : cover({owned.first, next}, shards).size();
-    most = std::max(most, busy + static_cast<std::int64_t>(sums));
+namespace {
+
+/// Runs of at most `size` shards, a power of two.
+std::vector<Range> cut(const Range& owned, std::int64_t size) {
+  std::vector<Range> runs;
+  for (std::int64_t next = owned.first; next < owned.last;) {
+    std::int64_t run = size;
+    while (next % run != 0 || next + run > owned.last) {
+      run /= 2;
+    }
+    runs.push_back({next, next + run});
+    next += run;
+  }
+  return runs;
+}
+
+/// Shards of the busiest of the workers, each of whom takes the next run when it is free.
+std::int64_t busiest(const std::vector<Range>& runs, int workers) {
+  std::vector<std::int64_t> shards(static_cast<std::size_t>(std::max(workers, 1)), 0);
+  for (const Range& run : runs) {
+    *std::min_element(shards.begin(), shards.end()) += run.size();
+  }
+  return *std::max_element(shards.begin(), shards.end());
+}
+
+}  // namespace
+
+std::vector<Range> runs_of(const Range& owned, std::int64_t most, int workers) {
+  std::vector<Range> best = cut(owned, 1);
+  for (std::int64_t size = 2; size <= std::min(most, owned.size()); size *= 2) {
+    std::vector<Range> runs = cut(owned, size);
+    if (busiest(runs, workers) <= busiest(best, workers)) {
+      best = std::move(runs);
+    }
+  }
+  return best;
+}
+
+int gradient_copies(const std::vector<Range>& runs, std::int64_t shards, int workers) {
+  std::size_t most = 0;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const std::size_t busy = std::min(static_cast<std::size_t>(workers), runs.size() - i);
+    const auto sums = i == 0 ? 0 : cover({runs.front().first, runs[i].first}, shards).size();
+    most = std::max(most, busy + sums);
   }
   return static_cast<int>(most);
 }

@@ -40,8 +40,13 @@ TreeNode root_of(std::int64_t shards);
 /// over the same shards it is the highest.
 std::vector<TreeNode> cover(const Range& owned, std::int64_t shards);
 
-/// Gradients that a rank has to hold at the same time while `workers` workers take its shards in
-/// order and keep step: one for each shard under way, one for each sum over the shards before them.
-int gradient_copies(const Range& owned, std::int64_t shards, int workers);
+/// The runs in which `workers` workers best take a rank's shards, in order: each is a full node of
+/// the tree, which begins at a multiple of its size, a power of two up to `most`. Of the sizes with
+/// which the last worker ends first it is the largest; with most = 1 each shard is one by itself.
+std::vector<Range> runs_of(const Range& owned, std::int64_t most, int workers);
+
+/// Gradients that a rank has to hold at the same time while `workers` workers take its runs in
+/// order and keep step: one for each run under way, one for each sum over the shards before them.
+int gradient_copies(const std::vector<Range>& runs, std::int64_t shards, int workers);
 
 }  // namespace gentrain::comm

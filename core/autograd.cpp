@@ -133,10 +133,15 @@ void Tape::put(const Input& input, const char* op, const Tensor& gradient) {
     return;
   }
   auto& state = state_of(input.ref);
-  const Tensor slot = sets_[static_cast<std::size_t>(set_of(input.ref))]
-                          ->slot(input.ref.index)
-                          .reshaped(input.shape);
+  ParameterGradients& set = *sets_[static_cast<std::size_t>(set_of(input.ref))];
+  const Tensor slot = set.slot(input.ref.index).reshaped(input.shape);
   if (state.written) {
+    if (set.shards() > 1) {
+      throw Error(
+          fmt::format("{}: a second gradient of parameter {} while {} shards stand side by "
+                      "side",
+                      op, input.ref.index, set.shards()));
+    }
     device_.elementwise().add(queue_, slot.cview(), gradient.cview(), slot.view());
   } else if (slot.data() != gradient.data()) {
     device_.elementwise().scale(queue_, 1.0, gradient.cview(), slot.view());

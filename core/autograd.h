@@ -17,7 +17,8 @@ namespace gentrain {
 
 class Tape;
 
-/// Receives the gradients of the parameters of one set for one shard.
+/// Receives the gradients of the parameters of one set for one shard, or for several side by side:
+/// then the sum of theirs.
 class ParameterGradients {
  public:
   virtual ~ParameterGradients() = default;
@@ -29,6 +30,9 @@ class ParameterGradients {
   virtual Tensor slot(int parameter) = 0;
   /// Called once per backward pass and parameter that was used, when its gradient is complete.
   virtual void complete(int parameter) = 0;
+  /// How many shards' gradients are delivered in one: of more than one each parameter may be used
+  /// only once, since two sums over the tree added are another sum than that of the sums.
+  [[nodiscard]] virtual std::int64_t shards() const { return 1; }
 };
 
 /// Some parameters of a set: those whose flag is set; the others are constants. `whole` and
@@ -43,6 +47,7 @@ class PartOfGradients final : public ParameterGradients {
   }
   Tensor slot(int parameter) override { return whole_.slot(parameter); }
   void complete(int parameter) override { whole_.complete(parameter); }
+  [[nodiscard]] std::int64_t shards() const override { return whole_.shards(); }
 
  private:
   ParameterGradients& whole_;
@@ -58,7 +63,8 @@ class GradSink {
   /// where possible. Deliver it with put().
   [[nodiscard]] Tensor make(int input);
   /// Delivers the gradient of an input; a second gradient of the same tensor is added to the first.
-  /// Throws ShapeError if its shape is not the input's.
+  /// Throws ShapeError if its shape is not the input's, Error for a second gradient of a parameter
+  /// while shards stand side by side.
   void put(int input, const Tensor& gradient);
 
  private:

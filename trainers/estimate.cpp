@@ -132,9 +132,9 @@ class MemoryTrial final : public Observer {
     }
     comm::Exchange& exchange =
         run_.updates()[static_cast<std::size_t>(report.stage_index)]->exchange();
+    const auto runs = comm::runs_of(run_.runner().owned(), run_.side_by_side(), workers_);
     const int more =
-        comm::gradient_copies(run_.runner().owned(), run_.runner().shards(), workers_) -
-        exchange.live_copies();
+        comm::gradient_copies(runs, run_.runner().shards(), workers_) - exchange.live_copies();
     const auto copy = CachingAllocator::size_class(
         (static_cast<std::size_t>(run_.parameters().exchanged_elements()) +
          exchange.statistics().size()) *

@@ -19,6 +19,56 @@ Shape batch_shape(std::int64_t samples, const Shape& sample) {
   return Shape(extents);
 }
 
+/// The images of a run, one shard behind the other.
+struct Images {
+  Tensor x;       // [n, h, w, c], normalised
+  Tensor labels;  // [n]
+};
+
+Images load_images(ShardRun& run, const TrainingData& data) {
+  Context& context = run.context;
+  const std::int64_t images = run.samples.size();
+  const Shape& shape = data.dataset.sample_shape();
+  const Tensor bytes = Tensor::empty(context.device, batch_shape(images, shape), DType::kU8);
+  const Tensor labels = Tensor::empty(context.device, {images}, DType::kI32);
+  const data::ShardBatch& batch = run.worker.batch;
+  const auto load = [&](std::int64_t first, std::int64_t count) {
+    data.loader.load(
+        {run.position.epoch, run.samples.first + first, run.samples.first + first + count},
+        run.worker.batch);
+    copy_from_host<std::uint8_t>(context.device, context.queue, batch.pixels,
+                                 bytes.slice(first * shape.elements(), {count * shape.elements()}));
+    copy_from_host<std::int32_t>(context.device, context.queue, batch.labels,
+                                 labels.slice(first, {count}));
+  };
+  if (context.shards == nullptr) {
+    load(0, images);
+  } else {
+    std::int64_t first = 0;
+    for (const std::int64_t rows : context.shards->rows) {
+      if (rows > 0) {
+        load(first, rows);
+      }
+      first += rows;
+    }
+  }
+  return {ops::from_bytes(context, bytes, data.normalization.factor(), data.normalization.shift()),
+          labels};
+}
+
+/// Puts the sums of an objective into the statistics of each shard.
+void tell(const std::vector<double>& sums, ShardRun& run) {
+  comm::ShardGradients& gradients = *run.gradients[0];
+  const std::size_t count = sums.size() / static_cast<std::size_t>(gradients.shards());
+  for (std::int64_t shard = 0; shard < gradients.shards(); ++shard) {
+    const std::span<float> statistics = gradients.statistics(shard);
+    for (std::size_t i = 0; i < count; ++i) {
+      statistics[i] = static_cast<float>(sums[static_cast<std::size_t>(shard) * count + i]);
+    }
+    statistics[kLossMean] /= static_cast<float>(run.batch_images());
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<Objective> make_objective(const ModelOptions& model, const InitOptions& init,
@@ -82,6 +132,20 @@ double sum_of(Context& context, const Tensor& x) {
   return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
+std::vector<double> sums_of_shards(Context& context, const Tensor& rows) {
+  if (context.shards == nullptr) {
+    return {sum_of(context, rows)};
+  }
+  const std::vector<double> values = values_of(context, rows);
+  std::vector<double> sums;
+  auto first = values.begin();
+  for (const std::int64_t count : context.shards->rows) {
+    sums.push_back(std::accumulate(first, first + count, 0.0));
+    first += count;
+  }
+  return sums;
+}
+
 std::vector<double> Objective::train(ShardStep& step) const {
   Tape& tape = *step.context.tape;
   ParameterGradients* const sets[] = {&step.gradients};
@@ -96,26 +160,16 @@ Pass make_pass(Update& update, const Objective& objective, const TrainingData& d
   Pass pass;
   pass.updates = {&update};
   pass.part = index;
-  pass.shard = [&objective, data, shape = data.dataset.sample_shape(), stage,
-                index](ShardRun& run) {
+  pass.shard = [&objective, data, stage, index](ShardRun& run) {
     if (run.samples.size() == 0) {
       return;  // a short last batch can leave a shard empty: its gradient is zero
     }
     Context& context = run.context;
     context.batch_share = static_cast<double>(run.samples.size()) / run.batch_images();
-    data.loader.load({run.position.epoch, run.samples.first, run.samples.last}, run.worker.batch);
-    const Tensor x = normalized_images(context, run.worker.batch.pixels, run.samples.size(), shape,
-                                       data.normalization);
-    const Tensor labels = Tensor::empty(context.device, {run.samples.size()}, DType::kI32);
-    copy_from_host<std::int32_t>(context.device, context.queue, run.worker.batch.labels, labels);
-
-    comm::ShardGradients& gradients = *run.gradients[0];
-    ShardStep step{context, gradients, stage, x, labels, 1.0 / run.batch_images(), index};
-    const std::vector<double> sums = objective.train(step);
-    for (std::size_t i = 0; i < sums.size(); ++i) {
-      gradients.statistics()[i] = static_cast<float>(sums[i]);
-    }
-    gradients.statistics()[kLossMean] /= static_cast<float>(run.batch_images());
+    const Images images = load_images(run, data);
+    ShardStep step{context,       *run.gradients[0],        stage, images.x,
+                   images.labels, 1.0 / run.batch_images(), index};
+    tell(objective.train(step), run);
   };
   return pass;
 }

@@ -23,10 +23,13 @@ struct ObjectiveTerms {
   /// []: scale * sum over the images; has the history. Undefined of an objective that has its own
   /// train().
   Tensor loss;
-  std::vector<double> sums;  // by Objective::names(): sums over the images, unscaled
+  /// By Objective::names(): sums over the images, unscaled; of shards side by side those of each,
+  /// one behind the other.
+  std::vector<double> sums;
 };
 
-/// A shard's images in a step of training. `context` has a tape on which nothing is recorded yet.
+/// The images of a shard, or of several side by side, in a step of training. `context` has a tape
+/// on which nothing is recorded yet.
 struct ShardStep {
   Context& context;
   ParameterGradients& gradients;
@@ -67,13 +70,16 @@ class Objective {
   /// Makes ready for training, once, before the first train(): on every rank, with weights in
   /// place.
   virtual void prepare(TrainingRun& /*run*/) {}
+  /// How many images of several shards may stand side by side in a recording of train(), and are
+  /// computed faster so; 0: it takes one shard at a time.
+  [[nodiscard]] virtual std::int64_t images_side_by_side() const { return 0; }
   /// What training depends on beside job and data, as a text; after prepare(). A run goes on only
   /// with the same.
   [[nodiscard]] virtual std::string identity() const { return ""; }
   /// What a run's log and record are to say of it; after prepare().
   [[nodiscard]] virtual std::vector<std::string> notes() const { return {}; }
   /// Forward and backward: gradients of scale * the sum over the images. By names(stage): sums over
-  /// the images, unscaled; what another pass tells is 0.
+  /// the images as ObjectiveTerms has them; what another pass tells is 0.
   virtual std::vector<double> train(ShardStep& step) const;
   /// The forward pass alone, its result thrown away.
   virtual void forward(Context& context, const Tensor& x) const = 0;
@@ -134,6 +140,8 @@ Tensor read_images(Context& context, const data::Dataset& dataset,
 std::vector<double> values_of(Context& context, const Tensor& x);
 /// Their sum, from the first to the last.
 double sum_of(Context& context, const Tensor& x);
+/// The same of the rows [n] of each of the shards side by side; one sum if there is one shard.
+std::vector<double> sums_of_shards(Context& context, const Tensor& rows);
 
 /// Pixels as a model wants them: x [samples, h, w, c] on the device.
 Tensor normalized_images(Context& context, std::span<const std::uint8_t> pixels,

@@ -34,14 +34,15 @@ struct StepPosition {
   comm::Range samples;          // positions in the epoch's order: this step's global batch
 };
 
-/// One shard under way, on one worker.
+/// One shard, or several side by side, under way on one worker.
 struct ShardRun {
   Worker& worker;
   Context context;  // its key belongs to (seed, stage, step, pass, shard)
   const StepPosition& position;
-  std::int64_t shard = 0;
-  comm::Range samples;  // positions in the epoch's order; may be empty
+  std::int64_t shard = 0;  // the first
+  comm::Range samples;     // of all: positions in the epoch's order; may be empty
   std::vector<std::unique_ptr<comm::ShardGradients>> gradients;  // one per update of the pass
+  SideBySide shards;  // of several: what the context points at
 
   /// Images of the global batch: losses are divided by it.
   [[nodiscard]] double batch_images() const { return static_cast<double>(position.samples.size()); }
@@ -49,8 +50,8 @@ struct ShardRun {
 
 /// One visit of every shard, for one or more updates, then one exchange.
 struct Pass {
-  std::vector<Update*> updates;
-  /// Forward and backward of one shard. Called by several workers at once.
+  std::vector<Update*> updates;  // whose exchanges cut the shards into the same runs
+  /// Forward and backward of one run of shards. Called by several workers at once.
   std::function<void(ShardRun&)> shard;
   std::size_t part = 0;  // which part of the updates' parameters it trains
 };
@@ -81,15 +82,17 @@ class StepRunner {
   [[nodiscard]] comm::Activity& activity() { return activity_; }
 
  private:
-  void compute(Pass& pass, const StepPosition& position, std::int64_t index, std::int64_t shard,
-               Worker& worker);
+  void compute(Pass& pass, const StepPosition& position, std::int64_t index,
+               const comm::Range& shards, Worker& worker);
   void drive(Pass& pass);
+  void in_parts(const std::function<void(int, int, Queue&)>& part);
 
   comm::Activity& activity_;
   Device& device_;
   std::int64_t shards_;
   bool bf16_;
   comm::Range owned_;
+  std::vector<comm::Range> single_;  // the owned shards one by one
   Wishes wishes_;
   std::unique_ptr<Queue> queue_;
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -226,8 +226,8 @@ void preflight(TrainingRun& run, const RunFolder& folder, const std::string& id)
   const bool writes = communicator.rank() == 0 &&
                       run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever;
   const std::int64_t snapshot = writes ? checkpoint_bytes(run) : 0;
-  const int copies =
-      comm::gradient_copies(run.runner().owned(), run.options().batch.shards, run.workers());
+  const auto runs = comm::runs_of(run.runner().owned(), run.side_by_side(), run.workers());
+  const int copies = comm::gradient_copies(runs, run.options().batch.shards, run.workers());
   check_memory(communicator, copies * run.arena_bytes() + snapshot);
   if (writes) {
     check_space(folder.path(), snapshot);

@@ -72,6 +72,8 @@ class TrainingRun {
   [[nodiscard]] comm::Communicator& communicator() { return communicator_; }
   [[nodiscard]] Device& device() { return *device_; }
   [[nodiscard]] StepRunner& runner() { return *runner_; }
+  /// Most shards that a worker computes side by side.
+  [[nodiscard]] std::int64_t side_by_side() const;
   [[nodiscard]] const Objective& objective() const { return *objective_; }
   [[nodiscard]] ParameterSet& parameters() { return parameters_; }
   [[nodiscard]] const data::DataPair& data() const { return data_.pair; }

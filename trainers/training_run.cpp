@@ -90,8 +90,8 @@ std::vector<Stage> TrainingRun::make_stages(const std::string& only) {
   prepare();
   std::vector<Stage> stages;
   updates_.clear();
-  const UpdateSetting setting{communicator_, *device_, options_.exchange, options_.batch.shards,
-                              workers()};
+  const UpdateSetting setting{communicator_,         *device_,  options_.exchange,
+                              options_.batch.shards, workers(), side_by_side()};
   for (const StageOptions& stage : options_.stages) {
     if (!only.empty() && stage.name != only) {
       continue;
@@ -123,6 +123,13 @@ std::int64_t TrainingRun::shared_bytes() const {
     bytes += blocks->used();
   }
   return static_cast<std::int64_t>(bytes);
+}
+
+std::int64_t TrainingRun::side_by_side() const {
+  const std::int64_t shards = options_.batch.shards;
+  const std::int64_t images = (options_.batch.global + shards - 1) / shards;  // of a shard at most
+  return std::clamp<std::int64_t>(objective_->images_side_by_side() / images, 1,
+                                  kMostShardsSideBySide);
 }
 
 const std::string& TrainingRun::data_identity() {

@@ -16,6 +16,9 @@ namespace gentrain::trainers {
 
 namespace {
 
+/// Elements whose update is worth waking workers for.
+constexpr std::int64_t kManyElements = 1 << 15;
+
 /// Puts the elements of what a rank sent where they belong.
 void place_state(const std::string& part, std::vector<std::vector<float>>& whole) {
   std::size_t at = 0;
@@ -131,6 +134,7 @@ Update::Update(const UpdateSetting& setting, Queue& queue, ParameterSet& paramet
   options.statistics = statistics + static_cast<std::int64_t>(kWishStatistics);
   options.needs_norm = stage.clip_norm > 0;
   options.workers = setting.workers;
+  options.side_by_side = setting.side_by_side;
   exchange_ =
       std::make_unique<comm::Exchange>(setting.communicator, setting.device, parameters, options);
   std::vector<std::pair<std::int64_t, std::int64_t>> owned;
@@ -258,7 +262,7 @@ double Update::learning_rate(std::size_t rule) const {
   return optim::learning_rate(stage_.schedule, rules_[rule].lr, step_);
 }
 
-void Update::begin(Queue& queue, std::int64_t step, std::size_t part) {
+void Update::begin(Queue& queue, std::int64_t step, std::size_t part, const InParts& in_parts) {
   if (part == 0) {
     of_parts_before_.clear();
   } else {
@@ -268,8 +272,16 @@ void Update::begin(Queue& queue, std::int64_t step, std::size_t part) {
   part_ = part;
   exchange_->begin(
       queue,
-      [this, &queue](const comm::Range& elements, const Tensor& gradient, double norm) {
-        apply(queue, elements, gradient, norm);
+      [this, &queue, in_parts](const comm::Range& elements, const Tensor& gradient, double norm) {
+        if (!in_parts || elements.size() < kManyElements) {
+          apply(queue, elements, gradient, norm);
+          return;
+        }
+        in_parts([&](int index, int parts, Queue& own) {
+          const comm::Range mine = comm::part_of(elements.size(), parts, index);
+          apply(own, {elements.first + mine.first, elements.first + mine.last},
+                gradient.slice(mine.first, {mine.size()}), norm);
+        });
       },
       parts_.at(part));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,8 +30,14 @@ struct UpdateSetting {
   Device& device;
   comm::ExchangeMode mode = comm::ExchangeMode::kCanonical;
   std::int64_t shards = 16;
-  int workers = 0;  // see comm::ExchangeOptions
+  int workers = 0;                // see comm::ExchangeOptions
+  std::int64_t side_by_side = 1;  // likewise
 };
+
+/// Computes `part(index, parts, queue)` for each of some parts of a piece of work, on workers that
+/// have nothing else to do, and returns when all have ended; all in one part where there are none.
+using InParts =
+    std::function<void(const std::function<void(int index, int parts, Queue& queue)>& part)>;
 
 class Update {
  public:
@@ -54,8 +61,9 @@ class Update {
   /// Behind a part's exchange; behind the last one averages follow their parameters, on each rank
   /// by itself. `queue` as in begin().
   void end(Queue& queue);
-  /// Begins a part of step `step` (from 0) of the stage: shards may deliver gradients.
-  void begin(Queue& queue, std::int64_t step, std::size_t part = 0);
+  /// Begins a part of step `step` (from 0) of the stage: shards may deliver gradients. Of large
+  /// segments the weights change `in_parts`, if that is given.
+  void begin(Queue& queue, std::int64_t step, std::size_t part = 0, const InParts& in_parts = {});
   [[nodiscard]] comm::Exchange& exchange() { return *exchange_; }
   [[nodiscard]] ParameterSet& parameters() { return parameters_; }
   /// Learning rate of the step begun last, of the stage's own update rule.

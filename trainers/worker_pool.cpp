@@ -53,6 +53,13 @@ void WorkerPool::end_threads() {
   }
 }
 
+bool WorkerPool::soon_idle() const {
+  for (int i = 0; i < kSpins && !idle(); ++i) {
+    __builtin_ia32_pause();
+  }
+  return idle();
+}
+
 void WorkerPool::start(const std::function<void(int)>& work) {
   work_ = &work;
   failed_.store(false, std::memory_order_relaxed);

@@ -50,6 +50,7 @@ ConvGeometry geometry_of(const char* op, const Tensor& x, const Tensor& weights,
 
 Tensor conv2d(Context& context, const Tensor& x, const Tensor& weights, const Tensor& bias,
               Stride stride, Padding padding, Activation activation) {
+  one_shard_only(context, "conv2d");
   const ConvGeometry geometry = geometry_of("conv2d", x, weights, bias, stride, padding);
   Device& device = context.device;
   Queue& queue = context.queue;
@@ -78,6 +79,7 @@ Tensor conv2d(Context& context, const Tensor& x, const Tensor& weights, const Te
 
 Tensor conv2d_max_pool(Context& context, const Tensor& x, const Tensor& weights, const Tensor& bias,
                        Stride stride, Padding padding, Activation activation) {
+  one_shard_only(context, "conv2d_max_pool");
   const ConvGeometry geometry = geometry_of("conv2d_max_pool", x, weights, bias, stride, padding);
   Device& device = context.device;
   Queue& queue = context.queue;

@@ -36,23 +36,25 @@ Tensor linear(Context& context, const Tensor& x, const Tensor& weights, const Te
   check_linear(x, weights, bias);
   Device& device = context.device;
   Queue& queue = context.queue;
+  const ShardRows shards = context.shards == nullptr ? ShardRows{} : context.shards->rows;
   Tensor y = Tensor::empty(device, {x.shape()[0], weights.shape()[0]}, x.dtype());
   device.matmul().linear_forward(queue, x.cview(), weights.weights(), optional(bias), activation,
-                                 y.view());
+                                 y.view(), shards);
   if (context.tape == nullptr) {
     return y;
   }
   context.tape->record(
       "linear", y, {x, weights, bias},
-      [&device, &queue, activation, x, weights, y = activation == Activation::kNone ? Tensor{} : y](
-          const Tensor& dy, GradSink& sink) {
+      [&device, &queue, activation, x, weights, shards,
+       y = activation == Activation::kNone ? Tensor{} : y](const Tensor& dy, GradSink& sink) {
         const Tensor dz = before_activation(device, queue, activation, y, dy);
         put_weight_gradients(sink, [&](View dw, View db) {
-          device.matmul().linear_backward_weights(queue, x.cview(), dz.cview(), dw, db);
+          device.matmul().linear_backward_weights(queue, x.cview(), dz.cview(), dw, db, shards);
         });
         if (sink.wants(0)) {
           const Tensor dx = sink.make(0);
-          device.matmul().linear_backward_data(queue, dz.cview(), weights.weights(), dx.view());
+          device.matmul().linear_backward_data(queue, dz.cview(), weights.weights(), dx.view(),
+                                               shards);
           sink.put(0, dx);
         }
       });

@@ -28,6 +28,7 @@ Tensor constant_like(Context& context, const Tensor& x, double value) {
 
 CrossEntropy softmax_cross_entropy(Context& context, const Tensor& logits, const Tensor& labels,
                                    double scale) {
+  one_shard_only(context, "softmax_cross_entropy");
   const Shape& shape = logits.shape();
   if (shape.rank() != 2 || shape[0] < 1 || shape[1] < 1 || labels.shape() != Shape{shape[0]} ||
       labels.dtype() != DType::kI32) {

@@ -114,6 +114,7 @@ struct BatchNormPass {
 
 Tensor batch_norm(Context& context, const Tensor& x, const BatchNormParameters& parameters,
                   const BatchNormOptions& options, const Tensor& residual) {
+  one_shard_only(context, "batch_norm");
   check_batch_norm(x, parameters, residual);
   const Activation activation = options.activation;
   if (activation != Activation::kNone && activation != Activation::kRelu) {
@@ -162,6 +163,7 @@ Tensor batch_norm(Context& context, const Tensor& x, const BatchNormParameters& 
 }
 
 Tensor prelu(Context& context, const Tensor& x, const Tensor& alpha) {
+  one_shard_only(context, "prelu");
   const int rank = x.shape().rank();
   if (rank == 0 || x.elements() == 0) {
     throw ShapeError(

@@ -44,6 +44,7 @@ Tensor activate(Context& context, const Tensor& x, Activation activation) {
 }
 
 Tensor probe(Context& context, const Tensor& x, double& square_sum) {
+  one_shard_only(context, "probe");
   Tensor y = x.reshaped(x.shape());
   if (context.tape != nullptr) {
     Device& device = context.device;
@@ -140,6 +141,7 @@ Tensor scale(Context& context, const Tensor& x, double factor) {
 }
 
 Tensor sum(Context& context, const Tensor& x) {
+  one_shard_only(context, "sum");
   Device& device = context.device;
   Queue& queue = context.queue;
   Tensor y = Tensor::empty(device, {}, x.dtype());

@@ -10,7 +10,23 @@ namespace gentrain::ops {
 
 Tensor normal(Context& context, const Shape& shape, std::uint64_t op, DType dtype) {
   Tensor y = Tensor::empty(context.device, shape, dtype);
-  context.device.random().normal(context.queue, context.key.fold(op), 0, 1, y.view());
+  RandomKernels& random = context.device.random();
+  if (context.shards == nullptr) {
+    random.normal(context.queue, context.key.fold(op), 0, 1, y.view());
+    return y;
+  }
+  const auto& [rows, keys] = *context.shards;
+  const std::int64_t n = shape.rank() == 0 ? 0 : shape[0];
+  check_shards("normal", rows, n);
+  const std::int64_t row = n == 0 ? 0 : shape.elements() / n;
+  std::int64_t first = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i] > 0) {
+      const Tensor part = y.slice(first * row, {rows[i] * row});
+      random.normal(context.queue, keys[i].fold(op), 0, 1, part.view());
+    }
+    first += rows[i];
+  }
   return y;
 }
 
@@ -22,6 +38,7 @@ Tensor dropout(Context& context, const Tensor& x, double rate, std::uint64_t op)
   if (!context.training || rate == 0.0) {
     return x;
   }
+  one_shard_only(context, "dropout");
   Device& device = context.device;
   Queue& queue = context.queue;
   const double keep = 1.0 - rate;

@@ -27,11 +27,12 @@ namespace gentrain::cpu {
 class OneDnn;
 class WeightsCache;
 
-/// Vector kernels of the instruction set in use, oneDNN, and weights in other layouts.
+/// Vector kernels of the instruction set in use, oneDNN, weights in other layouts, and memory.
 struct Backend {
   const simd::Kernels* simd;
   OneDnn* onednn;
   WeightsCache* weights;
+  CachingAllocator* memory;
 };
 
 std::unique_ptr<ConvKernels> make_conv(const Backend& backend);

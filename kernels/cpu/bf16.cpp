@@ -134,35 +134,37 @@ class Bf16Matmul final : public AroundF32<MatmulKernels> {
   using AroundF32::AroundF32;
 
   void linear_forward(Queue& queue, ConstView x, const Weights& w, ConstView bias,
-                      Activation activation, View y) override {
+                      Activation activation, View y, ShardRows shards) override {
     if (!is_bf16(x)) {
-      f32_->linear_forward(queue, x, w, bias, activation, y);
+      f32_->linear_forward(queue, x, w, bias, activation, y, shards);
       return;
     }
     Bf16Call call("linear forward", queue, backend_);
     f32_->linear_forward(queue, call.read("x", x), call.round(w), bias, activation,
-                         call.write("y", y));
+                         call.write("y", y), shards);
     call.finish();
   }
 
-  void linear_backward_data(Queue& queue, ConstView dy, const Weights& w, View dx) override {
+  void linear_backward_data(Queue& queue, ConstView dy, const Weights& w, View dx,
+                            ShardRows shards) override {
     if (!is_bf16(dy)) {
-      f32_->linear_backward_data(queue, dy, w, dx);
+      f32_->linear_backward_data(queue, dy, w, dx, shards);
       return;
     }
     Bf16Call call("linear backward data", queue, backend_);
-    f32_->linear_backward_data(queue, call.read("dy", dy), call.round(w), call.write("dx", dx));
+    f32_->linear_backward_data(queue, call.read("dy", dy), call.round(w), call.write("dx", dx),
+                               shards);
     call.finish();
   }
 
-  void linear_backward_weights(Queue& queue, ConstView x, ConstView dy, View dw,
-                               View dbias) override {
+  void linear_backward_weights(Queue& queue, ConstView x, ConstView dy, View dw, View dbias,
+                               ShardRows shards) override {
     if (!is_bf16(x)) {
-      f32_->linear_backward_weights(queue, x, dy, dw, dbias);
+      f32_->linear_backward_weights(queue, x, dy, dw, dbias, shards);
       return;
     }
     Bf16Call call("linear backward weights", queue, backend_);
-    f32_->linear_backward_weights(queue, call.read("x", x), call.read("dy", dy), dw, dbias);
+    f32_->linear_backward_weights(queue, call.read("x", x), call.read("dy", dy), dw, dbias, shards);
   }
 };
 

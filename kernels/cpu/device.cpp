@@ -69,8 +69,8 @@ std::string_view name_of(Isa isa) {
 class CpuDevice final : public Device {
  public:
   CpuDevice(Isa isa, const std::string& name)
-      : backend_{isa == Isa::kV4 ? &simd::v4::kernels() : &simd::v3::kernels(), &onednn_,
-                 &weights_},
+      : backend_{isa == Isa::kV4 ? &simd::v4::kernels() : &simd::v3::kernels(), &onednn_, &weights_,
+                 &allocator_},
         conv_(with_bf16(make_conv(backend_), backend_)),
         pool_(with_bf16(make_pool(backend_), backend_)),
         matmul_(with_bf16(make_matmul(backend_), backend_)),

@@ -109,7 +109,7 @@ void device_forward(benchmark::State& state) {
   const ConstView bias{l.bias.data(), DType::kF32, {l.m}};
   const View y{l.y.data(), DType::kF32, {l.n, l.m}};
   for ([[maybe_unused]] auto step : state) {
-    device().matmul().linear_forward(*queue, x, w, bias, Activation::kTanh, y);
+    device().matmul().linear_forward(*queue, x, w, bias, Activation::kTanh, y, {});
   }
   l.report(state);
 }

@@ -116,6 +116,36 @@ TEST(Shards, CoversAreTheFewestNodes) {
   EXPECT_EQ(cover({3, 3}, 6), Nodes{});
 }
 
+TEST(Shards, RunsAreNodesThatKeepTheWorkersBusy) {
+  using Runs = std::vector<Range>;
+  EXPECT_EQ(runs_of({0, 4}, 1, 2), (Runs{{0, 1}, {1, 2}, {2, 3}, {3, 4}}));
+  EXPECT_EQ(runs_of({0, 16}, 64, 1), (Runs{{0, 16}}));
+  EXPECT_EQ(runs_of({0, 16}, 64, 2), (Runs{{0, 8}, {8, 16}}));
+  EXPECT_EQ(runs_of({0, 16}, 7, 2), (Runs{{0, 4}, {4, 8}, {8, 12}, {12, 16}}));
+  EXPECT_EQ(runs_of({0, 8}, 8, 3), runs_of({0, 8}, 1, 3)) << "3, 3 and 2";
+  EXPECT_EQ(runs_of({0, 16}, 16, 5), (Runs{{0, 4}, {4, 8}, {8, 12}, {12, 16}})) << "one is idle";
+  EXPECT_EQ(runs_of({5, 10}, 8, 1), (Runs{{5, 6}, {6, 8}, {8, 10}}));
+  EXPECT_EQ(runs_of({3, 3}, 8, 1), Runs{});
+  for (std::int64_t first = 0; first < 20; ++first) {
+    for (std::int64_t last = first; last < 40; ++last) {
+      std::int64_t next = first;
+      for (const Range& run : runs_of({first, last}, 8, 2)) {
+        EXPECT_EQ(run.first, next);
+        EXPECT_EQ(cover(run, 40).size(), 1U) << run.first << " to " << run.last;
+        EXPECT_LE(run.size(), 8);
+        next = run.last;
+      }
+      EXPECT_EQ(next, last);
+    }
+  }
+}
+
+TEST(Shards, RunsHoldFewGradients) {
+  EXPECT_EQ(gradient_copies(runs_of({0, 16}, 16, 1), 16, 1), 1);
+  EXPECT_EQ(gradient_copies(runs_of({0, 16}, 16, 2), 16, 2), 2);
+  EXPECT_EQ(gradient_copies(runs_of({0, 16}, 4, 2), 16, 2), 3);  // two, and the first eight
+}
+
 TEST(Shards, RanksAddWhatTheTreeAdds) {
   std::mt19937 random(7);
   int pairs = 0;

@@ -252,16 +252,16 @@ TEST_F(CpuBf16, DenseLayers) {
   MatmulKernels& kernels = cpu_.device().matmul();
   expect_rounded_f32("forward", [&](Call& call) {
     kernels.linear_forward(call.bench().queue(), call.read({n, k}, 1), call.weights({m, k}, 2),
-                           call.floats({m}, 3), Activation::kSigmoid, call.write({n, m}));
+                           call.floats({m}, 3), Activation::kSigmoid, call.write({n, m}), {});
   });
   expect_rounded_f32("backward data", [&](Call& call) {
     kernels.linear_backward_data(call.bench().queue(), call.read({n, m}, 1),
-                                 call.weights({m, k}, 2), call.write({n, k}));
+                                 call.weights({m, k}, 2), call.write({n, k}), {});
   });
   expect_rounded_f32("backward weights", [&](Call& call) {
     kernels.linear_backward_weights(call.bench().queue(), call.read({n, k}, 1),
                                     call.read({n, m}, 2), call.write_floats({m, k}),
-                                    call.write_floats({m}));
+                                    call.write_floats({m}), {});
   });
 }
 
@@ -272,7 +272,7 @@ TEST_F(CpuBf16, RoundedWeightsFollowTheirVersion) {
   const Result y(cpu_, {1, 1}, DType::kBf16);
   const auto compute = [&] {
     cpu_.device().matmul().linear_forward(cpu_.queue(), x.cview(), w.weights(), {},
-                                          Activation::kNone, y.view());
+                                          Activation::kNone, y.view(), {});
     return y.values()[0];
   };
   EXPECT_EQ(compute(), 1.0);
@@ -400,12 +400,12 @@ TEST_F(CpuBf16, TypesAreNotMixed) {
   Device& device = cpu_.device();
   EXPECT_EQ(message_of<ShapeError>([&] {
               device.matmul().linear_forward(queue, narrow.cview(), wide.weights(), {},
-                                             Activation::kNone, wide.view());
+                                             Activation::kNone, wide.view(), {});
             }),
             "linear forward: y has type f32: bf16 needed, as other arguments have it");
   EXPECT_EQ(message_of<ShapeError>([&] {
               device.matmul().linear_forward(queue, narrow.cview(), narrow.weights(), {},
-                                             Activation::kNone, narrow.view());
+                                             Activation::kNone, narrow.view(), {});
             }),
             "linear forward: w has type bf16: f32 needed");
   EXPECT_EQ(message_of<ShapeError>([&] {

@@ -97,9 +97,10 @@ TEST_F(CpuWeights, NoUsualLayerFallsToAReferenceImplementation) {
     const Tensor w = bench_.random({m, k}, RngKey(2), DType::kF32);
     const Tensor y = bench_.random({n, m}, RngKey(3), DType::kF32);
     MatmulKernels& matmul = bench_.device().matmul();
-    matmul.linear_forward(bench_.queue(), x.cview(), w.weights(), {}, Activation::kNone, y.view());
-    matmul.linear_backward_data(bench_.queue(), y.cview(), w.weights(), x.view());
-    matmul.linear_backward_weights(bench_.queue(), x.cview(), y.cview(), w.view(), {});
+    matmul.linear_forward(bench_.queue(), x.cview(), w.weights(), {}, Activation::kNone, y.view(),
+                          {});
+    matmul.linear_backward_data(bench_.queue(), y.cview(), w.weights(), x.view(), {});
+    matmul.linear_backward_weights(bench_.queue(), x.cview(), y.cview(), w.view(), {}, {});
   }
   const std::vector<std::string> implementations = statistics().implementations;
   EXPECT_GE(implementations.size(), 38U);
@@ -186,7 +187,7 @@ TEST_F(CpuWeights, DenseLayersPackTheirWeightsOncePerVersion) {
   const Tensor y = bench_.empty({5, 20}, DType::kF32);
   const auto result = [&](std::uint64_t version) {
     bench_.device().matmul().linear_forward(bench_.queue(), x.cview(), {w.cview(), version}, {},
-                                            Activation::kNone, y.view());
+                                            Activation::kNone, y.view(), {});
     return bench_.values(y);
   };
   const std::vector<double> expected = result(0);

@@ -1,5 +1,6 @@
 // What every backend must refuse, with the message: geometries without a result, empty batches,
 // views of another shape or type, views that are missing.
+#include <array>
 #include <limits>
 
 #include <gmock/gmock.h>
@@ -20,6 +21,7 @@ namespace gentrain {
 namespace {
 
 using test::message_of;
+using ::testing::Each;
 using ::testing::HasSubstr;
 
 constexpr ConvGeometry kConv{.n = 2, .h = 6, .w = 6, .c = 3, .oc = 4, .kh = 3, .kw = 3};
@@ -246,22 +248,49 @@ TEST_P(Refusals, DenseLayers) {
   const auto forward = [&](const Tensor& in, const Tensor& weights, const Tensor& out) {
     return message_of<ShapeError>([&] {
       matmul.linear_forward(queue(), in.cview(), weights.weights(), {}, Activation::kNone,
-                            out.view());
+                            out.view(), {});
     });
   };
   EXPECT_THAT(forward(x, f32({4, 5}), y), HasSubstr(": [4, 3] needed"));
   EXPECT_THAT(forward(x, w, f32({2, 5})), HasSubstr("y has shape [2, 5]: [2, 4] needed"));
   EXPECT_THAT(forward(x, f64({4, 3}), y), HasSubstr("w has type f64: f32 needed"));
   EXPECT_THAT(forward(f32({0, 3}), w, f32({0, 4})), HasSubstr("[0, 3]"));
-  EXPECT_THAT(message_of<ShapeError>([&] {
-                matmul.linear_backward_data(queue(), y.cview(), w.weights(), f32({2, 4}).view());
-              }),
-              HasSubstr("dx has shape [2, 4]: [2, 3] needed"));
+  EXPECT_THAT(
+      message_of<ShapeError>([&] {
+        matmul.linear_backward_data(queue(), y.cview(), w.weights(), f32({2, 4}).view(), {});
+      }),
+      HasSubstr("dx has shape [2, 4]: [2, 3] needed"));
   EXPECT_THAT(message_of<ShapeError>([&] {
                 matmul.linear_backward_weights(queue(), x.cview(), y.cview(), w.view(),
-                                               f32({3}).view());
+                                               f32({3}).view(), {});
               }),
               HasSubstr("dbias has shape [3]: [4] needed"));
+}
+
+TEST_P(Refusals, ShardsSideBySide) {
+  const Tensor x = f32({4, 3});
+  const Tensor w = f32({2, 3});
+  const Tensor y = f32({4, 2});
+  MatmulKernels& matmul = device().matmul();
+  using Rows = std::vector<std::int64_t>;
+  const auto messages = [&](const Rows& rows) {
+    return std::array{
+        message_of<ShapeError>([&] {
+          matmul.linear_forward(queue(), x.cview(), w.weights(), {}, Activation::kNone, y.view(),
+                                rows);
+        }),
+        message_of<ShapeError>(
+            [&] { matmul.linear_backward_data(queue(), y.cview(), w.weights(), x.view(), rows); }),
+        message_of<ShapeError>([&] {
+          matmul.linear_backward_weights(queue(), x.cview(), y.cview(), w.view(), {}, rows);
+        })};
+  };
+  EXPECT_THAT(messages({1, 1, 2}),
+              Each(HasSubstr("3 shards side by side: a power of two up to 64 needed")));
+  EXPECT_THAT(messages(Rows(128, 0)), Each(HasSubstr("128 shards side by side")));
+  EXPECT_THAT(messages({2, 3}), Each(HasSubstr("the shards side by side have 2 + 3 rows: none "
+                                               "below 0 and 4 in all needed")));
+  EXPECT_THAT(messages({5, -1}), Each(HasSubstr("have 5 + -1 rows")));
 }
 
 TEST_P(Refusals, Pointwise) {

@@ -88,15 +88,17 @@ class CountingMatmul final : public Counting<MatmulKernels> {
  public:
   using Counting::Counting;
   void linear_forward(Queue& queue, ConstView x, const Weights& w, ConstView bias,
-                      Activation activation, View y) override {
-    counted("matmul.linear_forward").linear_forward(queue, x, w, bias, activation, y);
+                      Activation activation, View y, ShardRows shards) override {
+    counted("matmul.linear_forward").linear_forward(queue, x, w, bias, activation, y, shards);
   }
-  void linear_backward_data(Queue& queue, ConstView dy, const Weights& w, View dx) override {
-    counted("matmul.linear_backward_data").linear_backward_data(queue, dy, w, dx);
+  void linear_backward_data(Queue& queue, ConstView dy, const Weights& w, View dx,
+                            ShardRows shards) override {
+    counted("matmul.linear_backward_data").linear_backward_data(queue, dy, w, dx, shards);
   }
-  void linear_backward_weights(Queue& queue, ConstView x, ConstView dy, View dw,
-                               View dbias) override {
-    counted("matmul.linear_backward_weights").linear_backward_weights(queue, x, dy, dw, dbias);
+  void linear_backward_weights(Queue& queue, ConstView x, ConstView dy, View dw, View dbias,
+                               ShardRows shards) override {
+    counted("matmul.linear_backward_weights")
+        .linear_backward_weights(queue, x, dy, dw, dbias, shards);
   }
 };
 

@@ -125,18 +125,21 @@ class CopiesWatch final : public Observer {
 };
 
 TEST(Estimate, CountsGradientCopies) {
-  EXPECT_EQ(comm::gradient_copies({0, 16}, 16, 1), 5);  // the last shard, and sums of 8, 4, 2, 1
-  EXPECT_EQ(comm::gradient_copies({0, 16}, 16, 2), 5);  // two shards, and sums of 8, 4, 2
-  EXPECT_EQ(comm::gradient_copies({0, 16}, 16, 16), 16);
-  EXPECT_EQ(comm::gradient_copies({0, 1}, 1, 1), 1);
-  EXPECT_EQ(comm::gradient_copies({5, 8}, 16, 1), 3);  // shard 7, and 5 and 6, which are no pair
+  EXPECT_EQ(comm::gradient_copies(comm::runs_of({0, 16}, 1, 1), 16, 1),
+            5);  // the last shard, and sums of 8, 4, 2, 1
+  EXPECT_EQ(comm::gradient_copies(comm::runs_of({0, 16}, 1, 2), 16, 2),
+            5);  // two shards, and sums of 8, 4, 2
+  EXPECT_EQ(comm::gradient_copies(comm::runs_of({0, 16}, 1, 16), 16, 16), 16);
+  EXPECT_EQ(comm::gradient_copies(comm::runs_of({0, 1}, 1, 1), 1, 1), 1);
+  EXPECT_EQ(comm::gradient_copies(comm::runs_of({5, 8}, 1, 1), 16, 1),
+            3);  // shard 7, and 5 and 6, which are no pair
   TrainOptions options = small_job();
   run_ranks(1, [&](comm::Communicator& communicator) {
     TrainingRun run(options, communicator);
     std::vector<Stage> stages = run.make_stages("");
     CopiesWatch watch(run);
     run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&watch});
-    EXPECT_EQ(watch.most(), comm::gradient_copies({0, 16}, 16, 1));
+    EXPECT_EQ(watch.most(), comm::gradient_copies(comm::runs_of({0, 16}, 1, 1), 16, 1));
     EXPECT_EQ(run.updates()[0]->exchange().live_copies(), 0);  // the next stage may have them
   });
 }

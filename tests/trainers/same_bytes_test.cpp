@@ -1,9 +1,11 @@
 // The promise inside one process: one job gives the same bytes on any number of ranks and workers;
 // and broken runs, which show that the comparison can fail.
+#include <algorithm>
 #include <cmath>
 #include <latch>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -66,6 +68,14 @@ TrainOptions vae_bf16() {
   return in_bf16(small_vae_job());
 }
 
+/// Shards of two and three images side by side.
+TrainOptions uneven_vae() {
+  TrainOptions options = small_vae_job();
+  options.batch.global = 41;
+  options.model.vae = {.latent = 9, .hidden = 33};
+  return options;
+}
+
 class SameBytes : public ::testing::TestWithParam<std::pair<const char*, TrainOptions (*)()>> {};
 
 TEST_P(SameBytes, AnyNumberOfRanksAndWorkers) {
@@ -90,14 +100,13 @@ TEST_P(SameBytes, AnotherSeedOrShardingIsAnotherRun) {
   EXPECT_NE(train_small(other, 1).weights, expected.weights);
 }
 
-INSTANTIATE_TEST_SUITE_P(Jobs, SameBytes,
-                         ::testing::Values(std::pair("lenet_momentum", &lenet_momentum),
-                                           std::pair("lenet_adam", &lenet_adam),
-                                           std::pair("dropout_net", &dropout_net),
-                                           std::pair("vae", &small_vae_job),
-                                           std::pair("lenet_bf16", &lenet_bf16),
-                                           std::pair("vae_bf16", &vae_bf16)),
-                         [](const auto& param_info) { return param_info.param.first; });
+INSTANTIATE_TEST_SUITE_P(
+    Jobs, SameBytes,
+    ::testing::Values(std::pair("lenet_momentum", &lenet_momentum),
+                      std::pair("lenet_adam", &lenet_adam), std::pair("dropout_net", &dropout_net),
+                      std::pair("vae", &small_vae_job), std::pair("lenet_bf16", &lenet_bf16),
+                      std::pair("vae_bf16", &vae_bf16), std::pair("uneven_vae", &uneven_vae)),
+    [](const auto& param_info) { return param_info.param.first; });
 
 TEST(SameBytesModels, LayersOfAJobAreTheBuiltInLenet) {
   TrainOptions options = lenet_momentum();
@@ -170,6 +179,9 @@ TEST(SameBytesCanFail, ARankDependentSeed) {
     const auto rank = static_cast<std::uint64_t>(run.communicator().rank());
     return [inner = std::move(inner), rank](ShardRun& shard) {
       shard.context.key = shard.context.key.fold(rank);
+      for (RngKey& key : shard.shards.keys) {
+        key = key.fold(rank);
+      }
       inner(shard);
     };
   };
@@ -180,6 +192,50 @@ TEST(SameBytesCanFail, ARankDependentSeed) {
               train_small(options, 1, wrap_shards(wrap)).weights)
         << options.model.name;
   }
+}
+
+/// One rank's 16 shards stand side by side on one worker, in two eights on two.
+TEST(SameBytesSideBySide, ShardsOfAWorkerAreComputedTogether) {
+  for (const auto& [workers, expected] :
+       {std::pair(1, std::set<std::int64_t>{16}), std::pair(2, std::set<std::int64_t>{8}),
+        std::pair(3, std::set<std::int64_t>{2})}) {
+    std::mutex mutex;
+    std::set<std::int64_t> sizes;
+    const auto wrap = [&](TrainingRun&, std::function<void(ShardRun&)> inner) {
+      return [&, inner = std::move(inner)](ShardRun& run) {
+        inner(run);
+        const std::lock_guard lock(mutex);
+        sizes.insert(run.gradients[0]->shards());
+      };
+    };
+    TrainOptions options = uneven_vae();
+    options.threads = workers;
+    train_small(options, 1, wrap_shards(wrap));
+    EXPECT_EQ(sizes, expected) << workers << " workers";
+  }
+}
+
+/// Side by side, but all with the noise of the first shard; then with the border between two shards
+/// moved by an image.
+TEST(SameBytesCanFail, ShardsSideBySideThatAreNotAlone) {
+  const auto one_key = [](TrainingRun&, std::function<void(ShardRun&)> inner) {
+    return [inner = std::move(inner)](ShardRun& run) {
+      std::fill(run.shards.keys.begin(), run.shards.keys.end(), run.context.key);
+      inner(run);
+    };
+  };
+  const auto other_border = [](TrainingRun&, std::function<void(ShardRun&)> inner) {
+    return [inner = std::move(inner)](ShardRun& run) {
+      if (run.shards.rows.size() > 1 && run.shards.rows[0] > 0) {
+        run.shards.rows[0] -= 1;
+        run.shards.rows[1] += 1;
+      }
+      inner(run);
+    };
+  };
+  const Hashes expected = train_small(uneven_vae(), 1);
+  EXPECT_NE(train_small(uneven_vae(), 1, wrap_shards(one_key)).weights, expected.weights);
+  EXPECT_NE(train_small(uneven_vae(), 1, wrap_shards(other_border)).weights, expected.weights);
 }
 
 /// A loader with a buffer per worker: the first pixel is what the worker's last shard left.

@@ -76,8 +76,9 @@ class UpdateTest : public ::testing::Test {
   }
 
   /// A part of a step with every gradient element and the statistic `gradient`.
-  void step(Update& update, std::int64_t number, float gradient, std::size_t part = 0) {
-    update.begin(*queue_, number, part);
+  void step(Update& update, std::int64_t number, float gradient, std::size_t part = 0,
+            const InParts& in_parts = {}) {
+    update.begin(*queue_, number, part, in_parts);
     const auto shard = update.exchange().shard(0, *queue_);
     shard->statistics()[0] = gradient;
     for (int i = 0; i < update.parameters().size(); ++i) {
@@ -118,6 +119,34 @@ TEST_F(UpdateTest, PartsOfAStepTrainTheirOwnParameters) {
   EXPECT_THAT(update->statistics(), ElementsAre(6.0F)) << "of both parts";
   step(*update, 1, 1.0F, 0);
   EXPECT_THAT(update->statistics(), ElementsAre(1.0F));
+}
+
+TEST_F(UpdateTest, ManyElementsMayChangeInParts) {
+  const auto weights_after = [&](const InParts& in_parts) {
+    ParameterSet parameters;
+    parameters.add("large", {40'001}, {Initializer::Kind::kUniformFanIn}, 1, 1);
+    parameters.allocate(*device_, *queue_);
+    parameters.initialize(*device_, *queue_, RngKey(1));
+    stage_.optimizer = {.name = OptimizerOptions::Name::kAdam, .lr = 0.1};
+    const auto update = make_update(parameters);
+    for (std::int64_t number = 0; number < 3; ++number) {
+      step(*update, number, 0.5F + static_cast<float>(number), 0, in_parts);
+    }
+    return copy_to_host<float>(*device_, *queue_, parameters[0]);
+  };
+  int calls = 0;
+  const auto parts_from = [&](int first) -> InParts {
+    return [&, first](const std::function<void(int, int, Queue&)>& part) {
+      for (int i = first; i < 3; ++i) {
+        part(i, 3, *queue_);
+        ++calls;
+      }
+    };
+  };
+  const std::vector<float> expected = weights_after({});
+  EXPECT_EQ(weights_after(parts_from(0)), expected);
+  EXPECT_EQ(calls, 9);
+  EXPECT_NE(weights_after(parts_from(1)), expected) << "a part that nobody computes";
 }
 
 TEST_F(UpdateTest, APartMayHaveNothingToTrain) {

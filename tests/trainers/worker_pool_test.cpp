@@ -46,6 +46,22 @@ TEST_P(WorkerPoolTest, DoesAllWorkRoundAfterRound) {
   }
 }
 
+TEST_P(WorkerPoolTest, SoonIdleTellsWorkFromNone) {
+  WorkerPool pool(workers(), caller_works());
+  EXPECT_TRUE(pool.soon_idle());
+  std::atomic<bool> end{caller_works() && workers() == 1};
+  const std::function<void(int)> until_end = [&](int worker) {
+    while (!end.load() && !(caller_works() && worker == 0)) {
+      std::this_thread::yield();
+    }
+  };
+  pool.start(until_end);
+  EXPECT_EQ(pool.soon_idle(), end.load());
+  end.store(true);
+  pool.finish();
+  EXPECT_TRUE(pool.soon_idle());
+}
+
 TEST_P(WorkerPoolTest, CallerIsWorkerZeroOnlyIfItWorks) {
   WorkerPool pool(workers(), caller_works());
   std::vector<std::thread::id> ids(static_cast<std::size_t>(workers()));

@@ -38,6 +38,7 @@ Vae::Vae(const VaeOptions& options, const InitOptions& init, const Shape& image,
     : image_(image),
       pixels_(image.elements()),
       latent_(checked(options).latent),
+      kind_(kind),
       networks_((kind == VaeKind::kConvolutional ? make_conv_vae : make_dense_vae)(
           options, {init.name, init.stddev}, image, parameters)) {}
 
@@ -61,9 +62,19 @@ ObjectiveTerms Vae::compute_with_noise(Context& context, const Tensor& x, const 
   const ops::SigmoidCrossEntropy reconstruction =
       ops::sigmoid_cross_entropy(context, networks_->decode(context, sample.z),
                                  ops::reshape(context, x, {images, pixels_}), scale);
-  const double pixels = sum_of(context, reconstruction.rows);
-  const double divergence = sum_of(context, sample.rows);
-  return {reconstruction.loss, {pixels + divergence, pixels, divergence}};
+  const std::vector<double> pixels = sums_of_shards(context, reconstruction.rows);
+  const std::vector<double> divergence = sums_of_shards(context, sample.rows);
+  ObjectiveTerms terms{reconstruction.loss, {}};
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    terms.sums.insert(terms.sums.end(), {pixels[i] + divergence[i], pixels[i], divergence[i]});
+  }
+  return terms;
+}
+
+std::int64_t Vae::images_side_by_side() const {
+  // What all of its ops know. More images than these gain nothing and leave the cache.
+  constexpr std::int64_t kImages = 256;
+  return kind_ == VaeKind::kDense ? kImages : 0;
 }
 
 void Vae::forward(Context& context, const Tensor& x) const {

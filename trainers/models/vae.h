@@ -33,6 +33,7 @@ class Vae final : public Objective {
   ObjectiveTerms compute_with_noise(Context& context, const Tensor& x, const Tensor& noise,
                                     double scale) const;
   void forward(Context& context, const Tensor& x) const override;
+  [[nodiscard]] std::int64_t images_side_by_side() const override;
   [[nodiscard]] bool draws() const override { return true; }
   Tensor sample(Context& context, std::int64_t count) const override;
   double log_likelihood(Context& context, const Tensor& x, std::int64_t samples) const override;
@@ -54,6 +55,7 @@ class Vae final : public Objective {
   Shape image_;
   std::int64_t pixels_;
   std::int64_t latent_;
+  VaeKind kind_;
   std::unique_ptr<VaeNetworks> networks_;
 };
 

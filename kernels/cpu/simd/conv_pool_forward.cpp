@@ -6,77 +6,13 @@
 // or on n.
 #include "kernels/cpu/simd/conv_pool_parts.h"
 #include "kernels/cpu/simd/math.h"
+#include "kernels/cpu/simd/transpose.h"
 
 namespace gentrain::simd::GENTRAIN_SIMD_NS {
 namespace {
 
 // Output channels of a block: 4 * kBlock accumulators out of 16 (AVX2) or 32 (AVX-512) registers.
 constexpr int kBlock = kLanes == 16 ? 6 : 3;
-
-template <int... Lane>
-struct Lanes {};
-#if GENTRAIN_SIMD_LANES == 16
-using AllLanes = Lanes<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>;
-#else
-using AllLanes = Lanes<0, 1, 2, 3, 4, 5, 6, 7>;
-#endif
-
-enum class Step { kUnpack1, kUnpack2, kQuads };
-
-// Where lane `lane` of a transpose step comes from; kLanes and above: from the second vector.
-constexpr int source(Step step, int high, int lane) {
-  const int quad = lane / 4;
-  const int place = lane % 4;
-  if (step == Step::kUnpack1) {  // a0 b0 a1 b1 of every quad, or a2 b2 a3 b3
-    return 4 * quad + 2 * high + place / 2 + place % 2 * kLanes;
-  }
-  if (step == Step::kUnpack2) {  // a0 a1 b0 b1, or a2 a3 b2 b3
-    return 4 * quad + 2 * high + place % 2 + place / 2 * kLanes;
-  }
-  const int half = kLanes / 8;  // even quads of a, then of b; or odd ones
-  return (quad % half * 2 + high) * 4 + place + quad / half * kLanes;
-}
-
-template <Step step, int high, int... Lane>
-inline Vec mix(Vec a, Vec b, Lanes<Lane...> /*lanes*/) {
-  return __builtin_shufflevector(a, b, source(step, high, Lane)...);
-}
-template <Step step, int high>
-inline Vec mix(Vec a, Vec b) {
-  return mix<step, high>(a, b, AllLanes{});
-}
-
-// Transposes kLanes x kLanes floats in registers.
-inline void transpose(Vec (&v)[kLanes]) {
-#pragma GCC unroll 4
-  for (int i = 0; i < kLanes; i += 4) {
-    const Vec a = mix<Step::kUnpack1, 0>(v[i], v[i + 1]);
-    const Vec b = mix<Step::kUnpack1, 1>(v[i], v[i + 1]);
-    const Vec c = mix<Step::kUnpack1, 0>(v[i + 2], v[i + 3]);
-    const Vec d = mix<Step::kUnpack1, 1>(v[i + 2], v[i + 3]);
-    v[i] = mix<Step::kUnpack2, 0>(a, c);
-    v[i + 1] = mix<Step::kUnpack2, 1>(a, c);
-    v[i + 2] = mix<Step::kUnpack2, 0>(b, d);
-    v[i + 3] = mix<Step::kUnpack2, 1>(b, d);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    if constexpr (kLanes == 8) {
-      const Vec a = v[i];
-      v[i] = mix<Step::kQuads, 0>(a, v[i + 4]);
-      v[i + 4] = mix<Step::kQuads, 1>(a, v[i + 4]);
-    } else {
-      const Vec even01 = mix<Step::kQuads, 0>(v[i], v[i + 4]);
-      const Vec odd01 = mix<Step::kQuads, 1>(v[i], v[i + 4]);
-      const Vec even23 = mix<Step::kQuads, 0>(v[i + 8], v[i + kLanes - 4]);
-      const Vec odd23 = mix<Step::kQuads, 1>(v[i + 8], v[i + kLanes - 4]);
-      v[i] = mix<Step::kQuads, 0>(even01, even23);
-      v[i + 4] = mix<Step::kQuads, 0>(odd01, odd23);
-      v[i + 8] = mix<Step::kQuads, 1>(even01, even23);
-      v[i + kLanes - 4] = mix<Step::kQuads, 1>(odd01, odd23);
-    }
-  }
-}
 
 // Elements [done, needed) and perhaps more of each image to xt [element][lane]; missing images are
 // zero. Returns the new `done`.
@@ -144,8 +80,8 @@ void scatter(const std::int32_t* at, std::int64_t count, std::int64_t images, st
     const IntVec low = from[0] | from[1] << 8 | from[2] << 16 | from[3] << 24;
     const IntVec high = from[4] | from[5] << 8 | from[6] << 16 | from[7] << 24;
     // Image 4q + 2h + p stands in pair p of quad q of the first (h = 0) or second vector.
-    const Vec pairs[2] = {mix<Step::kUnpack1, 0>((Vec)low, (Vec)high),
-                          mix<Step::kUnpack1, 1>((Vec)low, (Vec)high)};
+    const Vec pairs[2] = {mix<TransposeStep::kUnpack1, 0>((Vec)low, (Vec)high),
+                          mix<TransposeStep::kUnpack1, 1>((Vec)low, (Vec)high)};
     const auto* bytes = reinterpret_cast<const unsigned char*>(pairs);
     const auto length = static_cast<unsigned long>(smaller(8, count - e));
 #pragma GCC unroll 16

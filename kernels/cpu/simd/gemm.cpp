@@ -5,6 +5,7 @@
 #include "kernels/cpu/simd/gemm_parts.h"
 #include "kernels/cpu/simd/math.h"
 #include "kernels/cpu/simd/tables.h"
+#include "kernels/cpu/simd/transpose.h"
 
 namespace gentrain::simd::GENTRAIN_SIMD_NS {
 
@@ -134,14 +135,32 @@ std::int64_t packed_floats(std::int64_t columns, std::int64_t depth) {
   return (columns + kPanel - 1) / kPanel * kPanel * depth;
 }
 
+// Rows [0, rows) of w, the missing ones zero, to a column of kLanes in a panel.
+void pack_column(const float* w, std::int64_t rows, std::int64_t depth, float* panel) {
+  std::int64_t p = 0;
+  for (; rows >= kLanes && p + kLanes <= depth; p += kLanes) {
+    Vec block[kLanes];
+#pragma GCC unroll 16
+    for (int r = 0; r < kLanes; ++r) {
+      block[r] = load(w + r * depth + p);
+    }
+    transpose(block);
+#pragma GCC unroll 16
+    for (int r = 0; r < kLanes; ++r) {
+      store(panel + (p + r) * kPanel, block[r]);
+    }
+  }
+  for (; p < depth; ++p) {
+    for (std::int64_t v = 0; v < kLanes; ++v) {
+      panel[p * kPanel + v] = v < rows ? w[v * depth + p] : 0.0F;
+    }
+  }
+}
+
 void pack_transposed(const float* w, std::int64_t columns, std::int64_t depth, float* packed) {
   for (std::int64_t j = 0; j < columns; j += kPanel) {
-    float* panel = packed + j * depth;
-    for (std::int64_t v = 0; v < kPanel; ++v) {
-      const float* row = w + (j + v) * depth;
-      for (std::int64_t p = 0; p < depth; ++p) {
-        panel[p * kPanel + v] = j + v < columns ? row[p] : 0.0F;
-      }
+    for (std::int64_t v = 0; v < kPanel; v += kLanes) {
+      pack_column(w + (j + v) * depth, columns - j - v, depth, packed + j * depth + v);
     }
   }
 }
@@ -174,7 +193,7 @@ void sum_rows(const float* x, std::int64_t rows, std::int64_t columns, float* y)
 }  // namespace
 
 GemmTable make_gemm_table() {
-  return {packed_floats, pack_transposed, multiply, sum_rows};
+  return {packed_floats, pack_transposed, multiply, multiply_shards, sum_shards, sum_rows};
 }
 
 }  // namespace gentrain::simd::GENTRAIN_SIMD_NS

@@ -1,7 +1,8 @@
 // The tile of the result that a matrix product holds in registers, for those who lay out its
-// factors.
+// factors; and the products that have a file of their own.
 #pragma once
 
+#include "kernels/cpu/simd/gemm.h"
 #include "kernels/cpu/simd/vec.h"
 
 namespace gentrain::simd::GENTRAIN_SIMD_NS {
@@ -11,5 +12,9 @@ namespace gentrain::simd::GENTRAIN_SIMD_NS {
 inline constexpr int kTileRows = kLanes == 16 ? 14 : 6;
 /// Columns of a panel, in which the right factor is read.
 inline constexpr int kPanel = 2 * kLanes;
+
+/// GemmTable::multiply_shards and sum_shards.
+void multiply_shards(const ShardSumCall& call);
+void sum_shards(const ShardSumCall& call);
 
 }  // namespace gentrain::simd::GENTRAIN_SIMD_NS

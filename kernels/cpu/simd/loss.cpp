@@ -14,6 +14,30 @@ IntVec lanes_at(std::int64_t j, std::int64_t k) {
   return first_lanes(static_cast<int>(k - j < kLanes ? k - j : kLanes));
 }
 
+// How a vector of a row is read and written: whole, or the last one, whose missing lanes are zeros.
+struct Whole {
+  static Vec load_from(const float* p) { return load(p); }
+  static void store_to(float* p, Vec v) { store(p, v); }
+  static Vec lanes_of(Vec v) { return v; }
+};
+struct Masked {
+  IntVec lanes;
+  Vec load_from(const float* p) const { return load_masked(p, lanes); }
+  void store_to(float* p, Vec v) const { store_masked(p, v, lanes); }
+  Vec lanes_of(Vec v) const { return select(lanes, v, Vec{}); }
+};
+// visit(first column, Whole or Masked) for the vectors of a row.
+template <class Visit>
+void for_each_vector(std::int64_t k, Visit visit) {
+  std::int64_t j = 0;
+  for (; j + kLanes <= k; j += kLanes) {
+    visit(j, Whole{});
+  }
+  if (j < k) {
+    visit(j, Masked{lanes_at(j, k)});
+  }
+}
+
 float largest_of(const float* row, std::int64_t k) {
   Vec best = broadcast(-kInfinity);
   for (std::int64_t j = 0; j < k; j += kLanes) {
@@ -107,24 +131,23 @@ void sigmoid_cross_entropy(const float* logits, const float* targets, std::int64
   const Vec one = broadcast(1.0F);
   for (std::int64_t i = 0; i < n; ++i) {
     Vec total{};
-    for (std::int64_t j = 0; j < k; j += kLanes) {
-      const IntVec lanes = lanes_at(j, k);
-      const Vec x = load_masked(logits + i * k + j, lanes);
-      const Vec t = load_masked(targets + i * k + j, lanes);
+    for_each_vector(k, [&](std::int64_t j, auto part) {
+      const Vec x = part.load_from(logits + i * k + j);
+      const Vec t = part.load_from(targets + i * k + j);
       const Vec softplus = max(zero, x) + log_vec(one + exp_vec(-max(x, -x)));
-      total += select(lanes, softplus - x * t, zero);
-    }
+      total += part.lanes_of(softplus - x * t);
+    });
     losses[i] = sum(total);
   }
 }
 
 void sigmoid_cross_entropy_backward(const float* logits, const float* targets, float scale,
                                     std::int64_t count, float* dlogits) {
-  for (std::int64_t j = 0; j < count; j += kLanes) {
-    const IntVec lanes = lanes_at(j, count);
-    const Vec p = sigmoid_vec(load_masked(logits + j, lanes));
-    store_masked(dlogits + j, broadcast(scale) * (p - load_masked(targets + j, lanes)), lanes);
-  }
+  const Vec factor = broadcast(scale);
+  for_each_vector(count, [&](std::int64_t j, auto part) {
+    const Vec p = sigmoid_vec(part.load_from(logits + j));
+    part.store_to(dlogits + j, factor * (p - part.load_from(targets + j)));
+  });
 }
 
 // A row may be a whole image: floats are summed within blocks of kReduceBlock only.
@@ -171,15 +194,14 @@ void gaussian_sample(const float* latent, const float* noise, std::int64_t n, st
   for (std::int64_t i = 0; i < n; ++i) {
     const float* means = latent + 2 * i * k;
     Vec total{};
-    for (std::int64_t j = 0; j < k; j += kLanes) {
-      const IntVec lanes = lanes_at(j, k);
-      const Vec mean = load_masked(means + j, lanes);
-      const Vec log_variance = load_masked(means + k + j, lanes);
+    for_each_vector(k, [&](std::int64_t j, auto part) {
+      const Vec mean = part.load_from(means + j);
+      const Vec log_variance = part.load_from(means + k + j);
       const Vec stddev = exp_vec(log_variance * half);
       // Lanes that are missing have mean 0 and variance 1: nothing is added.
       total += fma(stddev, stddev, mean * mean) - broadcast(1.0F) - log_variance;
-      store_masked(z + i * k + j, fma(stddev, load_masked(noise + i * k + j, lanes), mean), lanes);
-    }
+      part.store_to(z + i * k + j, fma(stddev, part.load_from(noise + i * k + j), mean));
+    });
     divergence[i] = 0.5F * sum(total);
   }
 }
@@ -191,16 +213,15 @@ void gaussian_sample_backward(const float* latent, const float* noise, const flo
   for (std::int64_t i = 0; i < n; ++i) {
     const float* means = latent + 2 * i * k;
     float* dmeans = dlatent + 2 * i * k;
-    for (std::int64_t j = 0; j < k; j += kLanes) {
-      const IntVec lanes = lanes_at(j, k);
-      const Vec mean = load_masked(means + j, lanes);
-      const Vec stddev = exp_vec(load_masked(means + k + j, lanes) * half);
-      const Vec gradient = load_masked(dz + i * k + j, lanes);
-      const Vec through_noise = gradient * load_masked(noise + i * k + j, lanes) * stddev;
-      store_masked(dmeans + j, fma(factor, mean, gradient), lanes);
+    for_each_vector(k, [&](std::int64_t j, auto part) {
+      const Vec mean = part.load_from(means + j);
+      const Vec stddev = exp_vec(part.load_from(means + k + j) * half);
+      const Vec gradient = part.load_from(dz + i * k + j);
+      const Vec through_noise = gradient * part.load_from(noise + i * k + j) * stddev;
+      part.store_to(dmeans + j, fma(factor, mean, gradient));
       const Vec excess = fma(stddev, stddev, broadcast(-1.0F));
-      store_masked(dmeans + k + j, half * fma(factor, excess, through_noise), lanes);
-    }
+      part.store_to(dmeans + k + j, half * fma(factor, excess, through_noise));
+    });
   }
 }
 
