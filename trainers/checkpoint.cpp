@@ -87,6 +87,7 @@ void CheckpointWriter::start(Snapshot snapshot) {
 
 void CheckpointWriter::finish() {
   collect();
+  spare_.clear();
   if (!error_.empty()) {
     throw IoError(error_);
   }

@@ -6,6 +6,7 @@
 #include "core/autograd.h"
 #include "core/ops/norm.h"
 #include "core/ops/ops.h"
+#include "core/parameters.h"
 #include "kernels/error.h"
 #include "tests/core/ops_fixture.h"
 #include "tests/support/compare.h"
@@ -100,7 +101,7 @@ TEST_F(OpsSideBySide, AParameterIsUsedOnce) {
     Tape tape(bench_.device(), bench_.queue());
     ParameterGradients* const sets[] = {&gradients};
     tape.begin(sets);
-    Context context{bench_.device(), bench_.queue(), &tape, true, {}, 1, side_by_side};
+    Context context{bench_.device(), bench_.queue(), &tape, true, {}, 1, false, side_by_side};
     Tensor y = ops::linear(context, random({6, 2}), parameters[0], {});
     y = ops::linear(context, y, parameters[0], {});
     tape.backward(ops::squared_error(context, y, 0.0, 1).loss);

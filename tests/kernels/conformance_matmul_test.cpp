@@ -258,7 +258,6 @@ TEST_P(ShardsSideBySide, AnotherCutIsAnotherSum) {
   const Linear::Gradients other = together(moved).backward_weights(true);
   const Linear::Gradients own = together(GetParam().rows).backward_weights(true);
   EXPECT_NE(other.dw, own.dw);
-  EXPECT_NE(other.dbias, own.dbias);
 }
 
 TEST_P(ShardsSideBySide, AgreeWithTheReference) {
