@@ -299,11 +299,11 @@ LoopPosition restore(const io::ArrayFile& checkpoint, const std::string& source,
     }
     parameters.mark_changed();
     Update& update = update_of(run, position.stage);
-    std::vector<std::vector<float>> states;
-    for (const std::string& name : update.optimizer().state_names()) {
-      states.push_back(arena_of(checkpoint.arrays, "optimizer/" + name, parameters, source));
+    const std::vector<std::string> names = update.optimizer().state_names();
+    for (std::size_t s = 0; s < names.size(); ++s) {  // one at a time: all ranks hold it whole
+      update.set_state(queue, s,
+                       arena_of(checkpoint.arrays, "optimizer/" + names[s], parameters, source));
     }
-    update.set_state(queue, states);
     const ObserverState observed{checkpoint.header.at("observers"), checkpoint.arrays, source};
     for (Observer* observer : observers) {
       observer->restore(observed);

@@ -60,8 +60,8 @@ class CheckpointWriter {
   [[nodiscard]] std::vector<float> spare();
   /// Checkpoints of these steps, which are no use, go once the next one is safe.
   void discard(std::vector<std::int64_t> steps) { discarded_ = std::move(steps); }
-  /// Waits for the end of writing. Throws IoError if the last checkpoint could not be written,
-  /// naming the newest that stands.
+  /// Waits for the end of writing and gives the spare memory back. Throws IoError if the last
+  /// checkpoint could not be written, naming the newest that stands.
   void finish();
 
  private:

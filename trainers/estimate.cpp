@@ -132,9 +132,7 @@ class MemoryTrial final : public Observer {
     }
     comm::Exchange& exchange =
         run_.updates()[static_cast<std::size_t>(report.stage_index)]->exchange();
-    const auto runs = comm::runs_of(run_.runner().owned(), run_.side_by_side(), workers_);
-    const int more =
-        comm::gradient_copies(runs, run_.runner().shards(), workers_) - exchange.live_copies();
+    const int more = most_copies() - exchange.live_copies();
     const auto copy = CachingAllocator::size_class(
         (static_cast<std::size_t>(run_.parameters().exchanged_elements()) +
          exchange.statistics().size()) *
@@ -145,6 +143,19 @@ class MemoryTrial final : public Observer {
   }
 
  private:
+  /// Copies of gradients on the rank that holds most of them.
+  [[nodiscard]] int most_copies() const {
+    const std::int64_t shards = run_.runner().shards();
+    const int ranks = run_.communicator().size();
+    int most = 0;
+    for (int rank = 0; rank < ranks; ++rank) {
+      const comm::Range owned = comm::part_of(shards, ranks, rank);
+      const auto runs = comm::runs_of(owned, run_.side_by_side(), workers_);
+      most = std::max(most, comm::gradient_copies(runs, shards, workers_));
+    }
+    return most;
+  }
+
   TrainingRun& run_;
   Meter& meter_;
   int workers_;

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -369,6 +370,7 @@ RunResult train_into(TrainingRun& run, const RunParts& parts) {
       checkpointer.resume_at(start.step);
     }
     parts.beginning.checkpoint = {};
+    malloc_trim(0);  // its many arrays leave holes, which the C library would keep
   }
   const LoopEnd end =
       run_stages(stages, run.loop_options(), run.runner(), &run.loader(), observers, start);

@@ -378,15 +378,12 @@ std::vector<std::vector<float>> Update::gather_state(Queue& queue, int root,
   return whole;
 }
 
-void Update::set_state(Queue& queue, const std::vector<std::vector<float>>& state) {
+void Update::set_state(Queue& queue, std::size_t which, std::span<const float> whole) {
   for (const auto& segment : optimizer_->segments()) {
-    for (std::size_t i = 0; i < segment.state.size(); ++i) {
-      const std::span<const float> whole(state.at(i));
-      copy_from_host<float>(device_, queue,
-                            whole.subspan(static_cast<std::size_t>(segment.first),
-                                          static_cast<std::size_t>(segment.last - segment.first)),
-                            segment.state[i]);
-    }
+    copy_from_host<float>(device_, queue,
+                          whole.subspan(static_cast<std::size_t>(segment.first),
+                                        static_cast<std::size_t>(segment.last - segment.first)),
+                          segment.state.at(which));
   }
 }
 

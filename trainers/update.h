@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -77,8 +78,9 @@ class Update {
   /// Collective.
   [[nodiscard]] std::vector<std::vector<float>> gather_state(
       Queue& queue, int root = kEveryRank, std::vector<std::vector<float>> into = {}) const;
-  /// Puts the state back, of this rank's segments, from vectors as gather_state() gives them.
-  void set_state(Queue& queue, const std::vector<std::vector<float>>& state);
+  /// Puts one part of the state back, of this rank's segments: `whole` is what gather_state() gives
+  /// for the state name of that index.
+  void set_state(Queue& queue, std::size_t which, std::span<const float> whole);
   static constexpr int kEveryRank = -1;
 
  private:
