@@ -1,6 +1,7 @@
 // Kept maps: keys, files, and whether an image's maps are its own.
 #include "trainers/map_cache.h"
 
+#include <array>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -50,9 +51,23 @@ Tensor in_turn(Context& context, const Tensor& two, std::int64_t n) {
     const float* const image = values.data() + (i % 2 == 0 ? 0 : half);
     all.insert(all.end(), image, image + half);
   }
-  const Tensor x = Tensor::empty(context.device, many(n, Shape(two.shape().extents().subspan(1))));
+  Tensor x = Tensor::empty(context.device, many(n, Shape(two.shape().extents().subspan(1))));
   copy_from_host<float>(context.device, context.queue, all, x);
   return x;
+}
+
+using Values = std::vector<float>;
+
+/// Whether a map [n, ...] of images 0, 1, 0, 1 and so on is theirs bit by bit.
+bool is_that_of(Context& context, const Tensor& map, const Values& even, const Values& odd) {
+  const Values all = copy_to_host<float>(context.device, context.queue, map);
+  const auto n = static_cast<std::size_t>(map.shape()[0]);
+  bool same = even.size() * n == all.size() && odd.size() == even.size();
+  for (std::size_t i = 0; same && i < n; ++i) {
+    same = std::memcmp(all.data() + i * even.size(), (i % 2 == 0 ? even : odd).data(),
+                       even.size() * sizeof(float)) == 0;
+  }
+  return same;
 }
 
 }  // namespace
@@ -180,28 +195,20 @@ void MapCache::keep_if_possible(const std::string& key, const io::Bytes& file) {
 void check_images_are_independent(Context& context, const Tensor& images,
                                   std::span<const std::int64_t> sizes,
                                   const MapCache::Compute& compute, const std::string& what) {
-  const auto values = [&](const Tensor& map) {
-    return copy_to_host<float>(context.device, context.queue, map);
-  };
-  std::vector<std::vector<float>> alone[2];  // by map
-  for (std::size_t i = 0; i < 2; ++i) {
+  std::array<std::vector<Values>, 2> alone;  // by image and map
+  for (std::size_t i = 0; i < alone.size(); ++i) {
     for (const Tensor& map : compute(context, one_of(images, static_cast<std::int64_t>(i)))) {
-      alone[i].push_back(values(map));
+      alone[i].push_back(copy_to_host<float>(context.device, context.queue, map));
     }
   }
   for (const std::int64_t n : sizes) {
     const std::vector<Tensor> together = compute(context, in_turn(context, images, n));
     for (std::size_t m = 0; m < together.size(); ++m) {
-      for (std::int64_t i = 0; i < n; ++i) {
-        const std::vector<float> one = values(one_of(together[m], i));
-        const std::vector<float>& own = alone[i % 2].at(m);
-        if (one.size() != own.size() ||
-            std::memcmp(one.data(), own.data(), one.size() * sizeof(float)) != 0) {
-          throw JobError(fmt::format(
-              "{}: map {} of an image among {} differs in bits from that of the image alone, so "
-              "that kept maps would change the result; set it to false",
-              what, m + 1, n));
-        }
+      if (!is_that_of(context, together[m], alone[0].at(m), alone[1].at(m))) {
+        throw JobError(fmt::format(
+            "{}: map {} of an image among {} differs in bits from that of the image alone, so "
+            "that kept maps would change the result; set it to false",
+            what, m + 1, n));
       }
     }
   }
