@@ -2,16 +2,20 @@
 #include "trainers/content_loss.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <numeric>
+#include <set>
 
 #include <fmt/format.h>
 
+#include "comm/shards.h"
 #include "core/ops/ops.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"
 #include "trainers/data_source.h"
+#include "trainers/model_io.h"
 #include "trainers/training.h"
 
 namespace gentrain::trainers {
@@ -48,6 +52,33 @@ fs::path find_weights(const std::string& name) {
       fmt::format("content.weights: no {}*.h5, the weights of the content loss, in {}; "
                   "name the file, or set content.weights: random",
                   name, joined(folders)));
+}
+
+/// Images of shards: of those of a full batch, and of an epoch's last one.
+std::vector<std::int64_t> shard_sizes(const LoopOptions& loop, std::int64_t shards) {
+  std::set<std::int64_t> sizes;
+  for (const std::int64_t batch :
+       {std::min(loop.batch_images, loop.samples), loop.samples % loop.batch_images}) {
+    for (std::int64_t shard = 0; shard < shards; ++shard) {
+      sizes.insert(comm::part_of(batch, shards, shard).size());
+    }
+  }
+  sizes.erase(0);
+  return {sizes.begin(), sizes.end()};
+}
+
+std::string text_of(const MapCache& cache, const fs::path& folder, std::int64_t images) {
+  constexpr double kMib = 1024.0 * 1024.0;
+  const double mib = static_cast<double>(cache.bytes_of_image()) / kMib;
+  std::error_code error;
+  const fs::space_info space = fs::space(folder, error);
+  return fmt::format(
+      "content: maps of training images are kept in {}: {:.2f} MiB each, {:.1f} MiB for all of "
+      "{}{}",
+      folder.string(), mib, mib * static_cast<double>(images), with_commas(images),
+      error ? ""
+            : fmt::format("; {:.1f} MiB are free there",
+                          static_cast<double>(space.available) / kMib));
 }
 
 }  // namespace
@@ -87,6 +118,9 @@ void ContentLoss::prepare(TrainingRun& run) {
   if (content.scale == ContentOptions::Scale::kMeanSquare) {
     find_scales(run);
   }
+  if (content.cache) {
+    make_cache(run);
+  }
 }
 
 void ContentLoss::set(std::unique_ptr<VggFeatures> features, std::vector<VggMap> maps,
@@ -94,6 +128,7 @@ void ContentLoss::set(std::unique_ptr<VggFeatures> features, std::vector<VggMap>
   features_ = std::move(features);
   maps_ = std::move(maps);
   map_weights_ = std::move(map_weights);
+  cache_.reset();
 }
 
 /// Divides the maps' weights by their mean squares over training images.
@@ -127,6 +162,54 @@ void ContentLoss::find_scales(TrainingRun& run) {
   }
 }
 
+/// All that the maps depend on beside the image: the program's own kernels too.
+std::string ContentLoss::identity_of_maps(TrainingRun& run) const {
+  const DeviceIdentity& device = run.device().identity();
+  const bool caffe = run.options().content.preprocess == ContentOptions::Preprocess::kCaffe;
+  std::string text =
+      fmt::format("content maps, program {}, {} {}, {}, {}, weights {}, {}", program_hash(),
+                  device.kind, device.isa, device.libraries, name_of(run.options().precision),
+                  weights_sha256(run.device(), run.runner().queue(), features_->parameters()),
+                  caffe ? "caffe" : "as they are");
+  for (const VggMap& map : maps_) {
+    text += fmt::format(", {}{}", map.layer, map.before_activation ? " before activation" : "");
+  }
+  return text;
+}
+
+/// Each rank keeps the maps of an image of its own at once: where that fails nobody is to learn it
+/// hours later.
+void ContentLoss::make_cache(TrainingRun& run) {
+  const data::DataPair& data = run.data();
+  Context context{run.device(), run.runner().queue(), nullptr, true, {}};
+  context.bf16 = run.options().precision == Precision::kBf16Emulated;
+  const auto compute = [features = features_.get(), maps = maps_](Context& with,
+                                                                  const Tensor& images) {
+    return features->forward(with, images, maps);
+  };
+  const std::int64_t first = run.communicator().rank() % data.train->size();
+  const std::array<std::int64_t, 2> indices{first, (first + 1) % data.train->size()};
+  const Tensor two = read_images(context, *data.train, data.train_normalization, indices);
+  if (run.communicator().rank() == 0) {  // the others have the same kernels
+    check_images_are_independent(context, two,
+                                 shard_sizes(run.loop_options(), run.options().batch.shards),
+                                 compute, "content.cache");
+  }
+  std::vector<Shape> shapes;
+  for (const Tensor& map : compute(context, two)) {
+    shapes.emplace_back(map.shape().extents().subspan(1));
+  }
+  const fs::path folder = cache_folder(run.options().data);
+  cache_ = std::make_unique<MapCache>(folder, identity_of_maps(run), std::move(shapes), compute);
+  try {
+    const auto image = two.shape().extents();
+    cache_->keep(context, two.slice(0, {1, image[1], image[2], image[3]}));
+  } catch (const IoError& error) {
+    throw IoError(fmt::format("content.cache: maps cannot be kept: {}", error.what()));
+  }
+  notes_.push_back(text_of(*cache_, folder, data.train->size()));
+}
+
 std::string ContentLoss::identity() const {
   if (features_ == nullptr) {
     return "";
@@ -146,7 +229,8 @@ std::pair<Tensor, double> ContentLoss::compute(Context& context, const Tensor& m
   if (features_ != nullptr) {
     Context constants = context;
     constants.tape = nullptr;
-    targets = features_->forward(constants, original, maps_);
+    targets = cache_ != nullptr ? cache_->get(constants, original)
+                                : features_->forward(constants, original, maps_);
     maps = features_->forward(context, made, maps_);
   }
   Tensor loss;

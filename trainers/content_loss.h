@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/context.h"
+#include "trainers/map_cache.h"
 #include "trainers/models/options.h"
 #include "trainers/models/vgg.h"
 
@@ -20,8 +21,8 @@ class TrainingRun;
 /// Of pixels until set() or prepare() gives it a network.
 class ContentLoss {
  public:
-  /// Makes the network and the maps' scales as the run's job says. Collective. Throws JobError,
-  /// IoError (see VggFeatures).
+  /// Makes the network, the maps' scales and, with content.cache, the files' keeper as the run's
+  /// job says. Collective. Throws JobError, IoError (see VggFeatures; if no map can be kept).
   void prepare(TrainingRun& run);
   /// Images are compared by these maps of a network that has its weights, each squared difference
   /// times its weight: what prepare() takes from the job.
@@ -36,6 +37,7 @@ class ContentLoss {
   [[nodiscard]] double products(std::int64_t h, std::int64_t w) const;
 
   /// made, original [n, h, w, 3]: images that have a history, and what they are to be like.
+  /// With content.cache the maps of `original` come from files where they are kept.
   /// Gives `scale` times the loss, [], which has the history, and its sum over the images,
   /// unscaled.
   std::pair<Tensor, double> compute(Context& context, const Tensor& made, const Tensor& original,
@@ -43,11 +45,14 @@ class ContentLoss {
 
  private:
   void find_scales(TrainingRun& run);
+  void make_cache(TrainingRun& run);
+  std::string identity_of_maps(TrainingRun& run) const;
 
   std::unique_ptr<VggFeatures> features_;  // null: pixels are compared
   std::vector<VggMap> maps_;
   std::vector<double> map_weights_;  // divided by the maps' scales
   std::vector<std::string> notes_;
+  std::unique_ptr<MapCache> cache_;  // of originals; null: their maps are computed in each step
 };
 
 }  // namespace gentrain::trainers

@@ -23,18 +23,6 @@ int allowed_cores() {
   return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-/// SHA-256 of this program's file.
-std::string program_hash() {
-  std::ifstream file("/proc/self/exe", std::ios::binary);
-  io::Sha256 hash;
-  std::vector<char> block(std::size_t{1} << 20);
-  while (file) {
-    file.read(block.data(), static_cast<std::streamsize>(block.size()));
-    hash.update(block.data(), static_cast<std::size_t>(file.gcount()));
-  }
-  return hash.finish();
-}
-
 }  // namespace
 
 std::string contract_text(const TrainOptions& options, const DeviceIdentity& device) {
@@ -79,6 +67,17 @@ void check_same_on_all_ranks(comm::Communicator& communicator, const std::string
             {"gentrain program", program_hash()},
             {"job", io::sha256(std::as_bytes(std::span(job)))}};
   });
+}
+
+std::string program_hash() {
+  std::ifstream file("/proc/self/exe", std::ios::binary);
+  io::Sha256 hash;
+  std::vector<char> block(std::size_t{1} << 20);
+  while (file) {
+    file.read(block.data(), static_cast<std::streamsize>(block.size()));
+    hash.update(block.data(), static_cast<std::size_t>(file.gcount()));
+  }
+  return hash.finish();
 }
 
 std::string_view name_of(Precision precision) {

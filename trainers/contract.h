@@ -39,6 +39,9 @@ std::string_view name_of(Precision precision);
 /// Why this version cannot compute in it, to stand behind "precision is "; "" if it can.
 std::string why_not(Precision precision);
 
+/// SHA-256 of this program's file.
+std::string program_hash();
+
 /// Throws JobError for what this version cannot do (another device or precision, op_threads above
 /// 1) and for more ranks than shards, naming the fix.
 void check_supported(const TrainOptions& options, int ranks);

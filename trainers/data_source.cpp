@@ -15,6 +15,7 @@
 #include "comm/shards.h"
 #include "core/data/digits.h"
 #include "core/data/faces.h"
+#include "core/io/cache.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 #include "trainers/face_preparation.h"
@@ -125,6 +126,10 @@ std::vector<fs::path> data_folders(const DataOptions& options, const char* name)
   }
   folders.emplace_back(fs::path("data") / name);
   return folders;
+}
+
+fs::path cache_folder(const DataOptions& options) {
+  return options.cache.empty() ? io::default_cache_folder() : fs::path(options.cache);
 }
 
 std::vector<fs::path> mnist_folders(const DataOptions& options) {

@@ -17,6 +17,9 @@ namespace gentrain::trainers {
 /// $GENTRAIN_DATA/NAME, data/NAME.
 std::vector<std::filesystem::path> data_folders(const DataOptions& options, const char* name);
 
+/// Where a job keeps what is prepared for later runs. Throws IoError as io::default_cache_folder().
+std::filesystem::path cache_folder(const DataOptions& options);
+
 /// Those of MNIST.
 std::vector<std::filesystem::path> mnist_folders(const DataOptions& options);
 

@@ -277,6 +277,7 @@ Estimate estimate(const TrainOptions& options, int ranks) {
   estimate.threads = worker_count(options, *communicator);
   TrainOptions one_worker = options;
   one_worker.threads = 1;
+  one_worker.content.cache = false;  // nothing is written
   const auto run = make_run(one_worker, *communicator, estimate);
   if (run == nullptr) {
     estimate.contract = contract_text(options, make_device(options)->identity());

@@ -74,7 +74,7 @@ std::string key_of(const std::string& text, FacePart part) {
 }
 
 io::Cache cache_of(const DataOptions& options) {
-  return io::Cache(options.cache.empty() ? io::default_cache_folder() : fs::path(options.cache));
+  return io::Cache(cache_folder(options));
 }
 
 /// Rank 0's view of the cache while the faces are fetched from it or made for it.

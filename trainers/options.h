@@ -94,7 +94,8 @@ struct DataOptions {
   std::int64_t train_count = 60000;  // digits, faces
   std::int64_t test_count = 10000;   // digits, faces
   image::FaceOptions faces;          // lfw
-  /// lfw: where prepared faces are kept; empty: io::default_cache_folder(). Changes no result.
+  /// lfw, content.cache: where prepared faces and maps are kept; empty: io::default_cache_folder().
+  /// Changes no result.
   std::string cache;
   NormalizeOptions normalize;
   friend bool operator==(const DataOptions&, const DataOptions&) = default;

@@ -92,8 +92,8 @@ void describe(V& v, trainers::DataOptions& d) {
           "digits, faces: size of the test set");
   v.group("faces", d.faces);
   v.field("cache", d.cache,
-          "lfw: folder in which prepared faces are kept for later runs; it changes no result. "
-          "`gentrain cache` lists and clears it",
+          "lfw, content.cache: folder in which prepared faces and maps are kept for later runs; it "
+          "changes no result. `gentrain cache` lists and clears it",
           "`$XDG_CACHE_HOME/gentrain`, else `~/.cache/gentrain`");
   v.group("normalize", d.normalize);
 }

@@ -130,7 +130,8 @@ class Checks {
     only_with("data.faces.size", d.faces.size != defaults.size, read, kNeeds);
     only_with("data.faces.margin", d.faces.margin != defaults.margin, read, kNeeds);
     only_with("data.faces.test_share", d.faces.test_share != defaults.test_share, read, kNeeds);
-    only_with("data.cache", !d.cache.empty(), read, kNeeds);
+    only_with("data.cache", !d.cache.empty(), read || job_.content.cache,
+              fmt::format("{}, or content.cache", kNeeds));
   }
 
   /// data.source: folder.
@@ -253,8 +254,8 @@ class Checks {
       return;
     }
     if (c.network == trainers::ContentOptions::Network::kPixels) {
-      for (const char* key :
-           {"weights", "maps", "map_weights", "before_activation", "preprocess", "scale"}) {
+      for (const char* key : {"weights", "maps", "map_weights", "before_activation", "preprocess",
+                              "scale", "cache"}) {
         only_with(std::string("content.") + key, true, false, "content.network vgg19 or vgg16");
       }
       return;

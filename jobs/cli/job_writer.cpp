@@ -79,7 +79,8 @@ namespace {
 bool is_placement(const Path& path) {
   constexpr auto kKeys =
       std::to_array<std::string_view>({"output", "device", "threads", "checkpoint", "log"});
-  return std::ranges::find(kKeys, path[0]) != kKeys.end() || path == Path{"data", "cache"};
+  return std::ranges::find(kKeys, path[0]) != kKeys.end() || path == Path{"data", "cache"} ||
+         path == Path{"content", "cache"};
 }
 
 }  // namespace

@@ -403,6 +403,10 @@ TEST(JobErrors, Srgan) {
   EXPECT_EQ(srgan("content: {network: pixels, maps: [block1_conv1], scale: none}"),
             "j.yaml:5:28: content.maps has no effect without content.network vgg19 or vgg16\n"
             "j.yaml:5:50: content.scale has no effect without content.network vgg19 or vgg16");
+  EXPECT_EQ(srgan("content: {network: pixels, cache: true}"),
+            "j.yaml:5:28: content.cache has no effect without content.network vgg19 or vgg16");
+  EXPECT_EQ(error_of("model: lenet\nstop: {steps: 1}\ncontent: {cache: true}\n"),
+            "j.yaml:3:1: content has no effect without model.name srgan");
   EXPECT_EQ(srgan("content: {maps: block1_conv1}"),
             "j.yaml:5:17: content.maps needs a list of texts, got 'block1_conv1'");
   EXPECT_EQ(srgan("content: {map_weights: [1, -2]}"),

@@ -162,6 +162,10 @@ TEST(Job, ANetworksOptimizerBeginsWithTheStages) {
   EXPECT_EQ(job.content.map_weights, std::vector<double>{0.5});
   EXPECT_EQ(job_of(dump_job(job)).stages, job.stages);
   EXPECT_EQ(job_of(dump_job(job)).content, job.content);
+  Job cached = job;
+  cached.content.cache = true;
+  EXPECT_EQ(job_of(dump_job(cached)).content, cached.content);
+  EXPECT_EQ(job_identity(cached), job_identity(job)) << "it changes no result";
 }
 
 TEST(Job, Overrides) {

@@ -70,10 +70,13 @@ TEST(PrepareFacesJob, KeysOfFacesNeedASourceThatReadsThem) {
   const std::string lenet = "model: lenet\nstop: {epochs: 1}\n";
   EXPECT_EQ(error_of(lenet + "data: {cache: c, faces: {size: 64}}\n"),
             "j.yaml:3:8: data.cache has no effect without data.source lfw, or auto with model.name "
-            "srgan\n"
+            "srgan, or content.cache\n"
             "j.yaml:3:26: data.faces.size has no effect without data.source lfw, or auto with "
             "model.name srgan");
   EXPECT_EQ(error_of(lenet + "data: {source: lfw, cache: c, folder: f, faces: {size: 64}}\n"),
+            "nothing was thrown");
+  EXPECT_EQ(error_of("model: srgan\nstages: {gan: {stop: {epochs: 1}}}\ncontent: {cache: true}\n"
+                     "data: {source: faces, cache: c}\n"),
             "nothing was thrown");
   EXPECT_EQ(job_identity(job_of(lenet + "data: {source: lfw, cache: c}\n")),
             job_identity(job_of(lenet + "data: {source: lfw}\n")));

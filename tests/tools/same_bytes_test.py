@@ -79,6 +79,25 @@ class TinyJobs(SameBytes):
         self.assert_same("tiny/vae.yaml", [(1, 1), (1, 3), (5, 1)], "precision=bf16_emulated")
 
 
+class KeptMaps(SameBytes):
+    """The maps of training images as files, made and read by any number of ranks and threads."""
+
+    def test_srgan(self):
+        same = self.hashes("tiny/srgan.yaml", 1, 1)
+        kept = []
+        for ranks, threads in ((2, 1), (1, 2)):
+            with self.subTest(ranks=ranks, threads=threads):
+                self.assertEqual(self.hashes("tiny/srgan.yaml", ranks, threads, "data.cache=cache",
+                                             "content={weights: random, cache: true}"), same)
+                kept.append({path.name: path.stat().st_mtime_ns
+                             for path in (self.folder / "cache").iterdir()})
+        self.assertEqual(len(kept[0]), 32)
+        self.assertEqual(kept[1], kept[0], "the second run reads what the first has kept")
+        listed = run([PROGRAM, "cache", "--folder", "cache", "--clear"], 1, 60.0, cwd=self.folder)
+        size = 64 + 4 * (96 * 96 * 64 + 48 * 48 * 128 + 24 * 24 * 256)
+        self.assertIn(f"cache: 32 entries, {32 * size} bytes, removed", listed.output)
+
+
 class Images(SameBytes):
     """A folder of images and packs of it, read by any number of ranks and threads."""
 

@@ -58,6 +58,8 @@ struct ContentOptions {
   bool before_activation = false;   // the maps before their ReLU
   Preprocess preprocess = Preprocess::kCaffe;
   Scale scale = Scale::kMeanSquare;
+  /// Whether maps of training images are kept as files in data.cache. Changes no result.
+  bool cache = false;
   friend bool operator==(const ContentOptions&, const ContentOptions&) = default;
 };
 
