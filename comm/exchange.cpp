@@ -62,7 +62,6 @@ class Exchange::Implementation {
     }
   }
 
-  [[nodiscard]] Range owned_shards() const { return tree_.owned(); }
   [[nodiscard]] const std::vector<Range>& runs() const { return local_.runs(); }
 
   [[nodiscard]] std::vector<Range> owned_segments() const {
@@ -110,8 +109,7 @@ class Exchange::Implementation {
     local_.begin(trainable.empty() ? std::vector<bool>(count, true) : trainable);
     for (std::size_t b = 0; b < work_.size(); ++b) {
       work_[b].phase = local_.active(b) ? Phase::kComputing : Phase::kDone;
-      work_[b].locally_complete = false;
-      work_[b].updated = false;
+      work_[b].locally_complete = work_[b].updated = false;
     }
     norm_ = 0;
     norm_phase_ = options_.needs_norm ? NormPhase::kSumming : NormPhase::kDone;
@@ -138,13 +136,12 @@ class Exchange::Implementation {
       advance(b);
     }
     advance_norm();
-    const auto done = [](const Work& work) { return work.phase == Phase::kDone; };
-    const auto updated = [](const Work& work) { return work.updated; };
-    if (const auto open = std::find_if_not(work_.begin(), work_.end(), done); open != work_.end()) {
-      communicator_.activity().set_bucket(static_cast<std::int32_t>(open - work_.begin()));
+    const auto open = [](const Work& work) { return work.phase != Phase::kDone; };
+    if (const auto at = std::ranges::find_if(work_, open); at != work_.end()) {
+      communicator_.activity().set_bucket(static_cast<std::int32_t>(at - work_.begin()));
       return false;
     }
-    if (std::any_of(work_.begin(), work_.end(), updated)) {
+    if (std::ranges::any_of(work_, &Work::updated)) {
       parameters_.mark_changed(local_.trainable());
     }
     open_ = false;
@@ -453,7 +450,7 @@ Exchange::Exchange(Communicator& communicator, Device& device, ParameterSet& par
 Exchange::~Exchange() = default;
 
 Range Exchange::owned_shards() const {
-  return impl_->owned_shards();
+  return {runs().front().first, runs().back().last};
 }
 
 std::vector<Range> Exchange::owned_segments() const {

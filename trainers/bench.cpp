@@ -8,6 +8,7 @@
 
 #include "kernels/error.h"
 #include "trainers/observers.h"
+#include "trainers/preflight.h"
 
 namespace gentrain::trainers {
 

@@ -15,6 +15,7 @@
 #include "trainers/evaluate.h"
 #include "trainers/face_preparation.h"
 #include "trainers/face_source.h"
+#include "trainers/preflight.h"
 #include "trainers/training.h"
 
 namespace gentrain::trainers {

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
 #include "kernels/error.h"
 #include "trainers/run_lock.h"
@@ -129,6 +130,12 @@ void check_memory(const comm::Communicator& communicator, std::int64_t bytes) {
         "MiB are free: start fewer ranks a host, or see `gentrain check JOB`",
         ranks, mib(bytes), mib(*available)));
   }
+}
+
+double peak_rss_mib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
 }
 
 void compare_clocks(comm::Communicator& communicator) {

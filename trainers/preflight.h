@@ -27,6 +27,9 @@ void check_memory(const comm::Communicator& communicator, std::int64_t bytes);
 /// not say. `root`: where /proc and /sys lie.
 std::optional<std::int64_t> available_memory(const std::filesystem::path& root = "/");
 
+/// Largest resident memory of this process so far, MiB.
+double peak_rss_mib();
+
 /// Warns of ranks whose clock is off by more than ten seconds. Collective.
 void compare_clocks(comm::Communicator& communicator);
 

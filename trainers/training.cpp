@@ -10,7 +10,6 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/io/sha256.h"
@@ -27,12 +26,6 @@
 #include "trainers/run_log.h"
 
 namespace gentrain::trainers {
-
-double peak_rss_mib() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;
-}
 
 namespace {
 

@@ -133,7 +133,4 @@ struct RunResult {
 RunResult train(const TrainOptions& options, const RunSetting& setting,
                 comm::Communicator& communicator);
 
-/// Largest resident memory of this process so far, MiB.
-double peak_rss_mib();
-
 }  // namespace gentrain::trainers

@@ -17,6 +17,7 @@
 #include "kernels/error.h"
 #include "kernels/progress.h"
 #include "trainers/objective.h"
+#include "trainers/preflight.h"
 #include "trainers/training.h"
 
 namespace gentrain::trainers {
