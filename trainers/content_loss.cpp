@@ -199,13 +199,16 @@ void ContentLoss::make_cache(TrainingRun& run) {
   for (const Tensor& map : compute(context, two)) {
     shapes.emplace_back(map.shape().extents().subspan(1));
   }
-  const fs::path folder = cache_folder(run.options().data);
-  cache_ = std::make_unique<MapCache>(folder, identity_of_maps(run), std::move(shapes), compute);
+  fs::path folder;
   try {
+    folder = cache_folder(run.options().data);
+    cache_ = std::make_unique<MapCache>(folder, identity_of_maps(run), std::move(shapes), compute);
     const auto image = two.shape().extents();
     cache_->keep(context, two.slice(0, {1, image[1], image[2], image[3]}));
   } catch (const IoError& error) {
-    throw IoError(fmt::format("content.cache: maps cannot be kept: {}", error.what()));
+    throw IoError(fmt::format(
+        "data.cache: maps cannot be kept: {}; name another folder, or set content.cache to false",
+        error.what()));
   }
   notes_.push_back(text_of(*cache_, folder, data.train->size()));
 }

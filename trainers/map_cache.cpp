@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstring>
-#include <system_error>
 #include <utility>
 
 #include <fcntl.h>
@@ -118,9 +117,11 @@ std::vector<Tensor> MapCache::get(Context& context, const Tensor& images) {
 
 void MapCache::keep(Context& context, const Tensor& image) {
   const std::string key = key_of(context, image);
-  if (!read(key)) {
-    write(key, make(context, key, image));
+  std::optional<io::Bytes> file = read(key);
+  if (!file) {
+    file = make(context, key, image);
   }
+  write(key, *file);
 }
 
 std::string MapCache::key_of(Context& context, const Tensor& image) const {
@@ -132,7 +133,7 @@ std::string MapCache::key_of(Context& context, const Tensor& image) const {
   return hash.finish();
 }
 
-/// The file of a key if it is there and whole; what else is there goes.
+/// The file of a key if it is there and whole.
 std::optional<io::Bytes> MapCache::read(const std::string& key) const {
   const std::optional<fs::path> path = cache_.find(key);
   if (!path) {
@@ -144,14 +145,18 @@ std::optional<io::Bytes> MapCache::read(const std::string& key) const {
         std::memcmp(digits_of(key, file).data(), file.data.get(), kDigits) == 0) {
       return file;
     }
-    spdlog::warn("{}: is damaged, or not the maps of its image: they are computed anew",
-                 path->string());
+    warn(path->string() + ": is damaged, or not the maps of its image: they are");
   } catch (const IoError& error) {
-    spdlog::warn("{}: the maps are computed anew", error.what());
+    warn(fmt::format("{}: the maps are", error.what()));
   }
-  std::error_code ignored;
-  fs::remove(*path, ignored);
   return std::nullopt;
+}
+
+/// Where nothing can be mended any more nothing more is said.
+void MapCache::warn(const std::string& what) const {
+  if (keeps_) {
+    spdlog::warn("{} computed anew", what);
+  }
 }
 
 /// The content of an image's file.
@@ -174,9 +179,9 @@ io::Bytes MapCache::make(Context& context, const std::string& key, const Tensor&
 }
 
 void MapCache::write(const std::string& key, const io::Bytes& file) const {
-  static_cast<void>(cache_.get(key, [&](const fs::path& path) {
+  cache_.put(key, [&](const fs::path& path) {
     io::PosixFile(path, O_WRONLY | O_CREAT | O_TRUNC, 0666).write(file.data.get(), file.size);
-  }));
+  });
 }
 
 void MapCache::keep_if_possible(const std::string& key, const io::Bytes& file) {

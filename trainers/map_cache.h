@@ -32,10 +32,11 @@ class MapCache {
 
   /// What `compute` gives for each of the images [n, h, w, c] alone. A file that is damaged, or no
   /// such file, is made anew, with a warning in the log. Where one cannot be kept a warning says
-  /// so, and nothing more is kept. Throws ShapeError if `compute` gives maps of other shapes.
+  /// so, and nothing more is kept. Waits for nobody who writes the same file. Throws ShapeError if
+  /// `compute` gives maps of other shapes.
   std::vector<Tensor> get(Context& context, const Tensor& images);
-  /// Keeps the maps of an image [1, h, w, c]. Throws as get(), and IoError naming the folder or
-  /// file if that fails.
+  /// Writes the maps of an image [1, h, w, c], even if they are kept: shows whether that can be
+  /// done. Throws as get(), and IoError naming the folder or file if that fails.
   void keep(Context& context, const Tensor& image);
 
   /// Of the file of an image.
@@ -46,6 +47,7 @@ class MapCache {
  private:
   std::string key_of(Context& context, const Tensor& image) const;
   [[nodiscard]] std::optional<io::Bytes> read(const std::string& key) const;
+  void warn(const std::string& what) const;
   io::Bytes make(Context& context, const std::string& key, const Tensor& image);
   void write(const std::string& key, const io::Bytes& file) const;
   void keep_if_possible(const std::string& key, const io::Bytes& file);

@@ -3,6 +3,8 @@
 
 #include <numeric>
 
+#include <fmt/format.h>
+
 #include "core/ops/ops.h"
 #include "kernels/error.h"
 #include "trainers/classifier.h"
@@ -59,7 +61,12 @@ Images load_images(ShardRun& run, const TrainingData& data) {
 /// Puts the sums of an objective into the statistics of each shard.
 void tell(const std::vector<double>& sums, ShardRun& run) {
   comm::ShardGradients& gradients = *run.gradients[0];
-  const std::size_t count = sums.size() / static_cast<std::size_t>(gradients.shards());
+  const auto shards = static_cast<std::size_t>(gradients.shards());
+  if (sums.empty() || sums.size() % shards != 0) {
+    throw Error(fmt::format("{} sums of {} shards side by side: as many of each are needed",
+                            sums.size(), shards));
+  }
+  const std::size_t count = sums.size() / shards;
   for (std::int64_t shard = 0; shard < gradients.shards(); ++shard) {
     const std::span<float> statistics = gradients.statistics(shard);
     for (std::size_t i = 0; i < count; ++i) {
@@ -128,6 +135,7 @@ std::vector<double> values_of(Context& context, const Tensor& x) {
 }
 
 double sum_of(Context& context, const Tensor& x) {
+  one_shard_only(context, "sum_of");
   const std::vector<double> values = values_of(context, x);
   return std::accumulate(values.begin(), values.end(), 0.0);
 }

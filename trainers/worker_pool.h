@@ -27,7 +27,7 @@ class WorkerPool {
   void start(const std::function<void(int)>& work);
   /// Whether no worker is at work.
   [[nodiscard]] bool idle() const { return running_.load(std::memory_order_acquire) == 0; }
-  /// The same, but waits a few microseconds for a worker that is about to end.
+  /// The same, but waits some tens of microseconds for a worker that is about to end.
   [[nodiscard]] bool soon_idle() const;
   /// Whether a worker threw; the others stop at their next shard if they ask.
   [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_acquire); }

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/io/atomic_file.h"
 #include "core/io/posix_file.h"
 #include "kernels/error.h"
 #include "kernels/progress.h"
@@ -104,12 +105,14 @@ bool is_there(const fs::path& path) {
 
 /// Makes an entry under its lock.
 void make_entry(const fs::path& path, const fs::path& temporary,
-                const std::function<void(const fs::path&)>& make) {
+                const std::function<void(const fs::path&)>& make, Sync sync) {
   std::error_code error;
   fs::remove(temporary, error);
   try {
     make(temporary);
-    PosixFile(temporary, O_RDONLY).sync();
+    if (sync == Sync::kYes) {
+      PosixFile(temporary, O_RDONLY).sync();
+    }
     fs::rename(temporary, path);
   } catch (const fs::filesystem_error& failure) {
     fs::remove(temporary, error);
@@ -119,7 +122,9 @@ void make_entry(const fs::path& path, const fs::path& temporary,
     fs::remove(temporary, error);
     throw;
   }
-  sync_folder(path.parent_path());
+  if (sync == Sync::kYes) {
+    sync_folder(path.parent_path());
+  }
 }
 
 }  // namespace
@@ -138,26 +143,41 @@ std::filesystem::path Cache::path(std::string_view key, const char* ending) cons
   return folder_ / fmt::format("{}{}", key, ending);
 }
 
-std::filesystem::path Cache::get(
-    const std::string& key, const std::function<void(const std::filesystem::path&)>& make) const {
-  constexpr std::chrono::milliseconds kPause{20};
-  check_key(key);
-  fs::path file = path(key);
+void Cache::make_folder() const {
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) {
     throw IoError(fmt::format("{}: the cache's folder cannot be made: {}", folder_.string(),
                               error.message()));
   }
+}
+
+std::filesystem::path Cache::get(
+    const std::string& key, const std::function<void(const std::filesystem::path&)>& make) const {
+  constexpr std::chrono::milliseconds kPause{20};
+  check_key(key);
+  fs::path file = path(key);
+  make_folder();
   while (!is_there(file)) {
     if (const auto lock = KeyLock::try_to_take(path(key, kLock)); lock && !is_there(file)) {
-      make_entry(file, path(key, kTemporary), make);
+      make_entry(file, path(key, kTemporary), make, Sync::kYes);
     } else if (!lock) {
       std::this_thread::sleep_for(kPause);
       progress::tick();  // the maker's progress is watched where it is made
     }
   }
   return file;
+}
+
+bool Cache::put(const std::string& key,
+                const std::function<void(const std::filesystem::path&)>& make) const {
+  check_key(key);
+  make_folder();
+  const auto lock = KeyLock::try_to_take(path(key, kLock));
+  if (lock) {
+    make_entry(path(key), path(key, kTemporary), make, Sync::kNo);
+  }
+  return lock.has_value();
 }
 
 std::optional<std::filesystem::path> Cache::find(const std::string& key) const {

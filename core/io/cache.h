@@ -35,6 +35,12 @@ class Cache {
   [[nodiscard]] std::filesystem::path get(
       const std::string& key, const std::function<void(const std::filesystem::path&)>& make) const;
 
+  /// Puts a file under the key, in place of what is there, unless somebody is making it right now:
+  /// false. Waits for nobody, not for the disk either: for what a reader can tell to be damaged.
+  /// `make` and errors as in get().
+  bool put(const std::string& key,
+           const std::function<void(const std::filesystem::path&)>& make) const;
+
   /// The file of a key if it is there. Throws ShapeError as get().
   [[nodiscard]] std::optional<std::filesystem::path> find(const std::string& key) const;
 
@@ -47,6 +53,7 @@ class Cache {
 
  private:
   [[nodiscard]] std::filesystem::path path(std::string_view key, const char* ending = "") const;
+  void make_folder() const;
 
   std::filesystem::path folder_;
 };

@@ -98,7 +98,7 @@ class Supervision {
       keep_deadlines();
     }
     drain();
-    end_.exit_code = child_.exit_code();
+    end_.exit_code = hung_ ? text_.abort_code().value_or(child_.exit_code()) : child_.exit_code();
     end_.began = began();
     end_.lost_host = lost_host().value_or("");
     end_.seconds = seconds_since(start_);
@@ -272,6 +272,7 @@ class Supervision {
               ? "mpirun is stopped"
               : fmt::format("process {} was stopped before training began", *stopped));
     } else if (forsaken_.look(has_children(child_.pid()), text_.aborted())) {
+      hung_ = true;
       end("mpirun hangs, its ranks have ended");
     }
   }
@@ -291,6 +292,7 @@ class Supervision {
   bool output_open_ = true;
   bool errors_open_ = true;
   bool begun_ = false;
+  bool hung_ = false;  // and was ended for that
   StoppedProcesses stopped_;
   Forsaken forsaken_;
   Clock::time_point next_watch_ = Clock::now() + kWatchEvery;

@@ -60,6 +60,7 @@ bool MpirunText::take(std::string_view line) {
       "\\((.*)\\).*");
   static const std::regex remote("  Remote daemon: \\[\\[.*\\],\\d+\\] on node (\\S+).*");
   static const std::regex local("  Local host: +(\\S+)");
+  static const std::regex code("with errorcode (\\d{1,3})\\..*");
   static const std::regex detected("\\S+ detected that one or more processes exited with .*");
   std::cmatch match;
   const char* const end = line.data() + line.size();
@@ -81,6 +82,9 @@ bool MpirunText::take(std::string_view line) {
     if (!is_this_host(match[1].str())) {
       lost_host_ = match[1].str();
     }
+  }
+  if (aborted_ && !abort_code_ && in_text_ && std::regex_match(line.data(), end, match, code)) {
+    abort_code_ = std::stoi(match[1].str());
   }
   in_text_ = known || (in_text_ && (line.empty() || begins_with_one(line, kFurtherLines)));
   return in_text_;

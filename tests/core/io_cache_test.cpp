@@ -161,6 +161,23 @@ TEST_F(CacheTest, ClearingLeavesWhatIsBeingMade) {
   EXPECT_EQ(text_of(file), "whole");
 }
 
+TEST_F(CacheTest, PuttingReplacesAndWaitsForNobody) {
+  const auto put = [&](const std::string& text) {
+    return cache_.put(kKey, [&](const fs::path& path) { write(path, text); });
+  };
+  EXPECT_TRUE(put("one"));
+  EXPECT_TRUE(put("two"));
+  EXPECT_EQ(text_of(folder_ / kKey), "two");
+  const std::string lock = (folder_ / (kKey + ".lock")).string();
+  const int other = open(lock.c_str(), O_RDWR | O_CREAT, 0666);
+  ASSERT_EQ(flock(other, LOCK_EX), 0);
+  EXPECT_FALSE(put("three"));
+  close(other);
+  EXPECT_EQ(text_of(folder_ / kKey), "two");
+  EXPECT_TRUE(put("four"));
+  EXPECT_THAT(names(), ElementsAre(kKey));
+}
+
 TEST_F(CacheTest, AFolderThatCannotBeIsNamed) {
   fs::create_directories(folder_.parent_path());
   write(folder_, "a file");

@@ -196,6 +196,10 @@ TEST(LaunchTexts, OfMpirunAreKnown) {
   EXPECT_FALSE(text.aborted());
   EXPECT_TRUE(text.take("MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD"));
   EXPECT_TRUE(text.aborted());
+  EXPECT_EQ(text.abort_code(), std::nullopt);
+  EXPECT_TRUE(text.take("with errorcode 6."));
+  EXPECT_TRUE(text.take("with errorcode 7."));
+  EXPECT_EQ(text.abort_code(), 6);
 }
 
 TEST(LaunchTexts, NameAHostThatCannotBeReached) {

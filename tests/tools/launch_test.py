@@ -234,9 +234,10 @@ class Restarts(LaunchTest):
                          "mpirun hangs, its ranks have ended .*: restart 1")
 
     def test_an_mpirun_that_waits_for_a_lost_host_behind_its_ranks(self):
-        abort = "MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD\n"
-        launch = self.play([{"child": 1, "status": RUNNING, "stderr": abort, "sleep": 60}, {"status": FINISHED}])
-        self.assert_ends(launch, 0, "mpirun hangs, its ranks have ended .* after 1[0-9].* s: restart 1")
+        abort = "MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD\nwith errorcode 6.\n"
+        launch = self.play([{"child": 1, "status": RUNNING, "sleep": 13, "exit": 5},  # it is only slow
+                            {"child": 1, "status": RUNNING, "stderr": abort, "sleep": 60}])
+        self.assert_ends(launch, 6, r"exit code 5\) after 1[3-9].* s: restart 1", "mpirun hangs, its ranks have")
 
     def test_what_a_killed_launcher_left_goes_at_the_next_start(self):
         launch = self.play([{"status": RUNNING, "child": 1, "usr1": "ignore"}])

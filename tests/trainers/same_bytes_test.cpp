@@ -11,6 +11,8 @@
 #include <gtest/gtest.h>
 
 #include "core/ops/ops.h"
+#include "kernels/error.h"
+#include "tests/support/compare.h"
 #include "tests/trainers/small_runs.h"
 
 namespace gentrain::trainers {
@@ -213,6 +215,21 @@ TEST(SameBytesSideBySide, ShardsOfAWorkerAreComputedTogether) {
     train_small(options, 1, wrap_shards(wrap));
     EXPECT_EQ(sizes, expected) << workers << " workers";
   }
+}
+
+TEST(SameBytesSideBySide, SumsAreToldOfEachShard) {
+  run_ranks(1, [&](comm::Communicator& communicator) {
+    TrainingRun run(uneven_vae(), communicator);
+    std::vector<Stage> stages = run.make_stages("");
+    Pass& pass = stages.front().passes.front();
+    pass.shard = [inner = std::move(pass.shard)](ShardRun& shards) {
+      shards.shards.rows = {shards.samples.size()};  // all as one
+      inner(shards);
+    };
+    EXPECT_EQ(test::message_of<Error>(
+                  [&] { run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {}); }),
+              "3 sums of 16 shards side by side: as many of each are needed");
+  });
 }
 
 /// Side by side, but all with the noise of the first shard; then with the border between two shards
