@@ -59,7 +59,7 @@ class MapCaches : public ::testing::Test {
     for (std::size_t i = 0; i < pixels.size(); ++i) {
       pixels[i] = first + static_cast<float>(i % 97) / 97;
     }
-    const Tensor x = Tensor::empty(*device_, {n, 4, 4, 3});
+    Tensor x = Tensor::empty(*device_, {n, 4, 4, 3});
     copy_from_host<float>(*device_, *queue_, pixels, x);
     return x;
   }
@@ -128,69 +128,67 @@ TEST_F(MapCaches, ServeManyAtATime) {
   EXPECT_EQ(cache.computed(), 0);
 }
 
-TEST_F(MapCaches, WhatIsNoFileOfTheImageIsMadeAnew) {
-  MapCache cache = make();
-  const Tensor x = images(1, 0);
-  const auto direct = values(cache.get(context_, x));
-  const fs::path file = files().at(0);
+/// The maps of an image, and the file in which they are.
+class KeptMaps : public MapCaches {
+ protected:
+  MapCache cache_ = make();
+  Tensor x_ = images(1, 0);
+  std::vector<std::vector<float>> direct_ = values(cache_.get(context_, x_));
+  fs::path file_ = files().at(0);
+};
+
+TEST_F(KeptMaps, WhatIsNoFileOfTheImageIsMadeAnew) {
   std::int64_t computed = 1;
   const auto expect_anew = [&](const std::string& reason) {
-    EXPECT_THAT(said([&] { EXPECT_EQ(values(cache.get(context_, x)), direct); }),
+    EXPECT_THAT(said([&] { EXPECT_EQ(values(cache_.get(context_, x_)), direct_); }),
                 HasSubstr(reason + "computed anew\n"));
-    EXPECT_EQ(cache.computed(), ++computed);
-    EXPECT_EQ(said([&] { cache.get(context_, x); }), "") << "it is whole again";
-    EXPECT_EQ(cache.computed(), computed);
+    EXPECT_EQ(cache_.computed(), ++computed);
+    EXPECT_EQ(said([&] { cache_.get(context_, x_); }), "") << "it is whole again";
+    EXPECT_EQ(cache_.computed(), computed);
   };
   const std::string damaged =
-      file.string() + ": is damaged, or not the maps of its image: they are ";
+      file_.string() + ": is damaged, or not the maps of its image: they are ";
   {
-    std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+    std::fstream stream(file_, std::ios::in | std::ios::out | std::ios::binary);
     stream.seekp(100);
     stream.put('!');
   }
   expect_anew(damaged);
-  fs::resize_file(file, 70);
+  fs::resize_file(file_, 70);
   expect_anew(damaged);
-  fs::resize_file(file, 64);
+  fs::resize_file(file_, 64);
   expect_anew(damaged);
-  fs::resize_file(file, 0);
+  fs::resize_file(file_, 0);
   expect_anew(damaged);
-  fs::resize_file(file, fs::file_size(file) + 1);
+  fs::resize_file(file_, fs::file_size(file_) + 1);
   expect_anew(damaged);
   MapCache other = make("other weights");
-  other.get(context_, x);
+  other.get(context_, x_);
   const std::vector<fs::path> both = files();
   ASSERT_THAT(both, SizeIs(2));
-  fs::copy_file(both[0] == file ? both[1] : both[0], file, fs::copy_options::overwrite_existing);
+  fs::copy_file(both[0] == file_ ? both[1] : both[0], file_, fs::copy_options::overwrite_existing);
   expect_anew(damaged);
 }
 
-TEST_F(MapCaches, AreReadByWhoComesWhileAnotherWrites) {
-  MapCache cache = make();
-  const Tensor x = images(1, 0);
-  const auto direct = values(cache.get(context_, x));
-  const fs::path file = files().at(0);
-  fs::remove(file);
-  const int lock = open((file.string() + ".lock").c_str(), O_RDWR | O_CREAT, 0666);
+TEST_F(KeptMaps, AreReadByWhoComesWhileAnotherWrites) {
+  fs::remove(file_);
+  const int lock = open((file_.string() + ".lock").c_str(), O_RDWR | O_CREAT, 0666);
   ASSERT_EQ(flock(lock, LOCK_EX), 0);
-  EXPECT_EQ(values(cache.get(context_, x)), direct) << "another process, perhaps stopped, has it";
-  EXPECT_FALSE(fs::exists(file));
+  EXPECT_EQ(values(cache_.get(context_, x_)), direct_)
+      << "another process, perhaps stopped, has it";
+  EXPECT_FALSE(fs::exists(file_));
   close(lock);
-  EXPECT_EQ(values(cache.get(context_, x)), direct);
-  EXPECT_TRUE(fs::exists(file));
+  EXPECT_EQ(values(cache_.get(context_, x_)), direct_);
+  EXPECT_TRUE(fs::exists(file_));
 }
 
-TEST_F(MapCaches, WhatCannotBeReplacedIsToldOfOnce) {
-  MapCache cache = make();
-  const Tensor x = images(1, 0);
-  const auto direct = values(cache.get(context_, x));
-  const fs::path file = files().at(0);
-  fs::remove(file);
-  fs::create_directory(file);
-  const std::string log = said([&] { EXPECT_EQ(values(cache.get(context_, x)), direct); });
+TEST_F(KeptMaps, WhatCannotBeReplacedIsToldOfOnce) {
+  fs::remove(file_);
+  fs::create_directory(file_);
+  const std::string log = said([&] { EXPECT_EQ(values(cache_.get(context_, x_)), direct_); });
   EXPECT_THAT(log, HasSubstr(": the maps are computed anew\n"));
   EXPECT_THAT(log, HasSubstr("content.cache: from here on this rank keeps no more maps: "));
-  EXPECT_EQ(said([&] { EXPECT_EQ(values(cache.get(context_, x)), direct); }), "");
+  EXPECT_EQ(said([&] { EXPECT_EQ(values(cache_.get(context_, x_)), direct_); }), "");
 }
 
 TEST_F(MapCaches, GoOnWhereNoMoreCanBeKept) {
