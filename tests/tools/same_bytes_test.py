@@ -92,7 +92,10 @@ class KeptMaps(SameBytes):
                 kept.append({path.name: path.stat().st_mtime_ns
                              for path in (self.folder / "cache").iterdir()})
         self.assertEqual(len(kept[0]), 32)
-        self.assertEqual(kept[1], kept[0], "the second run reads what the first has kept")
+        self.assertEqual(kept[1].keys(), kept[0].keys())
+        written = [name for name, time in kept[1].items() if time != kept[0][name]]
+        self.assertEqual(len(written), 1, "the second run reads what the first has kept, but for "
+                                          "the file that shows whether it could keep some")
         listed = run([PROGRAM, "cache", "--folder", "cache", "--clear"], 1, 60.0, cwd=self.folder)
         size = 64 + 4 * (96 * 96 * 64 + 48 * 48 * 128 + 24 * 24 * 256)
         self.assertIn(f"cache: 32 entries, {32 * size} bytes, removed", listed.output)
