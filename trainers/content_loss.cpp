@@ -114,7 +114,7 @@ void ContentLoss::prepare(TrainingRun& run) {
   });
   std::vector<double> weights = content.map_weights;
   weights.resize(maps.size(), 1.0);
-  set(std::move(features), std::move(maps), std::move(weights));
+  set(std::move(features), std::move(maps), std::move(weights), content.pixel_weight);
   if (content.scale == ContentOptions::Scale::kMeanSquare) {
     find_scales(run);
   }
@@ -124,10 +124,11 @@ void ContentLoss::prepare(TrainingRun& run) {
 }
 
 void ContentLoss::set(std::unique_ptr<VggFeatures> features, std::vector<VggMap> maps,
-                      std::vector<double> map_weights) {
+                      std::vector<double> map_weights, double pixel_weight) {
   features_ = std::move(features);
   maps_ = std::move(maps);
   map_weights_ = std::move(map_weights);
+  pixel_weight_ = pixel_weight;
   cache_.reset();
 }
 
@@ -227,8 +228,9 @@ double ContentLoss::products(std::int64_t h, std::int64_t w) const {
 
 std::pair<Tensor, double> ContentLoss::compute(Context& context, const Tensor& made,
                                                const Tensor& original, double scale) const {
-  std::vector<Tensor> maps{made};
-  std::vector<Tensor> targets{original};
+  std::vector<Tensor> maps;
+  std::vector<Tensor> targets;
+  std::vector<double> weights = map_weights_;
   if (features_ != nullptr) {
     Context constants = context;
     constants.tape = nullptr;
@@ -236,12 +238,17 @@ std::pair<Tensor, double> ContentLoss::compute(Context& context, const Tensor& m
                                 : features_->forward(constants, original, maps_);
     maps = features_->forward(context, made, maps_);
   }
+  if (pixel_weight_ > 0) {
+    maps.push_back(made);
+    targets.push_back(original);
+    weights.push_back(pixel_weight_);
+  }
   Tensor loss;
   double sum = 0;
   for (std::size_t i = 0; i < maps.size(); ++i) {
     const double elements =
         static_cast<double>(maps[i].elements()) / static_cast<double>(made.shape()[0]);
-    const double weight = (features_ == nullptr ? 1.0 : map_weights_[i]) / elements;
+    const double weight = weights[i] / elements;
     const ops::SquaredError error =
         ops::squared_error(context, maps[i], targets[i], weight * scale);
     sum += weight * sum_of(context, error.rows);

@@ -24,10 +24,10 @@ class ContentLoss {
   /// Makes the network, the maps' scales and, with content.cache, the files' keeper as the run's
   /// job says. Collective. Throws JobError, IoError (see VggFeatures; if no map can be kept).
   void prepare(TrainingRun& run);
-  /// Images are compared by these maps of a network that has its weights, each squared difference
-  /// times its weight: what prepare() takes from the job.
+  /// Images are compared by these maps of a network that has its weights, and by their pixels,
+  /// each mean squared difference times its weight: what prepare() takes from the job.
   void set(std::unique_ptr<VggFeatures> features, std::vector<VggMap> maps,
-           std::vector<double> map_weights);
+           std::vector<double> map_weights, double pixel_weight);
 
   /// The network's weights as a text; "" of pixels.
   [[nodiscard]] std::string identity() const;
@@ -48,9 +48,10 @@ class ContentLoss {
   void make_cache(TrainingRun& run);
   std::string identity_of_maps(TrainingRun& run) const;
 
-  std::unique_ptr<VggFeatures> features_;  // null: pixels are compared
+  std::unique_ptr<VggFeatures> features_;  // null: only pixels are compared
   std::vector<VggMap> maps_;
   std::vector<double> map_weights_;  // divided by the maps' scales
+  double pixel_weight_ = 1;
   std::vector<std::string> notes_;
   std::unique_ptr<MapCache> cache_;  // of originals; null: their maps are computed in each step
 };

@@ -49,6 +49,9 @@ void describe(V& v, trainers::ContentOptions& c) {
       "first three blocks");
   v.numbers("map_weights", c.map_weights, at_least(0), "A weight for each map; none: 1 each");
   v.field("before_activation", c.before_activation, "Whether maps are taken before their ReLU");
+  v.field(
+      "pixel_weight", c.pixel_weight, at_least(0),
+      "Of the mean squared difference of the pixels in -1..1, which is compared beside the maps");
   v.field("preprocess", c.preprocess,
           "caffe: as the ImageNet weights were trained, (x + 1) * 127.5, BGR, minus the means; "
           "none: pixels in -1..1");

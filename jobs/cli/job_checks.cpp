@@ -254,8 +254,8 @@ class Checks {
       return;
     }
     if (c.network == trainers::ContentOptions::Network::kPixels) {
-      for (const char* key : {"weights", "maps", "map_weights", "before_activation", "preprocess",
-                              "scale", "cache"}) {
+      for (const char* key : {"weights", "maps", "map_weights", "before_activation", "pixel_weight",
+                              "preprocess", "scale", "cache"}) {
         only_with(std::string("content.") + key, true, false, "content.network vgg19 or vgg16");
       }
       return;

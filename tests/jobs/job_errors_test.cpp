@@ -405,6 +405,11 @@ TEST(JobErrors, Srgan) {
             "j.yaml:5:50: content.scale has no effect without content.network vgg19 or vgg16");
   EXPECT_EQ(srgan("content: {network: pixels, cache: true}"),
             "j.yaml:5:28: content.cache has no effect without content.network vgg19 or vgg16");
+  EXPECT_EQ(srgan("content: {network: pixels, pixel_weight: 2}"),
+            "j.yaml:5:28: content.pixel_weight has no effect without content.network vgg19 or "
+            "vgg16");
+  EXPECT_EQ(srgan("content: {pixel_weight: -1}"),
+            "j.yaml:5:25: content.pixel_weight is -1 but must be at least 0");
   EXPECT_EQ(error_of("model: lenet\nstop: {steps: 1}\ncontent: {cache: true}\n"),
             "j.yaml:3:1: content has no effect without model.name srgan");
   EXPECT_EQ(srgan("content: {maps: block1_conv1}"),

@@ -147,7 +147,8 @@ TEST(Job, Stages) {
 
 TEST(Job, ANetworksOptimizerBeginsWithTheStages) {
   const Job job = job_of(
-      "model: srgan\ncontent: {maps: [block2_conv2], map_weights: [0.5]}\nstages:\n  gan:\n"
+      "model: srgan\ncontent: {maps: [block2_conv2], map_weights: [0.5], pixel_weight: 3}\n"
+      "stages:\n  gan:\n"
       "    stop: {steps: 3}\n"
       "    optimizer: {name: adam, lr: 0.5, beta1: 0.25, discriminator: {lr: 0.125}}\n",
       {"stages.gan.optimizer.discriminator.beta2=0.75"});
@@ -160,6 +161,7 @@ TEST(Job, ANetworksOptimizerBeginsWithTheStages) {
   EXPECT_FALSE(stage.generator_optimizer.has_value());
   EXPECT_EQ(job.content.maps, std::vector<std::string>{"block2_conv2"});
   EXPECT_EQ(job.content.map_weights, std::vector<double>{0.5});
+  EXPECT_EQ(job.content.pixel_weight, 3);
   EXPECT_EQ(job_of(dump_job(job)).stages, job.stages);
   EXPECT_EQ(job_of(dump_job(job)).content, job.content);
   Job cached = job;

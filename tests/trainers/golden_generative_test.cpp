@@ -164,7 +164,7 @@ class GoldenSrgan {
     auto features = std::make_unique<VggFeatures>(VggNet::kVgg19, maps, VggInput::kAsIs,
                                                   golden_.shape("before/vgg.0.weight")[0]);
     load_vgg(*features);
-    srgan_->content().set(std::move(features), maps, std::vector<double>(maps.size(), 1.0));
+    srgan_->content().set(std::move(features), maps, std::vector<double>(maps.size(), 1.0), 0.0);
   }
 
   void expect_steps(int steps) {

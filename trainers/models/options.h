@@ -56,6 +56,8 @@ struct ContentOptions {
   std::vector<std::string> maps;    // names of layers; none: see content_maps()
   std::vector<double> map_weights;  // one for each map; none: 1 each
   bool before_activation = false;   // the maps before their ReLU
+  /// Of the pixels' mean squared difference beside the maps.
+  double pixel_weight = 0;
   Preprocess preprocess = Preprocess::kCaffe;
   Scale scale = Scale::kMeanSquare;
   /// Whether maps of training images are kept as files in data.cache. Changes no result.
