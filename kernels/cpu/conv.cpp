@@ -1,13 +1,14 @@
-// Convolutions: 3x3 ones by an own Winograd kernel where it wins, the others by oneDNN's direct
-// one, single-threaded; small ones that a 2x2 max pooling follows by an own fused kernel. Behind
-// oneDNN activations are own passes: its own differ from the contract's (and its ReLU turns NaN
-// into 0).
+// Convolutions: 3x3 ones by an own Winograd kernel where it wins, others by an own matrix product
+// of windows where that wins, the rest by oneDNN's direct one, single-threaded; small ones that a
+// 2x2 max pooling follows by an own fused kernel. Behind oneDNN activations are own passes: its own
+// differ from the contract's (and its ReLU turns NaN into 0).
 #include "kernels/conv.h"
 
 #include <fmt/format.h>
 
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/checks.h"
+#include "kernels/cpu/conv_columns.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/winograd.h"
@@ -17,23 +18,10 @@ namespace gentrain::cpu {
 
 namespace {
 
-/// Whether gradients of weights go through a matrix of windows (conv_columns.h). Measured on one
-/// thread of a Zen 3 core (tests/bench/conv_columns_bench.cpp): from 3 channels to 64 it wins 1.4
-/// to 2.7 on maps of 96x96, where oneDNN's kernel waits for memory; it is even on 24x24, and loses
-/// with 32 result channels and fewer.
-bool use_columns(const ConvGeometry& g) {
-  return g.c <= 4 && g.oc >= 64 && g.n * g.oh() * g.ow() >= 4096;
-}
-
-simd::ConvColumnsShape columns_shape(const ConvGeometry& g) {
-  return {g.n,  g.h,  g.w,        g.c,        g.oh(), g.ow(), g.oc,
-          g.kh, g.kw, g.stride_h, g.stride_w, g.top,  g.left};
-}
-
 class Conv final : public ConvKernels {
  public:
   explicit Conv(const Backend& backend)
-      : simd_(*backend.simd), onednn_(*backend.onednn), winograd_(backend) {}
+      : simd_(*backend.simd), onednn_(*backend.onednn), winograd_(backend), columns_(backend) {}
 
   void forward(Queue& queue, const ConvGeometry& g, ConstView x, const Weights& w, ConstView bias,
                Activation activation, View y) override {
@@ -45,6 +33,10 @@ class Conv final : public ConvKernels {
     arguments.require("y", y, g.y_shape());
     if (Winograd::wins(Operation::kConvForward, g)) {
       winograd_.forward(cpu_queue(queue), g, x, w, bias, activation, y);
+      return;
+    }
+    if (ConvColumns::wins(Operation::kConvForward, g)) {
+      columns_.forward(cpu_queue(queue), g, x, w, bias, activation, y);
       return;
     }
     const Program& program = onednn_.conv(Operation::kConvForward, g, bias.present());
@@ -67,6 +59,10 @@ class Conv final : public ConvKernels {
       winograd_.backward_data(cpu_queue(queue), g, dy, w, dx);
       return;
     }
+    if (ConvColumns::wins(Operation::kConvBackwardData, g)) {
+      columns_.backward_data(cpu_queue(queue), g, dy, w, dx);
+      return;
+    }
     const Program& program = onednn_.conv(Operation::kConvBackwardData, g, false);
     onednn_.execute(program, cpu_queue(queue),
                     {dx.data, w.values.data, nullptr, dy.data, w.version});
@@ -84,12 +80,8 @@ class Conv final : public ConvKernels {
       winograd_.backward_weights(cpu_queue(queue), g, x, dy, dw, dbias);
       return;
     }
-    if (use_columns(g)) {
-      const simd::ConvColumnsShape shape = columns_shape(g);
-      const std::int64_t bytes = simd_.conv_columns.scratch_bytes(shape);
-      simd_.conv_columns.backward_weights(
-          shape, x.as<float>(), dy.as<float>(), dw.as<float>(), dbias.as<float>(),
-          cpu_queue(queue).scratch(static_cast<std::size_t>(bytes)));
+    if (ConvColumns::wins(Operation::kConvBackwardWeights, g)) {
+      columns_.backward_weights(cpu_queue(queue), g, x, dy, dw, dbias);
       return;
     }
     const Program& program = onednn_.conv(Operation::kConvBackwardWeights, g, dbias.present());
@@ -172,6 +164,7 @@ class Conv final : public ConvKernels {
   const simd::Kernels& simd_;
   OneDnn& onednn_;
   Winograd winograd_;
+  ConvColumns columns_;
 };
 
 }  // namespace

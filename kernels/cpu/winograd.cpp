@@ -2,9 +2,8 @@
 #include "kernels/cpu/winograd.h"
 
 #include <algorithm>
-#include <functional>
-#include <memory>
 
+#include "kernels/cpu/packed_weights.h"
 #include "kernels/cpu/simd.h"
 
 namespace gentrain::cpu {
@@ -60,7 +59,8 @@ bool Winograd::wins(Operation operation, const ConvGeometry& g) {
 void Winograd::forward(CpuQueue& queue, const ConvGeometry& g, ConstView x, const Weights& w,
                        ConstView bias, Activation activation, View y) const {
   const auto pack = [&](float* packed) { table_.pack(w.values.as<float>(), g.oc, g.c, packed); };
-  convolve(queue, shape_of(g), {w, kWinogradLayout, pack},
+  const simd::WinogradShape shape = shape_of(g);
+  convolve(queue, shape, {w, kWinogradLayout, table_.packed_floats(shape.c, shape.oc), pack},
            {x.as<float>(), nullptr, bias.as<float>(), static_cast<int>(activation), y.as<float>(),
             nullptr});
 }
@@ -70,7 +70,8 @@ void Winograd::backward_data(CpuQueue& queue, const ConvGeometry& g, ConstView d
   const auto pack = [&](float* packed) {
     table_.pack_turned(w.values.as<float>(), g.oc, g.c, packed);
   };
-  convolve(queue, turned_shape_of(g), {w, kTurnedWinogradLayout, pack},
+  const simd::WinogradShape shape = turned_shape_of(g);
+  convolve(queue, shape, {w, kTurnedWinogradLayout, table_.packed_floats(shape.c, shape.oc), pack},
            {dy.as<float>(), nullptr, nullptr, static_cast<int>(Activation::kNone), dx.as<float>(),
             nullptr});
 }
@@ -85,24 +86,10 @@ void Winograd::backward_weights(CpuQueue& queue, const ConvGeometry& g, ConstVie
 
 void Winograd::convolve(CpuQueue& queue, const simd::WinogradShape& shape, const Packing& packing,
                         simd::WinogradCall call) const {
-  const auto bytes =
-      static_cast<std::size_t>(table_.packed_floats(shape.c, shape.oc)) * sizeof(float);
-  const bool kept = packing.weights.version != 0;
-  ScratchPlan plan;
-  const std::size_t work = plan.add(static_cast<std::size_t>(table_.forward_scratch(shape)));
-  const std::size_t packed = plan.add(kept ? 0 : bytes);
-  auto* scratch = static_cast<std::byte*>(queue.scratch(plan.bytes()));
-  call.scratch = scratch + work;
-  std::shared_ptr<const Buffer> shared;
-  if (kept) {
-    shared = weights_.get(packing.weights, packing.layout, bytes,
-                          [&](void* to) { packing.fill(static_cast<float*>(to)); });
-    call.weights = static_cast<const float*>(shared->data());
-  } else {
-    auto* own = reinterpret_cast<float*>(scratch + packed);
-    packing.fill(own);
-    call.weights = own;
-  }
+  const PackedWeights packed(queue, weights_, packing,
+                             static_cast<std::size_t>(table_.forward_scratch(shape)));
+  call.scratch = packed.work();
+  call.weights = packed.weights();
   table_.forward(shape, call);
 }
 

@@ -2,13 +2,10 @@
 // kernels (kernels/cpu/simd/winograd.h).
 #pragma once
 
-#include <functional>
-
 #include "kernels/conv.h"
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/queue.h"
-#include "kernels/cpu/weights_cache.h"
 
 namespace gentrain::simd {
 struct WinogradCall;
@@ -17,6 +14,8 @@ struct WinogradTable;
 }  // namespace gentrain::simd
 
 namespace gentrain::cpu {
+
+struct Packing;
 
 /// The arguments of its routines are those of ConvKernels, checked already.
 class Winograd {
@@ -35,13 +34,6 @@ class Winograd {
                         View dbias) const;
 
  private:
-  /// Weights, and how they are written in a layout.
-  struct Packing {
-    const Weights& weights;
-    Layout layout;
-    std::function<void(float*)> fill;
-  };
-
   void convolve(CpuQueue& queue, const simd::WinogradShape& shape, const Packing& packing,
                 simd::WinogradCall call) const;
 

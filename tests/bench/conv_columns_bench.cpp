@@ -1,5 +1,5 @@
-// Gradients of the weights of convolutions with few input channels, on one thread: the own kernel
-// against oneDNN's; where both lie decides the rule of kernels/cpu/conv.cpp.
+// Convolutions on one thread: the own kernels by matrix products of windows against oneDNN's; where
+// both lie decides the rule of kernels/cpu/conv_columns.cpp.
 //
 // Arguments: images n, height and width side, channels c and oc, square kernel k with padding k/2,
 // stride. The time is the thread's processor time for the best of several calls.
@@ -76,31 +76,68 @@ struct Layer {
   }
 };
 
-void own(benchmark::State& state) {
+const simd::Kernels& own() {
+  return device().identity().isa == "v4" ? simd::v4::kernels() : simd::v3::kernels();
+}
+
+simd::ConvColumnsShape shape_of(const ConvGeometry& g) {
+  return {g.n,  g.h,  g.w,        g.c,        g.oh(), g.ow(), g.oc,
+          g.kh, g.kw, g.stride_h, g.stride_w, g.top,  g.left};
+}
+
+std::vector<float> scratch_of(std::int64_t bytes) {
+  return std::vector<float>(static_cast<std::size_t>(bytes / 4));
+}
+
+void own_forward(benchmark::State& state) {
   Layer l(state);
-  const simd::Kernels& kernels =
-      device().identity().isa == "v4" ? simd::v4::kernels() : simd::v3::kernels();
-  const simd::ConvColumnsShape s = {l.g.n,        l.g.h,   l.g.w,   l.g.c,  l.g.oh(),
-                                    l.g.ow(),     l.g.oc,  l.g.kh,  l.g.kw, l.g.stride_h,
-                                    l.g.stride_w, l.g.top, l.g.left};
-  std::vector<float> scratch(static_cast<std::size_t>(kernels.conv_columns.scratch_bytes(s) / 4));
+  const simd::ConvColumnsShape s = shape_of(l.g);
+  const std::int64_t taps = s.kh * s.kw * s.c;
+  std::vector<float> packed(static_cast<std::size_t>(own().gemm.packed_floats(s.oc, taps)));
+  own().gemm.pack_transposed(l.dw.data(), s.oc, taps, packed.data());
+  std::vector<float> scratch = scratch_of(own().conv_columns.forward_scratch(s));
   l.report(state, [&] {
-    kernels.conv_columns.backward_weights(s, l.x.data(), l.dy.data(), l.dw.data(), l.dbias.data(),
-                                          scratch.data());
+    own().conv_columns.forward(s, {l.x.data(), packed.data(), l.dbias.data(), 0, l.dy.data()},
+                               scratch.data());
   });
 }
 
-void onednn(benchmark::State& state) {
+void own_backward_data(benchmark::State& state) {
+  Layer l(state);
+  const simd::ConvColumnsShape s = shape_of(l.g);
+  std::vector<float> packed(static_cast<std::size_t>(own().conv_columns.turned_floats(s)));
+  own().conv_columns.pack_turned(s, l.dw.data(), packed.data());
+  std::vector<float> scratch = scratch_of(own().conv_columns.backward_data_scratch(s));
+  l.report(state, [&] {
+    own().conv_columns.backward_data(s, l.dy.data(), packed.data(), l.x.data(), scratch.data());
+  });
+}
+
+void own_backward_weights(benchmark::State& state) {
+  Layer l(state);
+  const simd::ConvColumnsShape s = shape_of(l.g);
+  std::vector<float> scratch = scratch_of(own().conv_columns.backward_weights_scratch(s));
+  l.report(state, [&] {
+    own().conv_columns.backward_weights(s, l.x.data(), l.dy.data(), l.dw.data(), l.dbias.data(),
+                                        scratch.data());
+  });
+}
+
+/// Weights, where they are read, are reordered once.
+void onednn(benchmark::State& state, cpu::Operation operation) {
   Layer l(state);
   cpu::WeightsCache weights(device().memory());
   cpu::OneDnn primitives(weights);
   cpu::CpuQueue queue(device().memory());
-  const cpu::Program& program = primitives.conv(cpu::Operation::kConvBackwardWeights, l.g, true);
-  const cpu::Operands operands = {l.x.data(), l.dw.data(), l.dbias.data(), l.dy.data(), 0};
+  const bool bias = operation != cpu::Operation::kConvBackwardData;
+  const cpu::Program& program = primitives.conv(operation, l.g, bias);
+  cpu::Operands operands = {l.x.data(), l.dw.data(), bias ? l.dbias.data() : nullptr, l.dy.data(),
+                            operation == cpu::Operation::kConvBackwardWeights ? 0U : 1U};
   l.report(state, [&] { primitives.execute(program, queue, operands); });
 }
 
-/// First layers: of SRGAN and VGG19, with larger kernels, of InceptionV3; small ones.
+/// First layers: of SRGAN and VGG19, with larger kernels, of InceptionV3; small ones; layers of
+/// stride 2 of SRGAN's discriminator and InceptionV3.
 void shapes(benchmark::internal::Benchmark* benchmark) {
   benchmark->ArgNames({"n", "side", "c", "oc", "k", "stride"})->UseManualTime()->Iterations(1);
   for (const std::vector<std::int64_t>& layer :
@@ -113,13 +150,26 @@ void shapes(benchmark::internal::Benchmark* benchmark) {
                                               {4, 24, 4, 16, 3, 1},
                                               {4, 28, 1, 32, 3, 1},
                                               {4, 28, 1, 32, 5, 1},
-                                              {1, 8, 3, 16, 3, 1}}) {
+                                              {1, 8, 3, 16, 3, 1},
+                                              {4, 96, 64, 64, 3, 2},
+                                              {4, 48, 128, 128, 3, 2},
+                                              {4, 24, 256, 256, 3, 2},
+                                              {4, 12, 512, 512, 3, 2},
+                                              {1, 12, 512, 512, 3, 2},
+                                              {16, 12, 512, 512, 3, 2},
+                                              {4, 35, 288, 384, 3, 2},
+                                              {4, 12, 16, 16, 3, 2},
+                                              {4, 12, 8, 32, 3, 2}}) {
     benchmark->Args(layer);
   }
 }
 
-BENCHMARK(own)->Apply(shapes);
-BENCHMARK(onednn)->Apply(shapes);
+BENCHMARK(own_forward)->Apply(shapes);
+BENCHMARK_CAPTURE(onednn, forward, cpu::Operation::kConvForward)->Apply(shapes);
+BENCHMARK(own_backward_data)->Apply(shapes);
+BENCHMARK_CAPTURE(onednn, backward_data, cpu::Operation::kConvBackwardData)->Apply(shapes);
+BENCHMARK(own_backward_weights)->Apply(shapes);
+BENCHMARK_CAPTURE(onednn, backward_weights, cpu::Operation::kConvBackwardWeights)->Apply(shapes);
 
 }  // namespace
 }  // namespace gentrain

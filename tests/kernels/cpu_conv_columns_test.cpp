@@ -1,12 +1,14 @@
-// Gradients of weights by a matrix of windows, of every vector table, against plain loops in
-// double.
+// Convolutions by a matrix of windows, of every vector table, against plain loops in double.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "kernels/activation.h"
 #include "tests/kernels/cpu_tables.h"
 #include "tests/support/compare.h"
 #include "tests/support/noise.h"
@@ -41,39 +43,61 @@ ConvColumnsShape shape(std::int64_t n, std::int64_t h, std::int64_t w, std::int6
           padding};
 }
 
+/// visit(x's index, w's index, y's index) for each product of the convolution.
+template <class Visit>
+void for_each_product(const ConvColumnsShape& s, Visit visit) {
+  for (std::int64_t result = 0; result < s.n * s.oh * s.ow; ++result) {
+    const std::int64_t n = result / (s.oh * s.ow);
+    const std::int64_t row = result / s.ow % s.oh * s.stride_h - s.top;
+    const std::int64_t column = result % s.ow * s.stride_w - s.left;
+    for (std::int64_t tap = 0; tap < s.kh * s.kw * s.c; ++tap) {
+      const std::int64_t i = row + tap / (s.kw * s.c);
+      const std::int64_t j = column + tap / s.c % s.kw;
+      for (std::int64_t k = 0; k < s.oc && i >= 0 && i < s.h && j >= 0 && j < s.w; ++k) {
+        visit(at(((n * s.h + i) * s.w + j) * s.c + tap % s.c), at(k * s.kh * s.kw * s.c + tap),
+              at(result * s.oc + k));
+      }
+    }
+  }
+}
+
 struct Gradients {
   Doubles dw, dbias;
 };
 
 Gradients plain(const ConvColumnsShape& s, const Values& x, const Values& dy) {
   Gradients sums = {Doubles(at(s.oc * s.kh * s.kw * s.c)), Doubles(at(s.oc))};
-  for (std::int64_t result = 0; result < s.n * s.oh * s.ow; ++result) {
-    const std::int64_t n = result / (s.oh * s.ow);
-    const std::int64_t row = result / s.ow % s.oh * s.stride_h - s.top;
-    const std::int64_t column = result % s.ow * s.stride_w - s.left;
-    for (std::int64_t k = 0; k < s.oc; ++k) {
-      const double gradient = dy[at(result * s.oc + k)];
-      sums.dbias[at(k)] += gradient;
-      for (std::int64_t tap = 0; tap < s.kh * s.kw * s.c; ++tap) {
-        const std::int64_t i = row + tap / (s.kw * s.c);
-        const std::int64_t j = column + tap / s.c % s.kw;
-        if (i >= 0 && i < s.h && j >= 0 && j < s.w) {
-          sums.dw[at(k * s.kh * s.kw * s.c + tap)] +=
-              gradient * static_cast<double>(x[at(((n * s.h + i) * s.w + j) * s.c + tap % s.c)]);
-        }
-      }
-    }
+  for_each_product(s, [&](std::size_t in, std::size_t weight, std::size_t out) {
+    sums.dw[weight] += static_cast<double>(dy[out]) * static_cast<double>(x[in]);
+  });
+  for (std::size_t i = 0; i < dy.size(); ++i) {
+    sums.dbias[i % at(s.oc)] += static_cast<double>(dy[i]);
   }
   return sums;
 }
 
-::testing::AssertionResult close(const Values& actual, const Doubles& expected) {
+::testing::AssertionResult close(const Values& actual, const Doubles& expected,
+                                 double bound = 5e-7) {
   const Doubles values(actual.begin(), actual.end());
   const double distance = test::relative_distance(values, expected);
-  if (!(distance <= 5e-7)) {
+  if (!(distance <= bound)) {
     return ::testing::AssertionFailure() << "relative distance " << distance;
   }
   return ::testing::AssertionSuccess();
+}
+
+std::vector<ConvColumnsShape> shapes() {
+  return {shape(1, 1, 1, 1, 1, 1, 1, 0),    shape(3, 7, 9, 3, 17, 3, 1, 1),
+          shape(2, 5, 6, 1, 16, 5, 1, 2),   shape(2, 11, 10, 3, 24, 9, 1, 4),
+          shape(2, 13, 12, 4, 19, 3, 2, 1), shape(1, 9, 8, 2, 5, 3, 3, 0),
+          shape(5, 20, 21, 3, 64, 3, 1, 1), shape(1, 2, 2, 3, 16, 9, 1, 4),
+          shape(2, 10, 9, 19, 21, 2, 2, 0), shape(2, 7, 7, 33, 40, 3, 4, 1),
+          shape(3, 8, 8, 16, 16, 1, 2, 0),  shape(40, 5, 5, 24, 18, 3, 2, 1)};
+}
+
+std::string text_of(const ConvColumnsShape& s) {
+  return fmt::format("{} x {} x {} x {} to {}, kernel {}, stride {}, padding {}", s.n, s.h, s.w,
+                     s.c, s.oc, s.kh, s.stride_h, s.top);
 }
 
 class ConvColumns : public ::testing::TestWithParam<test::TableCase> {
@@ -86,7 +110,7 @@ class ConvColumns : public ::testing::TestWithParam<test::TableCase> {
   [[nodiscard]] Result run(const ConvColumnsShape& s, const Values& x, const Values& dy,
                            bool with_bias = true) const {
     const simd::ConvColumnsTable& table = GetParam().table->conv_columns;
-    Values scratch(at(table.scratch_bytes(s) / 4 + 16), std::nanf(""));
+    Values scratch(at(table.backward_weights_scratch(s) / 4 + 16), std::nanf(""));
     std::fill(scratch.end() - 16, scratch.end(), -7.0F);
     Result result = {Values(at(s.oc * s.kh * s.kw * s.c + 16), -7), Values(at(s.oc + 16), -7)};
     table.backward_weights(s, x.data(), dy.data(), result.dw.data(),
@@ -100,15 +124,9 @@ class ConvColumns : public ::testing::TestWithParam<test::TableCase> {
   }
 };
 
-TEST_P(ConvColumns, MatchesPlainLoops) {
-  for (const ConvColumnsShape& s :
-       {shape(1, 1, 1, 1, 1, 1, 1, 0), shape(3, 7, 9, 3, 17, 3, 1, 1),
-        shape(2, 5, 6, 1, 16, 5, 1, 2), shape(2, 11, 10, 3, 24, 9, 1, 4),
-        shape(2, 13, 12, 4, 19, 3, 2, 1), shape(1, 9, 8, 2, 5, 3, 3, 0),
-        shape(5, 20, 21, 3, 64, 3, 1, 1), shape(1, 2, 2, 3, 16, 9, 1, 4)}) {
-    SCOPED_TRACE(::testing::Message()
-                 << s.n << " x " << s.h << " x " << s.w << " x " << s.c << " to " << s.oc
-                 << ", kernel " << s.kh << ", stride " << s.stride_h << ", padding " << s.top);
+TEST_P(ConvColumns, GradientsOfWeightsMatchPlainLoops) {
+  for (const ConvColumnsShape& s : shapes()) {
+    SCOPED_TRACE(text_of(s));
     const Values x = floats(s.n * s.h * s.w * s.c, 1);
     const Values dy = floats(s.n * s.oh * s.ow * s.oc, 2);
     const Gradients expected = plain(s, x, dy);
@@ -119,6 +137,71 @@ TEST_P(ConvColumns, MatchesPlainLoops) {
     const Result without = run(s, x, dy, false);
     EXPECT_EQ(without.dw, actual.dw);
     EXPECT_EQ(without.dbias, Values(at(s.oc), -7.0F)) << "written without being asked for";
+  }
+}
+
+/// Guards of -7 behind scratch and result, which `compute` writes.
+template <class Compute>
+Values guarded(std::int64_t scratch_bytes, std::int64_t results, Compute compute) {
+  Values scratch(at(scratch_bytes / 4 + 16), std::nanf(""));
+  std::fill(scratch.end() - 16, scratch.end(), -7.0F);
+  Values result(at(results + 16), -7);
+  compute(result.data(), scratch.data());
+  for (const Values* values : {&scratch, &result}) {
+    EXPECT_EQ(Values(values->end() - 16, values->end()), Values(16, -7.0F));
+  }
+  result.resize(at(results));
+  return result;
+}
+
+TEST_P(ConvColumns, ResultsMatchPlainLoops) {
+  const simd::Kernels& kernels = *GetParam().table;
+  for (const ConvColumnsShape& s : shapes()) {
+    SCOPED_TRACE(text_of(s));
+    const std::int64_t taps = s.kh * s.kw * s.c;
+    const Values x = floats(s.n * s.h * s.w * s.c, 1);
+    const Values w = floats(s.oc * taps, 2);
+    const Values bias = floats(s.oc, 3);
+    Values packed(at(kernels.gemm.packed_floats(s.oc, taps)));
+    kernels.gemm.pack_transposed(w.data(), s.oc, taps, packed.data());
+    const auto forward = [&](const float* with_bias, Activation activation) {
+      return guarded(kernels.conv_columns.forward_scratch(s), s.n * s.oh * s.ow * s.oc,
+                     [&](float* y, void* scratch) {
+                       kernels.conv_columns.forward(
+                           s, {x.data(), packed.data(), with_bias, static_cast<int>(activation), y},
+                           scratch);
+                     });
+    };
+    Doubles expected(at(s.n * s.oh * s.ow * s.oc));
+    for_each_product(s, [&](std::size_t in, std::size_t weight, std::size_t out) {
+      expected[out] += static_cast<double>(x[in]) * static_cast<double>(w[weight]);
+    });
+    EXPECT_TRUE(close(forward(nullptr, Activation::kNone), expected));
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      expected[i] = std::max(0.0, expected[i] + static_cast<double>(bias[i % at(s.oc)]));
+    }
+    EXPECT_TRUE(close(forward(bias.data(), Activation::kRelu), expected));
+  }
+}
+
+TEST_P(ConvColumns, GradientsOfImagesMatchPlainLoops) {
+  const simd::ConvColumnsTable& table = GetParam().table->conv_columns;
+  for (const ConvColumnsShape& s : shapes()) {
+    SCOPED_TRACE(text_of(s));
+    const Values w = floats(s.oc * s.kh * s.kw * s.c, 1);
+    const Values dy = floats(s.n * s.oh * s.ow * s.oc, 2);
+    const Values turned = guarded(0, table.turned_floats(s), [&](float* packed, void* /*none*/) {
+      table.pack_turned(s, w.data(), packed);
+    });
+    const Values dx = guarded(table.backward_data_scratch(s), s.n * s.h * s.w * s.c,
+                              [&](float* result, void* scratch) {
+                                table.backward_data(s, dy.data(), turned.data(), result, scratch);
+                              });
+    Doubles expected(dx.size());
+    for_each_product(s, [&](std::size_t in, std::size_t weight, std::size_t out) {
+      expected[in] += static_cast<double>(dy[out]) * static_cast<double>(w[weight]);
+    });
+    EXPECT_TRUE(close(dx, expected, 1e-6)) << "chains of up to 1,944 products";
   }
 }
 

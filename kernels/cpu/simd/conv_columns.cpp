@@ -1,8 +1,9 @@
-// The windows of a block of results as rows of a matrix [block][kh * kw * c], in panels, and the
-// product of the gradients' columns with it.
+// The windows of a block of results as rows of a matrix [block][kh * kw * c], which is the left
+// factor of the results and, in panels, the right one of the weights' gradients.
 #include "kernels/cpu/simd/conv_columns.h"
 
 #include "kernels/activation.h"
+#include "kernels/cpu/simd/conv_columns_parts.h"
 #include "kernels/cpu/simd/gemm_parts.h"
 #include "kernels/cpu/simd/tables.h"
 
@@ -32,17 +33,6 @@ struct Plan {
   }
 };
 
-/// One kernel row of a window: kw * c floats that lie side by side in x.
-void copy_row(const float* from, std::int64_t count, float* to) {
-  std::int64_t k = 0;
-  for (; k + kLanes <= count; k += kLanes) {
-    store(to + k, load(from + k));
-  }
-  if (k < count) {
-    store(to + k, load_n(from + k, static_cast<int>(count - k)));
-  }
-}
-
 /// The same where some of the pixels are outside of the image.
 void copy_edge(const ConvColumnsShape& s, const float* row, std::int64_t column, float* to) {
   for (std::int64_t j = 0; j < s.kw; ++j) {
@@ -71,7 +61,28 @@ void copy_window(const ConvColumnsShape& s, const float* x, std::int64_t result,
   }
 }
 
-std::int64_t scratch_bytes(const ConvColumnsShape& s) {
+std::int64_t forward_scratch(const ConvColumnsShape& s) {
+  const std::int64_t taps = s.kh * s.kw * s.c;
+  return (rows_of_block(taps) * taps + kLanes) * static_cast<std::int64_t>(sizeof(float));
+}
+
+void forward(const ConvColumnsShape& s, const ConvColumnsCall& call, void* scratch) {
+  const GemmTable gemm = make_gemm_table();
+  const std::int64_t taps = s.kh * s.kw * s.c;
+  const std::int64_t block = rows_of_block(taps);
+  auto* windows = static_cast<float*>(scratch);
+  const std::int64_t results = s.n * s.oh * s.ow;
+  for (std::int64_t first = 0; first < results; first += block) {
+    const std::int64_t count = smaller(block, results - first);
+    for (std::int64_t i = 0; i < count; ++i) {
+      copy_window(s, call.x, first + i, windows + i * taps);
+    }
+    gemm.multiply({count, s.oc, taps, windows, taps, 1, call.weights, 0, call.bias, call.activation,
+                   call.y + first * s.oc});
+  }
+}
+
+std::int64_t backward_weights_scratch(const ConvColumnsShape& s) {
   return Plan(s).floats * static_cast<std::int64_t>(sizeof(float));
 }
 
@@ -120,7 +131,14 @@ void backward_weights(const ConvColumnsShape& s, const float* x, const float* dy
 }  // namespace
 
 ConvColumnsTable make_conv_columns_table() {
-  return {scratch_bytes, backward_weights};
+  return {forward_scratch,
+          forward,
+          turned_floats,
+          pack_turned,
+          backward_data_scratch,
+          backward_data,
+          backward_weights_scratch,
+          backward_weights};
 }
 
 }  // namespace gentrain::simd::GENTRAIN_SIMD_NS
