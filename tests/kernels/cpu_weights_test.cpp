@@ -82,7 +82,7 @@ TEST_F(CpuWeights, NoUsualLayerFallsToAReferenceImplementation) {
   for (const ConvGeometry& g :
        {square(2, 28, 1, 6, 5), square(2, 12, 6, 12, 5), padded(square(2, 28, 1, 6, 5), 1, 2),
         padded(square(1, 5, 3, 64, 3), 1, 1), padded(square(1, 5, 64, 64, 3), 1, 1),
-        padded(square(1, 16, 64, 128, 3), 2, 1), square(1, 8, 192, 64, 1),
+        padded(square(1, 16, 12, 128, 3), 2, 1), square(1, 8, 192, 64, 1),
         padded(square(1, 12, 64, 3, 9), 1, 4), square(1, 15, 3, 32, 3),
         padded(square(1, 14, 3, 32, 7), 2, 3), padded(square(1, 5, 17, 13, 3), 1, 1),
         padded(square(1, 8, 48, 64, 5), 1, 2)}) {
