@@ -7,14 +7,13 @@
 // oneDNN's, which copies what it reads into blocks, is up to twice as fast.
 #include "kernels/matmul.h"
 
-#include <functional>
 #include <numeric>
 
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/checks.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/packed_weights.h"
 #include "kernels/cpu/simd.h"
-#include "kernels/cpu/weights_cache.h"
 
 namespace gentrain::cpu {
 
@@ -200,20 +199,12 @@ class Matmul final : public MatmulKernels {
   }
 
   void forward_packed(CpuQueue& queue, const Extents& e, const Weights& w, simd::GemmCall call) {
-    const std::int64_t floats = simd_.gemm.packed_floats(e.m, e.k);
-    const std::size_t bytes = static_cast<std::size_t>(floats) * sizeof(float);
-    const auto pack = [&](void* packed) {
-      simd_.gemm.pack_transposed(w.values.as<float>(), e.m, e.k, static_cast<float*>(packed));
+    const auto pack = [&](float* packed) {
+      simd_.gemm.pack_transposed(w.values.as<float>(), e.m, e.k, packed);
     };
-    std::shared_ptr<const Buffer> shared;
-    if (w.version == 0) {
-      void* packed = queue.scratch(bytes);
-      pack(packed);
-      call.b = static_cast<const float*>(packed);
-    } else {
-      shared = backend_.weights->get(w, kPackedLayout, bytes, std::ref(pack));
-      call.b = static_cast<const float*>(shared->data());
-    }
+    const PackedWeights packed(queue, *backend_.weights,
+                               {w, kPackedLayout, simd_.gemm.packed_floats(e.m, e.k), pack}, 0);
+    call.b = packed.weights();
     simd_.gemm.multiply(call);
   }
 

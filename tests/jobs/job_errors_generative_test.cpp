@@ -34,11 +34,39 @@ TEST(JobErrors, Autoencoder) {
             "j.yaml:1:28: model.latent is 0 but must be at least 1 and at most 10000000");
 }
 
+/// The error of a right job of SRGAN's stage gan with lines added.
+std::string srgan(const std::string& lines) {
+  return error_of("model: {name: srgan, width: 8}\nstages:\n  gan:\n    stop: {steps: 1}\n" +
+                  lines);
+}
+
 TEST(JobErrors, Srgan) {
-  const auto srgan = [](const std::string& lines) {
-    return error_of("model: {name: srgan, width: 8}\nstages:\n  gan:\n    stop: {steps: 1}\n" +
-                    lines);
-  };
+  EXPECT_EQ(error_of("model: {name: srgan, blur: 0.05}\nstages: {gan: {stop: {steps: 1}}}\n"),
+            "j.yaml:1:22: model.blur is 0.05 but must be 0 or at least 0.1");
+  EXPECT_EQ(error_of("model: {name: vae, blur: 1}\nstop: {steps: 1}\n"),
+            "j.yaml:1:20: model.blur has no effect without model.name srgan");
+  EXPECT_EQ(error_of("model: {name: srgan, ema: 1}\nstages: {gan: {stop: {steps: 1}}}\n"),
+            "j.yaml:1:27: model.ema is 1 but must be at least 0 and below 1");
+  EXPECT_EQ(error_of("model: {name: vae, ema: 0.5}\nstop: {steps: 1}\n"),
+            "j.yaml:1:20: model.ema has no effect without model.name srgan");
+  EXPECT_EQ(
+      error_of("model: srgan\nstages: {mse: {stop: {steps: 1}, optimizer: {generator: {lr: 1},"
+               " discriminator: {lr: 1}}}}\n"),
+      "j.yaml:2:66: stages.mse.optimizer.discriminator has no effect: the stage mse trains "
+      "the generator alone");
+  EXPECT_EQ(srgan("best: {metric: loss}"),
+            "j.yaml:5:8: best.metric loss: the best pixels are not the best images; with model "
+            "srgan only none is there");
+  EXPECT_EQ(error_of("model: {name: srgan, width: 10}\nstop: {steps: 1}\n"),
+            "j.yaml:1:22: model.width is 10 but must be a multiple of 4\n"
+            "j.yaml: model srgan has the stages mse and gan, not 'train'");
+  EXPECT_EQ(error_of("model: lenet\nstop: {steps: 1}\noptimizer: {generator: {lr: 0.2}}\n"
+                     "adversarial: {weight: 0.5}\n"),
+            "j.yaml:3:13: optimizer.generator has no effect without model.name srgan\n"
+            "j.yaml:4:1: adversarial has no effect without model.name srgan");
+}
+
+TEST(JobErrors, ContentLoss) {
   EXPECT_EQ(
       srgan("    optimizer: {name: adam, lr: 0.1, generator: {lr: 0.2}, discriminator: none}\n"
             "content: {maps: [block1_pool], map_weights: [2]}\n"
@@ -69,33 +97,10 @@ TEST(JobErrors, Srgan) {
             "j.yaml:5:17: content.maps needs a list of texts, got 'block1_conv1'");
   EXPECT_EQ(srgan("content: {map_weights: [1, -2]}"),
             "j.yaml:5:28: content.map_weights is -2 but must be at least 0");
-  EXPECT_EQ(error_of("model: {name: srgan, blur: 0.05}\nstages: {gan: {stop: {steps: 1}}}\n"),
-            "j.yaml:1:22: model.blur is 0.05 but must be 0 or at least 0.1");
-  EXPECT_EQ(error_of("model: {name: vae, blur: 1}\nstop: {steps: 1}\n"),
-            "j.yaml:1:20: model.blur has no effect without model.name srgan");
-  EXPECT_EQ(error_of("model: {name: srgan, ema: 1}\nstages: {gan: {stop: {steps: 1}}}\n"),
-            "j.yaml:1:27: model.ema is 1 but must be at least 0 and below 1");
-  EXPECT_EQ(error_of("model: {name: vae, ema: 0.5}\nstop: {steps: 1}\n"),
-            "j.yaml:1:20: model.ema has no effect without model.name srgan");
-  EXPECT_EQ(
-      error_of("model: srgan\nstages: {mse: {stop: {steps: 1}, optimizer: {generator: {lr: 1},"
-               " discriminator: {lr: 1}}}}\n"),
-      "j.yaml:2:66: stages.mse.optimizer.discriminator has no effect: the stage mse trains "
-      "the generator alone");
   EXPECT_EQ(srgan("content: {map_weights: 3}"),
             "j.yaml:5:24: content.map_weights needs a list of numbers, got '3'");
   EXPECT_EQ(srgan("content: {maps: [block1_pool], before_activation: true}"),
             "j.yaml:5:11: content.maps: block1_pool has no ReLU that it could stand before");
-  EXPECT_EQ(srgan("best: {metric: loss}"),
-            "j.yaml:5:8: best.metric loss: the best pixels are not the best images; with model "
-            "srgan only none is there");
-  EXPECT_EQ(error_of("model: {name: srgan, width: 10}\nstop: {steps: 1}\n"),
-            "j.yaml:1:22: model.width is 10 but must be a multiple of 4\n"
-            "j.yaml: model srgan has the stages mse and gan, not 'train'");
-  EXPECT_EQ(error_of("model: lenet\nstop: {steps: 1}\noptimizer: {generator: {lr: 0.2}}\n"
-                     "adversarial: {weight: 0.5}\n"),
-            "j.yaml:3:13: optimizer.generator has no effect without model.name srgan\n"
-            "j.yaml:4:1: adversarial has no effect without model.name srgan");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Convolutions by a matrix of windows, of every vector table, against plain loops in double.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -25,22 +26,12 @@ std::size_t at(std::int64_t index) {
   return static_cast<std::size_t>(index);
 }
 
-/// Kernel and stride are square, padding is the same on all sides.
-ConvColumnsShape shape(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c,
-                       std::int64_t oc, std::int64_t k, std::int64_t stride, std::int64_t padding) {
-  return {n,
-          h,
-          w,
-          c,
-          (h + 2 * padding - k) / stride + 1,
-          (w + 2 * padding - k) / stride + 1,
-          oc,
-          k,
-          k,
-          stride,
-          stride,
-          padding,
-          padding};
+/// x is [n, h, w, c]; kernel and stride are square, padding is the same on all sides.
+ConvColumnsShape shape(const std::array<std::int64_t, 4>& x, std::int64_t oc, std::int64_t k,
+                       std::int64_t stride, std::int64_t padding) {
+  const auto results = [&](std::int64_t extent) { return (extent + 2 * padding - k) / stride + 1; };
+  return {x[0], x[1], x[2],   x[3],   results(x[1]), results(x[2]), oc,
+          k,    k,    stride, stride, padding,       padding};
 }
 
 /// visit(x's index, w's index, y's index) for each product of the convolution.
@@ -87,12 +78,12 @@ Gradients plain(const ConvColumnsShape& s, const Values& x, const Values& dy) {
 }
 
 std::vector<ConvColumnsShape> shapes() {
-  return {shape(1, 1, 1, 1, 1, 1, 1, 0),    shape(3, 7, 9, 3, 17, 3, 1, 1),
-          shape(2, 5, 6, 1, 16, 5, 1, 2),   shape(2, 11, 10, 3, 24, 9, 1, 4),
-          shape(2, 13, 12, 4, 19, 3, 2, 1), shape(1, 9, 8, 2, 5, 3, 3, 0),
-          shape(5, 20, 21, 3, 64, 3, 1, 1), shape(1, 2, 2, 3, 16, 9, 1, 4),
-          shape(2, 10, 9, 19, 21, 2, 2, 0), shape(2, 7, 7, 33, 40, 3, 4, 1),
-          shape(3, 8, 8, 16, 16, 1, 2, 0),  shape(40, 5, 5, 24, 18, 3, 2, 1)};
+  return {shape({1, 1, 1, 1}, 1, 1, 1, 0),    shape({3, 7, 9, 3}, 17, 3, 1, 1),
+          shape({2, 5, 6, 1}, 16, 5, 1, 2),   shape({2, 11, 10, 3}, 24, 9, 1, 4),
+          shape({2, 13, 12, 4}, 19, 3, 2, 1), shape({1, 9, 8, 2}, 5, 3, 3, 0),
+          shape({5, 20, 21, 3}, 64, 3, 1, 1), shape({1, 2, 2, 3}, 16, 9, 1, 4),
+          shape({2, 10, 9, 19}, 21, 2, 2, 0), shape({2, 7, 7, 33}, 40, 3, 4, 1),
+          shape({3, 8, 8, 16}, 16, 1, 2, 0),  shape({40, 5, 5, 24}, 18, 3, 2, 1)};
 }
 
 std::string text_of(const ConvColumnsShape& s) {

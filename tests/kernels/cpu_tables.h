@@ -20,6 +20,7 @@ struct TableCase {
   const simd::Kernels* table;
 };
 
+// NOLINTNEXTLINE(readability-identifier-naming): GoogleTest looks for this name
 inline void PrintTo(const TableCase& tables, std::ostream* stream) {
   *stream << tables.name;
 }
