@@ -31,12 +31,10 @@ ConvColumns::ConvColumns(const Backend& backend)
 
 // Measured on one thread of a Zen 3 core (tests/bench/conv_columns_bench.cpp), against oneDNN's
 // direct convolution, which reads NHWC images of many channels slowly:
-// - Gradients of weights from 3 channels to 64 win 1.4 to 2.7 on maps of 96x96, where oneDNN's
-// kernel
-//   waits for memory; they are even on 24x24, and lose with 32 result channels and fewer.
+// - Gradients of weights from 3 channels to 64 win 1.4 to 2.7 on maps of 96x96, where oneDNN waits
+//   for memory; they are even on 24x24, and lose with 32 result channels and fewer.
 // - With stride 2 forward wins 1.4 to 2.4 from 16 channels on, gradients of weights 1.1 to 2.2 from
-// 64
-//   on (16: 0.8), those of images 0.9 to 2.0 from 64 on (16: 0.5). Two threads at once widen that.
+//   64 on (16: 0.8), those of images 0.9 to 2.0 from 64 on (16: 0.5). Two threads widen that.
 bool ConvColumns::wins(Operation operation, const ConvGeometry& g) {
   if (operation == Operation::kConvBackwardWeights && g.c <= 4) {
     return g.oc >= 64 && g.n * g.oh() * g.ow() >= 4096;
