@@ -5,6 +5,7 @@ import os
 import signal
 import struct
 import subprocess
+import threading
 import time
 import uuid
 import zlib
@@ -21,9 +22,10 @@ MARK = "GENTRAIN_TEST_MARK"
 class Result:
     """How a run ended."""
 
-    def __init__(self, code, output, seconds, survivors):
+    def __init__(self, code, lines, seconds, survivors):
         self.code = code            # None: it did not end in time
-        self.output = output        # stdout and stderr together
+        self.lines = lines          # stdout and stderr together: (time.time() of its arrival, line)
+        self.output = "".join(line for _, line in lines)
         self.seconds = seconds
         self.survivors = survivors  # processes left behind
 
@@ -55,13 +57,16 @@ def run(command, ranks=1, limit=10.0, env=None, cwd=None, mpirun="mpirun"):
     process = subprocess.Popen([str(part) for part in command], cwd=cwd, env=environment,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                errors="replace", start_new_session=True)
-    try:
-        output, _ = process.communicate(timeout=limit)
-        code = process.returncode
-    except subprocess.TimeoutExpired:
+    lines = []
+    reader = threading.Thread(target=lambda: lines.extend((time.time(), line) for line in process.stdout))
+    reader.start()
+    reader.join(limit)
+    in_time = not reader.is_alive()
+    if not in_time:
         os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        code = None
+        reader.join()
+    process.wait()
+    code = process.returncode if in_time else None
     seconds = time.monotonic() - start
     survivors = marked_processes(mark)
     if survivors and code is not None:
@@ -69,7 +74,7 @@ def run(command, ranks=1, limit=10.0, env=None, cwd=None, mpirun="mpirun"):
         survivors = marked_processes(mark)
     for pid in survivors:
         os.kill(pid, signal.SIGKILL)
-    return Result(code, output, seconds, survivors)
+    return Result(code, lines, seconds, survivors)
 
 
 def png(h, w, colour):
