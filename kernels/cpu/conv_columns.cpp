@@ -1,19 +1,14 @@
 // Convolutions by columns: the rule, the weights' layouts once per version, scratch.
 #include "kernels/cpu/conv_columns.h"
 
+#include <functional>
+
 #include "kernels/cpu/packed_weights.h"
 #include "kernels/cpu/simd.h"
 
 namespace gentrain::cpu {
 
 namespace {
-
-simd::ConvColumnsShape shape_of(const ConvGeometry& g) {
-  return {g.n,  g.h,  g.w,        g.c,        g.oh(), g.ow(), g.oc,
-          g.kh, g.kw, g.stride_h, g.stride_w, g.top,  g.left};
-}
-
-constexpr std::int64_t kMostStride = 8;
 
 /// The weights that reach a pixel depend on strides and padding.
 Layout turned_layout(const ConvGeometry& g) {
@@ -29,6 +24,11 @@ Layout turned_layout(const ConvGeometry& g) {
 ConvColumns::ConvColumns(const Backend& backend)
     : table_(backend.simd->conv_columns), gemm_(backend.simd->gemm), weights_(*backend.weights) {}
 
+simd::ConvColumnsShape ConvColumns::shape_of(const ConvGeometry& g) {
+  return {g.n,  g.h,  g.w,        g.c,        g.oh(), g.ow(), g.oc,
+          g.kh, g.kw, g.stride_h, g.stride_w, g.top,  g.left};
+}
+
 // Measured on one thread of a Zen 3 core (tests/bench/conv_columns_bench.cpp), against oneDNN's
 // direct convolution, which reads NHWC images of many channels slowly:
 // - Gradients of weights from 3 channels to 64 win 1.4 to 2.7 on maps of 96x96, where oneDNN waits
@@ -40,21 +40,17 @@ bool ConvColumns::wins(Operation operation, const ConvGeometry& g) {
     return g.oc >= 64 && g.n * g.oh() * g.ow() >= 4096;
   }
   const std::int64_t least = operation == Operation::kConvForward ? 16 : 64;
-  const bool strides =
-      (g.stride_h > 1 || g.stride_w > 1) && g.stride_h <= kMostStride && g.stride_w <= kMostStride;
-  return strides && g.c >= least && g.oc >= least;
+  return g.stride_h == 2 && g.stride_w == 2 && g.c >= least && g.oc >= least;
 }
 
 void ConvColumns::forward(CpuQueue& queue, const ConvGeometry& g, ConstView x, const Weights& w,
                           ConstView bias, Activation activation, View y) const {
   const simd::ConvColumnsShape shape = shape_of(g);
-  const std::int64_t taps = g.kh * g.kw * g.c;
-  const auto work = static_cast<std::size_t>(table_.forward_scratch(shape));
-  const PackedWeights packed(
-      queue, weights_,
-      {w, kPackedLayout, gemm_.packed_floats(g.oc, taps),
-       [&](float* to) { gemm_.pack_transposed(w.values.as<float>(), g.oc, taps, to); }},
-      work);
+  const std::int64_t taps = simd::taps_of(shape);
+  const auto pack = [&](float* to) { gemm_.pack_transposed(w.values.as<float>(), g.oc, taps, to); };
+  const PackedWeights packed(queue, weights_,
+                             {w, kPackedLayout, gemm_.packed_floats(g.oc, taps), std::ref(pack)},
+                             static_cast<std::size_t>(table_.forward_scratch(shape)));
   table_.forward(shape,
                  {x.as<float>(), packed.weights(), bias.as<float>(), static_cast<int>(activation),
                   y.as<float>()},
@@ -64,12 +60,10 @@ void ConvColumns::forward(CpuQueue& queue, const ConvGeometry& g, ConstView x, c
 void ConvColumns::backward_data(CpuQueue& queue, const ConvGeometry& g, ConstView dy,
                                 const Weights& w, View dx) const {
   const simd::ConvColumnsShape shape = shape_of(g);
-  const auto work = static_cast<std::size_t>(table_.backward_data_scratch(shape));
-  const PackedWeights packed(
-      queue, weights_,
-      {w, turned_layout(g), table_.turned_floats(shape),
-       [&](float* to) { table_.pack_turned(shape, w.values.as<float>(), to); }},
-      work);
+  const auto pack = [&](float* to) { table_.pack_turned(shape, w.values.as<float>(), to); };
+  const PackedWeights packed(queue, weights_,
+                             {w, turned_layout(g), table_.turned_floats(shape), std::ref(pack)},
+                             static_cast<std::size_t>(table_.backward_data_scratch(shape)));
   table_.backward_data(shape, dy.as<float>(), packed.weights(), dx.as<float>(), packed.work());
 }
 

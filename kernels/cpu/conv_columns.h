@@ -8,6 +8,7 @@
 #include "kernels/cpu/queue.h"
 
 namespace gentrain::simd {
+struct ConvColumnsShape;
 struct ConvColumnsTable;
 struct GemmTable;
 }  // namespace gentrain::simd
@@ -18,6 +19,8 @@ namespace gentrain::cpu {
 class ConvColumns {
  public:
   explicit ConvColumns(const Backend& backend);
+
+  [[nodiscard]] static simd::ConvColumnsShape shape_of(const ConvGeometry& g);
 
   /// Whether a pass of a convolution is faster here than as oneDNN's direct one. The rule looks at
   /// the geometry alone.

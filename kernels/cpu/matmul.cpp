@@ -7,6 +7,7 @@
 // oneDNN's, which copies what it reads into blocks, is up to twice as fast.
 #include "kernels/matmul.h"
 
+#include <functional>
 #include <numeric>
 
 #include "kernels/cpu/backend.h"
@@ -202,8 +203,9 @@ class Matmul final : public MatmulKernels {
     const auto pack = [&](float* packed) {
       simd_.gemm.pack_transposed(w.values.as<float>(), e.m, e.k, packed);
     };
-    const PackedWeights packed(queue, *backend_.weights,
-                               {w, kPackedLayout, simd_.gemm.packed_floats(e.m, e.k), pack}, 0);
+    const PackedWeights packed(
+        queue, *backend_.weights,
+        {w, kPackedLayout, simd_.gemm.packed_floats(e.m, e.k), std::ref(pack)}, 0);
     call.b = packed.weights();
     simd_.gemm.multiply(call);
   }

@@ -12,7 +12,8 @@
 
 namespace gentrain::cpu {
 
-/// Weights, and how they are written in a layout of so many floats.
+/// Weights, and how they are written in a layout of so many floats. `fill` is best a std::ref of a
+/// function: it asks for no memory where the weights are kept already.
 struct Packing {
   const Weights& weights;
   Layout layout;

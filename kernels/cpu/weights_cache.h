@@ -19,11 +19,11 @@ namespace gentrain::cpu {
 
 /// A layout's number, the same in all processes. Those of oneDNN have the highest bit.
 using Layout = std::uint64_t;
-inline constexpr Layout kPackedLayout = 1;  // of dense layers
+inline constexpr Layout kPackedLayout = 1;  // right factor of a product of GemmTable
 inline constexpr Layout kWinogradLayout = 2;
 inline constexpr Layout kTurnedWinogradLayout = 3;
-inline constexpr Layout kTurnedColumnsLayout = 5;  // and strides and padding in higher bits
 inline constexpr Layout kBf16Layout = 4;           // where they lie, rounded to bf16
+inline constexpr Layout kTurnedColumnsLayout = 5;  // and strides and padding in higher bits
 inline constexpr Layout kOneDnnLayout = Layout{1} << 63;
 
 /// A block is identified by where the weights lie and by the layout. Thread-safe.

@@ -2,6 +2,7 @@
 #include "kernels/cpu/winograd.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "kernels/cpu/packed_weights.h"
 #include "kernels/cpu/simd.h"
@@ -60,7 +61,8 @@ void Winograd::forward(CpuQueue& queue, const ConvGeometry& g, ConstView x, cons
                        ConstView bias, Activation activation, View y) const {
   const auto pack = [&](float* packed) { table_.pack(w.values.as<float>(), g.oc, g.c, packed); };
   const simd::WinogradShape shape = shape_of(g);
-  convolve(queue, shape, {w, kWinogradLayout, table_.packed_floats(shape.c, shape.oc), pack},
+  convolve(queue, shape,
+           {w, kWinogradLayout, table_.packed_floats(shape.c, shape.oc), std::ref(pack)},
            {x.as<float>(), nullptr, bias.as<float>(), static_cast<int>(activation), y.as<float>(),
             nullptr});
 }
@@ -71,7 +73,8 @@ void Winograd::backward_data(CpuQueue& queue, const ConvGeometry& g, ConstView d
     table_.pack_turned(w.values.as<float>(), g.oc, g.c, packed);
   };
   const simd::WinogradShape shape = turned_shape_of(g);
-  convolve(queue, shape, {w, kTurnedWinogradLayout, table_.packed_floats(shape.c, shape.oc), pack},
+  convolve(queue, shape,
+           {w, kTurnedWinogradLayout, table_.packed_floats(shape.c, shape.oc), std::ref(pack)},
            {dy.as<float>(), nullptr, nullptr, static_cast<int>(Activation::kNone), dx.as<float>(),
             nullptr});
 }

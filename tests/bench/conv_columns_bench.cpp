@@ -11,6 +11,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "kernels/cpu/conv_columns.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/device.h"
@@ -80,19 +81,14 @@ const simd::Kernels& own() {
   return device().identity().isa == "v4" ? simd::v4::kernels() : simd::v3::kernels();
 }
 
-simd::ConvColumnsShape shape_of(const ConvGeometry& g) {
-  return {g.n,  g.h,  g.w,        g.c,        g.oh(), g.ow(), g.oc,
-          g.kh, g.kw, g.stride_h, g.stride_w, g.top,  g.left};
-}
-
 std::vector<float> scratch_of(std::int64_t bytes) {
   return std::vector<float>(static_cast<std::size_t>(bytes / 4));
 }
 
 void own_forward(benchmark::State& state) {
   Layer l(state);
-  const simd::ConvColumnsShape s = shape_of(l.g);
-  const std::int64_t taps = s.kh * s.kw * s.c;
+  const simd::ConvColumnsShape s = cpu::ConvColumns::shape_of(l.g);
+  const std::int64_t taps = simd::taps_of(s);
   std::vector<float> packed(static_cast<std::size_t>(own().gemm.packed_floats(s.oc, taps)));
   own().gemm.pack_transposed(l.dw.data(), s.oc, taps, packed.data());
   std::vector<float> scratch = scratch_of(own().conv_columns.forward_scratch(s));
@@ -104,7 +100,7 @@ void own_forward(benchmark::State& state) {
 
 void own_backward_data(benchmark::State& state) {
   Layer l(state);
-  const simd::ConvColumnsShape s = shape_of(l.g);
+  const simd::ConvColumnsShape s = cpu::ConvColumns::shape_of(l.g);
   std::vector<float> packed(static_cast<std::size_t>(own().conv_columns.turned_floats(s)));
   own().conv_columns.pack_turned(s, l.dw.data(), packed.data());
   std::vector<float> scratch = scratch_of(own().conv_columns.backward_data_scratch(s));
@@ -115,7 +111,7 @@ void own_backward_data(benchmark::State& state) {
 
 void own_backward_weights(benchmark::State& state) {
   Layer l(state);
-  const simd::ConvColumnsShape s = shape_of(l.g);
+  const simd::ConvColumnsShape s = cpu::ConvColumns::shape_of(l.g);
   std::vector<float> scratch = scratch_of(own().conv_columns.backward_weights_scratch(s));
   l.report(state, [&] {
     own().conv_columns.backward_weights(s, l.x.data(), l.dy.data(), l.dw.data(), l.dbias.data(),
@@ -137,29 +133,18 @@ void onednn(benchmark::State& state, cpu::Operation operation) {
 }
 
 /// First layers: of SRGAN and VGG19, with larger kernels, of InceptionV3; small ones; layers of
-/// stride 2 of SRGAN's discriminator and InceptionV3.
+/// stride 2 of SRGAN's discriminator and InceptionV3, with other kernels, with few channels.
 void shapes(benchmark::internal::Benchmark* benchmark) {
   benchmark->ArgNames({"n", "side", "c", "oc", "k", "stride"})->UseManualTime()->Iterations(1);
-  for (const std::vector<std::int64_t>& layer :
-       std::vector<std::vector<std::int64_t>>{{4, 96, 3, 64, 3, 1},
-                                              {1, 96, 3, 64, 3, 1},
-                                              {4, 24, 3, 64, 3, 1},
-                                              {4, 24, 3, 64, 9, 1},
-                                              {4, 96, 3, 64, 9, 1},
-                                              {4, 149, 3, 32, 3, 2},
-                                              {4, 24, 4, 16, 3, 1},
-                                              {4, 28, 1, 32, 3, 1},
-                                              {4, 28, 1, 32, 5, 1},
-                                              {1, 8, 3, 16, 3, 1},
-                                              {4, 96, 64, 64, 3, 2},
-                                              {4, 48, 128, 128, 3, 2},
-                                              {4, 24, 256, 256, 3, 2},
-                                              {4, 12, 512, 512, 3, 2},
-                                              {1, 12, 512, 512, 3, 2},
-                                              {16, 12, 512, 512, 3, 2},
-                                              {4, 35, 288, 384, 3, 2},
-                                              {4, 12, 16, 16, 3, 2},
-                                              {4, 12, 8, 32, 3, 2}}) {
+  for (const std::vector<std::int64_t>& layer : std::vector<std::vector<std::int64_t>>{
+           {4, 96, 3, 64, 3, 1},     {1, 96, 3, 64, 3, 1},    {4, 24, 3, 64, 3, 1},
+           {4, 24, 3, 64, 9, 1},     {4, 96, 3, 64, 9, 1},    {4, 149, 3, 32, 3, 2},
+           {4, 24, 4, 16, 3, 1},     {4, 28, 1, 32, 3, 1},    {4, 28, 1, 32, 5, 1},
+           {1, 8, 3, 16, 3, 1},      {4, 96, 64, 64, 3, 2},   {4, 48, 128, 128, 3, 2},
+           {4, 24, 256, 256, 3, 2},  {4, 12, 512, 512, 3, 2}, {1, 12, 512, 512, 3, 2},
+           {16, 12, 512, 512, 3, 2}, {4, 35, 288, 384, 3, 2}, {4, 56, 64, 128, 1, 2},
+           {4, 28, 512, 1024, 1, 2}, {4, 48, 64, 128, 5, 2},  {4, 48, 64, 64, 7, 2},
+           {4, 12, 16, 16, 3, 2},    {4, 12, 8, 32, 3, 2}}) {
     benchmark->Args(layer);
   }
 }

@@ -78,17 +78,25 @@ Gradients plain(const ConvColumnsShape& s, const Values& x, const Values& dy) {
 }
 
 std::vector<ConvColumnsShape> shapes() {
-  return {shape({1, 1, 1, 1}, 1, 1, 1, 0),    shape({3, 7, 9, 3}, 17, 3, 1, 1),
-          shape({2, 5, 6, 1}, 16, 5, 1, 2),   shape({2, 11, 10, 3}, 24, 9, 1, 4),
-          shape({2, 13, 12, 4}, 19, 3, 2, 1), shape({1, 9, 8, 2}, 5, 3, 3, 0),
-          shape({5, 20, 21, 3}, 64, 3, 1, 1), shape({1, 2, 2, 3}, 16, 9, 1, 4),
-          shape({2, 10, 9, 19}, 21, 2, 2, 0), shape({2, 7, 7, 33}, 40, 3, 4, 1),
-          shape({3, 8, 8, 16}, 16, 1, 2, 0),  shape({40, 5, 5, 24}, 18, 3, 2, 1)};
+  return {shape({1, 1, 1, 1}, 1, 1, 1, 0),
+          shape({3, 7, 9, 3}, 17, 3, 1, 1),
+          shape({2, 5, 6, 1}, 16, 5, 1, 2),
+          shape({2, 11, 10, 3}, 24, 9, 1, 4),
+          shape({2, 13, 12, 4}, 19, 3, 2, 1),
+          shape({1, 9, 8, 2}, 5, 3, 3, 0),
+          shape({5, 20, 21, 3}, 64, 3, 1, 1),
+          shape({1, 2, 2, 3}, 16, 9, 1, 4),
+          shape({2, 10, 9, 19}, 21, 2, 2, 0),
+          shape({2, 7, 7, 33}, 40, 3, 4, 1),
+          shape({3, 8, 8, 16}, 16, 1, 2, 0),
+          shape({40, 5, 5, 24}, 18, 3, 2, 1),
+          {2, 9, 11, 19, 4, 4, 21, 3, 2, 2, 3, 1, 0},
+          {1, 10, 7, 5, 4, 7, 18, 1, 4, 3, 1, 0, 2}};
 }
 
 std::string text_of(const ConvColumnsShape& s) {
-  return fmt::format("{} x {} x {} x {} to {}, kernel {}, stride {}, padding {}", s.n, s.h, s.w,
-                     s.c, s.oc, s.kh, s.stride_h, s.top);
+  return fmt::format("{} x {} x {} x {} to {}, kernel {} x {}, strides {}, {}, padding {}, {}", s.n,
+                     s.h, s.w, s.c, s.oc, s.kh, s.kw, s.stride_h, s.stride_w, s.top, s.left);
 }
 
 class ConvColumns : public ::testing::TestWithParam<test::TableCase> {

@@ -61,12 +61,15 @@ def run(command, ranks=1, limit=10.0, env=None, cwd=None, mpirun="mpirun"):
     reader = threading.Thread(target=lambda: lines.extend((time.time(), line) for line in process.stdout))
     reader.start()
     reader.join(limit)
-    in_time = not reader.is_alive()
-    if not in_time:
+    try:
+        if reader.is_alive():
+            raise subprocess.TimeoutExpired(command, limit)
+        code = process.wait(max(0.0, start + limit - time.monotonic()))
+    except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        reader.join()
-    process.wait()
-    code = process.returncode if in_time else None
+        process.wait()
+        code = None
+    reader.join()
     seconds = time.monotonic() - start
     survivors = marked_processes(mark)
     if survivors and code is not None:

@@ -23,8 +23,7 @@ struct Plan {
   std::int64_t taps, columns;
   std::int64_t window, windows, sums, totals, floats;
 
-  explicit Plan(const ConvColumnsShape& s)
-      : taps(s.kh * s.kw * s.c), columns(rounded(taps, kLanes)) {
+  explicit Plan(const ConvColumnsShape& s) : taps(taps_of(s)), columns(rounded(taps, kLanes)) {
     window = 0;
     windows = rounded(columns + kLanes, 16);
     sums = windows + rounded(columns, kPanel) * kBlock;
@@ -33,7 +32,7 @@ struct Plan {
   }
 };
 
-/// The same where some of the pixels are outside of the image.
+/// A kernel row of a window, some of whose pixels are outside of the image.
 void copy_edge(const ConvColumnsShape& s, const float* row, std::int64_t column, float* to) {
   for (std::int64_t j = 0; j < s.kw; ++j) {
     const bool inside = row != nullptr && column + j >= 0 && column + j < s.w;
@@ -43,8 +42,8 @@ void copy_edge(const ConvColumnsShape& s, const float* row, std::int64_t column,
   }
 }
 
-/// The window of result `result`; what lies behind its taps is overwritten by the next kernel row
-/// or stays zero.
+/// The window of result `result`. Up to a vector behind its taps may become zero, else what lies
+/// there stays.
 void copy_window(const ConvColumnsShape& s, const float* x, std::int64_t result, float* to) {
   const std::int64_t image = result / (s.oh * s.ow);
   const std::int64_t first_row = result / s.ow % s.oh * s.stride_h - s.top;
@@ -62,16 +61,17 @@ void copy_window(const ConvColumnsShape& s, const float* x, std::int64_t result,
 }
 
 std::int64_t forward_scratch(const ConvColumnsShape& s) {
-  const std::int64_t taps = s.kh * s.kw * s.c;
-  return (rows_of_block(taps) * taps + kLanes) * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t taps = taps_of(s);
+  return (rows_of_block(taps, s.n * s.oh * s.ow) * taps + kLanes) *
+         static_cast<std::int64_t>(sizeof(float));
 }
 
 void forward(const ConvColumnsShape& s, const ConvColumnsCall& call, void* scratch) {
   const GemmTable gemm = make_gemm_table();
-  const std::int64_t taps = s.kh * s.kw * s.c;
-  const std::int64_t block = rows_of_block(taps);
-  auto* windows = static_cast<float*>(scratch);
+  const std::int64_t taps = taps_of(s);
   const std::int64_t results = s.n * s.oh * s.ow;
+  const std::int64_t block = rows_of_block(taps, results);
+  auto* windows = static_cast<float*>(scratch);
   for (std::int64_t first = 0; first < results; first += block) {
     const std::int64_t count = smaller(block, results - first);
     for (std::int64_t i = 0; i < count; ++i) {

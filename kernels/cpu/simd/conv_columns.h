@@ -12,6 +12,11 @@ struct ConvColumnsShape {
   std::int64_t n, h, w, c, oh, ow, oc, kh, kw, stride_h, stride_w, top, left;
 };
 
+/// Products of a result: depth of the matrix product.
+inline std::int64_t taps_of(const ConvColumnsShape& shape) {
+  return shape.kh * shape.kw * shape.c;
+}
+
 /// y [n, oh, ow, oc] = activation(x w + bias), x [n, h, w, c]. Every element is one chain of fused
 /// multiply-adds in the order of kernel row, kernel column and channel, beginning at 0; padding is
 /// multiplied by 0.

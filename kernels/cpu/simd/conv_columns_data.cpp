@@ -39,6 +39,9 @@ struct Class {
         taps(rows.taps * columns.taps),
         depth(taps * s.oc),
         pixels(s.n * rows.pixels * columns.pixels) {}
+
+  /// Pixels computed at once. There must be products.
+  [[nodiscard]] std::int64_t block() const { return rows_of_block(depth, pixels); }
 };
 
 /// visit(class) for each pair of rests.
@@ -49,15 +52,6 @@ void for_each_class(const ConvColumnsShape& s, Visit visit) {
       visit(Class(s, row, column));
     }
   }
-}
-
-std::int64_t panels(std::int64_t columns) {
-  return (columns + kPanel - 1) / kPanel;
-}
-
-/// Floats of a class in the packed weights.
-std::int64_t floats_of(const ConvColumnsShape& s, const Class& of) {
-  return panels(s.c) * kPanel * of.depth;
 }
 
 /// The results that reach a pixel of a class.
@@ -90,11 +84,21 @@ float* pixel_of(const ConvColumnsShape& s, const Class& of, std::int64_t pixel, 
   return dx + ((image * s.h + row) * s.w + column) * s.c;
 }
 
+/// The gradients of a class that no result reads.
+void write_zeros(const ConvColumnsShape& s, const Class& of, float* dx) {
+  for (std::int64_t pixel = 0; pixel < of.pixels; ++pixel) {
+    float* to = pixel_of(s, of, pixel, dx);
+    for (std::int64_t k = 0; k < s.c; ++k) {
+      to[k] = 0;
+    }
+  }
+}
+
 }  // namespace
 
 std::int64_t turned_floats(const ConvColumnsShape& s) {
   std::int64_t floats = 0;
-  for_each_class(s, [&](const Class& of) { floats += floats_of(s, of); });
+  for_each_class(s, [&](const Class& of) { floats += packed_floats(s.c, of.depth); });
   return floats;
 }
 
@@ -120,9 +124,10 @@ void pack_turned(const ConvColumnsShape& s, const float* w, float* packed) {
 std::int64_t backward_data_scratch(const ConvColumnsShape& s) {
   std::int64_t floats = 0;
   for_each_class(s, [&](const Class& of) {
-    const std::int64_t rows = rows_of_block(of.depth > 0 ? of.depth : 1);
-    const std::int64_t block = rows * (of.depth + s.c) + 2 * kLanes;
-    floats = block > floats ? block : floats;
+    if (of.depth > 0) {
+      const std::int64_t block = of.block() * (of.depth + s.c) + 2 * kLanes;
+      floats = block > floats ? block : floats;
+    }
   });
   return floats * static_cast<std::int64_t>(sizeof(float));
 }
@@ -131,7 +136,11 @@ void backward_data(const ConvColumnsShape& s, const float* dy, const float* turn
                    void* scratch) {
   const GemmTable gemm = make_gemm_table();
   for_each_class(s, [&](const Class& of) {
-    const std::int64_t block = rows_of_block(of.depth > 0 ? of.depth : 1);
+    if (of.depth == 0) {
+      write_zeros(s, of, dx);
+      return;
+    }
+    const std::int64_t block = of.block();
     auto* pixels = static_cast<float*>(scratch);
     float* results = pixels + block * s.c + kLanes;
     for (std::int64_t first = 0; first < of.pixels; first += block) {
@@ -148,7 +157,7 @@ void backward_data(const ConvColumnsShape& s, const float* dy, const float* turn
         }
       }
     }
-    turned += floats_of(s, of);
+    turned += packed_floats(s.c, of.depth);
   });
 }
 

@@ -6,16 +6,17 @@
 
 namespace gentrain::simd::GENTRAIN_SIMD_NS {
 
-/// Rows of a block whose rows have `depth` floats: it stays in the second cache beside a panel of
-/// the other factor, and is not so low that the other factor, read once for each block, counts.
-inline std::int64_t rows_of_block(std::int64_t depth) {
+/// Rows of a block of `all` rows of `depth` > 0 floats: it stays in the second cache beside a panel
+/// of the other factor, unless that made it so low that the other factor, read once for each block,
+/// counts.
+inline std::int64_t rows_of_block(std::int64_t depth, std::int64_t all) {
   constexpr std::int64_t kFloats = 65536;
   constexpr std::int64_t kLeast = 144;
   const std::int64_t rows = kFloats / depth / 48 * 48;
-  return rows > kLeast ? rows : kLeast;
+  return smaller(rows > kLeast ? rows : kLeast, all);
 }
 
-/// Copies `count` floats, and writes anything behind them up to a whole vector.
+/// Copies `count` floats, and writes zeros behind them up to a whole vector.
 inline void copy_row(const float* from, std::int64_t count, float* to) {
   std::int64_t k = 0;
   for (; k + kLanes <= count; k += kLanes) {

@@ -131,10 +131,6 @@ void multiply(const GemmCall& call) {
   }
 }
 
-std::int64_t packed_floats(std::int64_t columns, std::int64_t depth) {
-  return (columns + kPanel - 1) / kPanel * kPanel * depth;
-}
-
 // Rows [0, rows) of w, the missing ones zero, to a column of kLanes in a panel.
 void pack_column(const float* w, std::int64_t rows, std::int64_t depth, float* panel) {
   std::int64_t p = 0;
@@ -191,6 +187,10 @@ void sum_rows(const float* x, std::int64_t rows, std::int64_t columns, float* y)
 }
 
 }  // namespace
+
+std::int64_t packed_floats(std::int64_t columns, std::int64_t depth) {
+  return (columns + kPanel - 1) / kPanel * kPanel * depth;
+}
 
 GemmTable make_gemm_table() {
   return {packed_floats, pack_transposed, multiply, multiply_shards, sum_shards, sum_rows};

@@ -1,4 +1,5 @@
-// Matrix products of dense layers: a register-blocked kernel for matrices that fit the caches.
+// Matrix products of dense layers and of convolutions by columns: a register-blocked kernel for
+// matrices that fit the caches.
 #pragma once
 
 #include <cstdint>

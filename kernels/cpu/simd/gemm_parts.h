@@ -13,7 +13,8 @@ inline constexpr int kTileRows = kLanes == 16 ? 14 : 6;
 /// Columns of a panel, in which the right factor is read.
 inline constexpr int kPanel = 2 * kLanes;
 
-/// GemmTable::multiply_shards and sum_shards.
+/// GemmTable::packed_floats, multiply_shards and sum_shards.
+std::int64_t packed_floats(std::int64_t columns, std::int64_t depth);
 void multiply_shards(const ShardSumCall& call);
 void sum_shards(const ShardSumCall& call);
 

@@ -1,6 +1,8 @@
-// Winograd's convolutions as the device runs them: which are, weights transformed once per version
-// for all threads, the same bits on each, no memory once they have run.
+// The own convolutions, Winograd's and those by columns, as the device runs them: which are,
+// weights laid out once per version for all threads, the same bits on each, no memory once they
+// have run.
 #include <cstring>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -9,6 +11,7 @@
 
 #include "kernels/conv.h"
 #include "kernels/cpu/backend.h"
+#include "kernels/cpu/conv_columns.h"
 #include "kernels/cpu/winograd.h"
 #include "tests/support/workbench.h"
 
@@ -35,11 +38,18 @@ ConvGeometry same(std::int64_t n, std::int64_t side, std::int64_t c, std::int64_
           .right = 1};
 }
 
+/// The same with strides of 2.
+ConvGeometry strided(std::int64_t n, std::int64_t side, std::int64_t c, std::int64_t oc) {
+  ConvGeometry g = same(n, side, c, oc);
+  g.stride_h = g.stride_w = 2;
+  return g;
+}
+
 /// Forward, backward by data, backward by weights.
+template <class Own = cpu::Winograd>
 std::vector<bool> wins(const ConvGeometry& g) {
-  return {cpu::Winograd::wins(Operation::kConvForward, g),
-          cpu::Winograd::wins(Operation::kConvBackwardData, g),
-          cpu::Winograd::wins(Operation::kConvBackwardWeights, g)};
+  return {Own::wins(Operation::kConvForward, g), Own::wins(Operation::kConvBackwardData, g),
+          Own::wins(Operation::kConvBackwardWeights, g)};
 }
 
 TEST(CpuWinogradRule, LargeMapsAndManyChannels) {
@@ -81,6 +91,40 @@ TEST(CpuWinogradRule, OtherGeometriesStayDirect) {
   }
 }
 
+TEST(CpuConvColumnsRule, StridesOfTwoWithManyChannels) {
+  using cpu::ConvColumns;
+  for (const std::int64_t n : {16, 4, 1}) {
+    for (const ConvGeometry& g : {strided(n, 96, 64, 64), strided(n, 48, 128, 128),
+                                  strided(n, 24, 256, 256), strided(n, 12, 512, 512)}) {
+      EXPECT_THAT(wins<ConvColumns>(g), ElementsAre(true, true, true)) << g.x_shape().str();
+    }
+  }
+  EXPECT_THAT(wins<ConvColumns>(strided(4, 12, 63, 64)), ElementsAre(true, false, false));
+  EXPECT_THAT(wins<ConvColumns>(strided(4, 12, 64, 63)), ElementsAre(true, false, false));
+  EXPECT_THAT(wins<ConvColumns>(strided(4, 12, 16, 16)), ElementsAre(true, false, false));
+  EXPECT_THAT(wins<ConvColumns>(strided(4, 12, 15, 64)), ElementsAre(false, false, false));
+  EXPECT_THAT(wins<ConvColumns>(strided(4, 12, 64, 15)), ElementsAre(false, false, false));
+}
+
+TEST(CpuConvColumnsRule, GradientsOfFirstLayersOnLargeMaps) {
+  using cpu::ConvColumns;
+  EXPECT_THAT(wins<ConvColumns>(same(4, 32, 3, 64)), ElementsAre(false, false, true));
+  EXPECT_THAT(wins<ConvColumns>(same(1, 64, 4, 64)), ElementsAre(false, false, true));
+  EXPECT_THAT(wins<ConvColumns>(same(1, 63, 4, 64)), ElementsAre(false, false, false));
+  EXPECT_THAT(wins<ConvColumns>(same(4, 32, 5, 64)), ElementsAre(false, false, false));
+  EXPECT_THAT(wins<ConvColumns>(same(4, 32, 3, 63)), ElementsAre(false, false, false));
+}
+
+TEST(CpuConvColumnsRule, OtherStridesGoToOneDnn) {
+  std::vector<ConvGeometry> others(3, strided(4, 24, 64, 64));
+  others[0].stride_h = 1;
+  others[1].stride_w = 3;
+  others[2].stride_h = others[2].stride_w = 3;
+  for (const ConvGeometry& g : others) {
+    EXPECT_THAT(wins<cpu::ConvColumns>(g), ElementsAre(false, false, false));
+  }
+}
+
 /// One convolution in all three passes.
 class Layer {
  public:
@@ -107,7 +151,9 @@ class Layer {
                              dbias_.view());
     return {bench_.values(y_), bench_.values(dx_), bench_.values(dw_), bench_.values(dbias_)};
   }
+  [[nodiscard]] const Tensor& x() const { return x_; }
   [[nodiscard]] const Tensor& w() const { return w_; }
+  [[nodiscard]] const Tensor& dy() const { return dy_; }
 
  private:
   const Workbench& bench_;
@@ -115,24 +161,29 @@ class Layer {
   Tensor x_, w_, bias_, dy_, y_, dx_, dw_, dbias_;
 };
 
-class CpuWinograd : public ::testing::Test {
+struct Case {
+  std::string name;
+  ConvGeometry g;
+};
+
+class CpuOwnConv : public ::testing::TestWithParam<Case> {
  protected:
   [[nodiscard]] std::uint64_t prepared() const {
     return cpu::statistics_of(bench_.device()).weights_prepared;
   }
 
   Workbench bench_{test::cpu_device()};
-  ConvGeometry g_ = same(3, 13, 32, 40);
+  ConvGeometry g_ = GetParam().g;
   Layer layer_{bench_, g_};
 };
 
-TEST_F(CpuWinograd, MakesNoPrimitive) {
+TEST_P(CpuOwnConv, MakesNoPrimitive) {
   const std::size_t before = cpu::statistics_of(bench_.device()).implementations.size();
   static_cast<void>(layer_.run(0, layer_.w()));
   EXPECT_EQ(cpu::statistics_of(bench_.device()).implementations.size(), before);
 }
 
-TEST_F(CpuWinograd, AVersionIsTransformedOncePerDirectionForAllThreads) {
+TEST_P(CpuOwnConv, AVersionIsLaidOutOncePerDirectionForAllThreads) {
   const std::vector<Values> expected = layer_.run(0, layer_.w());
   const std::uint64_t before = prepared();
   const std::uint64_t version = std::uint64_t{5} << 60;
@@ -153,7 +204,7 @@ TEST_F(CpuWinograd, AVersionIsTransformedOncePerDirectionForAllThreads) {
   EXPECT_EQ(prepared(), before + 2);
 }
 
-TEST_F(CpuWinograd, ANewVersionIsTransformedAgain) {
+TEST_P(CpuOwnConv, ANewVersionIsLaidOutAgain) {
   const std::uint64_t version = std::uint64_t{6} << 60;
   const std::vector<Values> first = layer_.run(version, layer_.w());
   const Tensor changed = bench_.random(g_.w_shape(), RngKey(9), DType::kF32);
@@ -166,13 +217,47 @@ TEST_F(CpuWinograd, ANewVersionIsTransformedAgain) {
   EXPECT_EQ(layer_.run(0, layer_.w()), second);
 }
 
-TEST_F(CpuWinograd, SteadyCallsAskForNoMemory) {
+TEST_P(CpuOwnConv, SteadyCallsAskForNoMemory) {
   static_cast<void>(layer_.run(77, layer_.w()));
   const MemoryStats before = bench_.device().memory().stats();
   static_cast<void>(layer_.run(77, layer_.w()));
   const MemoryStats after = bench_.device().memory().stats();
   EXPECT_EQ(after.system_calls, before.system_calls);
   EXPECT_EQ(after.live_bytes, before.live_bytes);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, CpuOwnConv,
+                         ::testing::Values(Case{"winograd", same(3, 13, 32, 40)},
+                                           Case{"columns", strided(3, 13, 64, 72)}),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(CpuConvColumns, LayoutsOfOneVersionBelongToTheirStridesAndPadding) {
+  const Workbench bench(test::cpu_device());
+  const ConvGeometry g = strided(2, 12, 64, 64);
+  std::vector<ConvGeometry> others(3, g);
+  others[1].top = others[1].left = 0;
+  others[2].top = others[2].bottom = 0;
+  const Layer layer(bench, g);
+  const std::uint64_t version = std::uint64_t{7} << 60;
+  for (const ConvGeometry& other : others) {
+    const Layer mine(bench, other);
+    EXPECT_EQ(mine.run(version, layer.w()), mine.run(0, layer.w()))
+        << "padding " << other.top << ", " << other.left;
+  }
+}
+
+TEST(CpuConvColumns, AnImagesBitsDoNotDependOnOthers) {
+  const Workbench bench(test::cpu_device());
+  const Layer many(bench, strided(40, 9, 64, 64));
+  const Layer one(bench, strided(1, 9, 64, 64));
+  std::memcpy(one.x().view().data, many.x().cview().data, one.x().bytes());
+  std::memcpy(one.dy().view().data, many.dy().cview().data, one.dy().bytes());
+  const std::vector<Values> among = many.run(0, many.w());
+  const std::vector<Values> alone = one.run(0, many.w());
+  for (const std::size_t pass : {0, 1}) {
+    const auto end = among[pass].begin() + static_cast<std::ptrdiff_t>(alone[pass].size());
+    EXPECT_EQ(Values(among[pass].begin(), end), alone[pass]);
+  }
 }
 
 }  // namespace
