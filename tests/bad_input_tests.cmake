@@ -13,5 +13,5 @@ function(gentrain_program_tests file label timeout)
 endfunction()
 
 gentrain_program_tests(bad_input mpi 120 JobFiles Data Output Ranks Training ModelFiles)
-gentrain_program_tests(same_bytes mpi 120 TinyJobs KeptMaps Images Upscaling Models Mnist
+gentrain_program_tests(same_bytes mpi 120 TinyJobs KeptMaps Images Upscaling LargeImage Models Mnist
                        Faces)

@@ -226,35 +226,30 @@ double ContentLoss::products(std::int64_t h, std::int64_t w) const {
   return features_ == nullptr ? 0.0 : features_->products(h, w);
 }
 
-std::pair<Tensor, double> ContentLoss::compute(Context& context, const Tensor& made,
-                                               const Tensor& original, double scale) const {
-  std::vector<Tensor> maps;
-  std::vector<Tensor> targets;
-  std::vector<double> weights = map_weights_;
+ContentLoss::Result ContentLoss::compute(Context& context, const Images& made,
+                                         const Tensor& original, double scale) const {
+  Result result{{}, 0, 0};
+  const auto compare = [&](const Tensor& a, const Tensor& b, double weight) {
+    const double elements = static_cast<double>(a.elements()) / static_cast<double>(a.shape()[0]);
+    const ops::SquaredError error = ops::squared_error(context, a, b, weight / elements * scale);
+    result.loss = result.loss.defined() ? ops::add(context, result.loss, error.loss) : error.loss;
+    return weight / elements * sum_of(context, error.rows);
+  };
   if (features_ != nullptr) {
     Context constants = context;
     constants.tape = nullptr;
-    targets = cache_ != nullptr ? cache_->get(constants, original)
-                                : features_->forward(constants, original, maps_);
-    maps = features_->forward(context, made, maps_);
+    const std::vector<Tensor> targets = cache_ != nullptr
+                                            ? cache_->get(constants, original)
+                                            : features_->forward(constants, original, maps_);
+    const std::vector<Tensor> maps = features_->forward(context, made.for_maps, maps_);
+    for (std::size_t i = 0; i < maps.size(); ++i) {
+      result.maps += compare(maps[i], targets[i], map_weights_[i]);
+    }
   }
   if (pixel_weight_ > 0) {
-    maps.push_back(made);
-    targets.push_back(original);
-    weights.push_back(pixel_weight_);
+    result.pixels = compare(made.for_pixels, original, pixel_weight_);
   }
-  Tensor loss;
-  double sum = 0;
-  for (std::size_t i = 0; i < maps.size(); ++i) {
-    const double elements =
-        static_cast<double>(maps[i].elements()) / static_cast<double>(made.shape()[0]);
-    const double weight = weights[i] / elements;
-    const ops::SquaredError error =
-        ops::squared_error(context, maps[i], targets[i], weight * scale);
-    sum += weight * sum_of(context, error.rows);
-    loss = loss.defined() ? ops::add(context, loss, error.loss) : error.loss;
-  }
-  return {loss, sum};
+  return result;
 }
 
 }  // namespace gentrain::trainers

@@ -1,4 +1,4 @@
-// How like the originals generated images are: by the maps that a network has of both, or pixel by
+// How like the originals generated images are: by the maps that a network has of both, and pixel by
 // pixel.
 // Source: Johnson et al. 2016, arXiv:1603.08155; Ledig et al. 2017, arXiv:1609.04802.
 #pragma once
@@ -36,12 +36,19 @@ class ContentLoss {
   /// Multiply-adds of the network forward over one image of h x w pixels; 0 of pixels.
   [[nodiscard]] double products(std::int64_t h, std::int64_t w) const;
 
-  /// made, original [n, h, w, 3]: images that have a history, and what they are to be like.
-  /// With content.cache the maps of `original` come from files where they are kept.
-  /// Gives `scale` times the loss, [], which has the history, and its sum over the images,
-  /// unscaled.
-  std::pair<Tensor, double> compute(Context& context, const Tensor& made, const Tensor& original,
-                                    double scale) const;
+  /// The generated images [n, h, w, 3] as each comparison sees them: with histories of their own,
+  /// so that a gradient can be told from the other.
+  struct Images {
+    Tensor for_maps, for_pixels;
+  };
+  struct Result {
+    Tensor loss;  // []: both sums times `scale`, with the history
+    double maps;  // sums over the images, weighted; 0 where nothing is compared so
+    double pixels;
+  };
+  /// original [n, h, w, 3]: what the images are to be like. With content.cache its maps come from
+  /// files where they are kept.
+  Result compute(Context& context, const Images& made, const Tensor& original, double scale) const;
 
  private:
   void find_scales(TrainingRun& run);

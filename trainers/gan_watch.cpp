@@ -19,8 +19,8 @@ void GanWatch::begin_stage(const Stage& stage, std::int64_t /*steps_planned*/,
                ? std::size_t{0}
                : static_cast<std::size_t>(found - stage.statistics.begin());
   };
-  columns_ = {column("content_gradient"), column("adversarial_gradient"), column("real_right"),
-              column("generated_right")};
+  columns_ = {column("content_gradient"), column("pixels_gradient"), column("adversarial_gradient"),
+              column("real_right"), column("generated_right")};
   if (first_step == 0) {
     steps_ahead_ = 0;
   }
@@ -35,12 +35,14 @@ void GanWatch::after_step(const StepReport& report) {
   };
   if (report.stage_step == 0 || report.ends_epoch) {
     const double content = norm(columns_.content);
+    const double pixels = norm(columns_.pixels);
     const double adversarial = norm(columns_.adversarial);
-    const double both = content + adversarial;
+    const double all = content + pixels + adversarial;
+    const double percent = all > 0 ? 100 / all : 0.0;
     spdlog::info(
-        "step {}: gradient at the generated images: content {:.2f} %, adversarial {:.2f} %",
-        report.step + 1, both > 0 ? 100 * content / both : 0.0,
-        both > 0 ? 100 * adversarial / both : 0.0);
+        "step {}: gradient at the generated images: content {:.2f} %, pixels {:.2f} %, "
+        "adversarial {:.2f} %",
+        report.step + 1, percent * content, percent * pixels, percent * adversarial);
   }
   const double right = static_cast<double>(report.statistics[columns_.real_right] +
                                            report.statistics[columns_.generated_right]) /

@@ -8,10 +8,11 @@
 
 namespace gentrain::trainers {
 
-/// In stages that tell "content_gradient" and "adversarial_gradient", logs each term's share of the
-/// gradient at the generated images, at the stage's first step and behind each epoch. Warns once
-/// where the discriminator took 99 of 100 images for what they are in 200 steps in a row: the
-/// generator then learns little from it. It ends nothing. Rank 0.
+/// In stages that tell "content_gradient", "pixels_gradient" and "adversarial_gradient", logs each
+/// term's share of the sum of their norms, those of the gradient at the generated images, at the
+/// stage's first step and behind each epoch. Warns once where the discriminator took 99 of 100
+/// images for what they are in 200 steps in a row: the generator then learns little from it. It
+/// ends nothing. Rank 0.
 class GanWatch final : public Observer {
  public:
   void begin_stage(const Stage& stage, std::int64_t steps_planned,
@@ -26,6 +27,7 @@ class GanWatch final : public Observer {
  private:
   struct Columns {
     std::size_t content = 0;
+    std::size_t pixels = 0;
     std::size_t adversarial = 0;
     std::size_t real_right = 0;
     std::size_t generated_right = 0;

@@ -121,9 +121,16 @@ std::span<const std::string_view> Srgan::names() const {
 
 std::span<const std::string_view> Srgan::names(std::string_view stage) const {
   static constexpr std::array<std::string_view, 1> kOfPixels = {"loss"};
-  static constexpr std::array<std::string_view, 8> kOfBoth = {
-      "loss",       "content",         "adversarial",      "discriminator",
-      "real_right", "generated_right", "content_gradient", "adversarial_gradient"};
+  static constexpr std::array<std::string_view, 10> kOfBoth = {"loss",
+                                                               "content",
+                                                               "pixels",
+                                                               "adversarial",
+                                                               "discriminator",
+                                                               "real_right",
+                                                               "generated_right",
+                                                               "content_gradient",
+                                                               "pixels_gradient",
+                                                               "adversarial_gradient"};
   if (stage == kPixelStage) {
     return kOfPixels;
   }
@@ -247,21 +254,25 @@ double Srgan::count_right(Context& context, const Tensor& scores, bool real) con
 /// What a step of the stage gan tells, in the order of names().
 struct Srgan::Terms {
   double content = 0;
+  double pixels = 0;
   double adversarial = 0;
   double discriminator = 0;
   double real_right = 0;
   double generated_right = 0;
   double content_gradient = 0;
+  double pixels_gradient = 0;
   double adversarial_gradient = 0;
 
   [[nodiscard]] std::vector<double> values(double weight) const {
-    return {content + weight * adversarial,
+    return {content + pixels + weight * adversarial,
             content,
+            pixels,
             adversarial,
             discriminator,
             real_right,
             generated_right,
             content_gradient,
+            pixels_gradient,
             adversarial_gradient};
   }
 };
@@ -276,18 +287,22 @@ Tensor Srgan::discriminator_loss(Context& context, const Tensor& real_scores, co
   return ops::add(context, real_loss, made_loss);
 }
 
-/// Measures the content's part of the gradient; the adversarial one is measured where `scores` come
-/// from.
+/// Measures the parts of the gradient that come of the maps and of the pixels; the adversarial one
+/// is measured where `scores` come from.
 Tensor Srgan::generator_loss(ShardStep& step, const Tensor& made, const Tensor& scores,
                              Terms& terms) const {
   Context& context = step.context;
   const auto [adversarial, adversarial_sum] =
       score_loss(context, scores, 1.0, step.scale * adversarial_.weight);
-  const auto [content, content_sum] = content_.compute(
-      context, ops::probe(context, made, terms.content_gradient), step.x, step.scale);
+  const ContentLoss::Result content =
+      content_.compute(context,
+                       {ops::probe(context, made, terms.content_gradient),
+                        ops::probe(context, made, terms.pixels_gradient)},
+                       step.x, step.scale);
   terms.adversarial = adversarial_sum;
-  terms.content = content_sum;
-  return ops::add(context, content, adversarial);
+  terms.content = content.maps;
+  terms.pixels = content.pixels;
+  return ops::add(context, content.loss, adversarial);
 }
 
 /// The discriminator sees the generated images once; its loss goes back into its own parameters,
@@ -357,6 +372,7 @@ std::vector<double> Srgan::train_generator(ShardStep& step, const Tensor& low) c
 std::vector<double> Srgan::finished(Terms terms, double scale) const {
   const double unscaled = 1 / (scale * scale);
   terms.content_gradient *= unscaled;
+  terms.pixels_gradient *= unscaled;
   terms.adversarial_gradient *= unscaled;
   return terms.values(adversarial_.weight);
 }

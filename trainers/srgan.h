@@ -28,10 +28,11 @@ class Srgan final : public Objective {
   /// Of an evaluation: "loss" (mean squared difference of pixels), "psnr" (dB) and "ssim" of the
   /// generated images, then the same of bicubic interpolation.
   [[nodiscard]] std::span<const std::string_view> names() const override;
-  /// mse: "loss", as above. gan: "loss", the generator's; its parts "content" and "adversarial"
-  /// (unweighted); "discriminator", its loss; "real_right" and "generated_right", the shares of
-  /// images that it takes for what they are; "content_gradient" and "adversarial_gradient", the
-  /// squared norms of the parts' gradients at a generated image. Throws JobError for another stage.
+  /// mse: "loss", as above. gan: "loss", the generator's; its parts "content" (of the maps),
+  /// "pixels" and "adversarial" (unweighted); "discriminator", its loss; "real_right" and
+  /// "generated_right", the shares of images that it takes for what they are; "content_gradient",
+  /// "pixels_gradient" and "adversarial_gradient", the squared norms of the parts' gradients at a
+  /// generated image. Throws JobError for another stage.
   [[nodiscard]] std::span<const std::string_view> names(std::string_view stage) const override;
   /// gan with alternating updates: the discriminator, then the generator.
   [[nodiscard]] std::vector<std::vector<Pattern>> passes(std::string_view stage) const override;

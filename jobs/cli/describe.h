@@ -151,10 +151,10 @@ void describe_preparation(V& v, Job& j) {
 
 template <class V>
 void describe(V& v, Job& j) {
-  v.field(
-      "kind", j.kind,
-      "train: the keys below; prepare_faces: makes packs of the faces in photographs, with keys "
-      "of its own, which stand at the end");
+  v.field("kind", j.kind,
+          "train: a run that trains a model; prepare_faces: makes packs of the faces in "
+          "photographs and "
+          "has the keys of the section Faces alone");
   if (j.kind == JobKind::kPrepareFaces) {
     describe_preparation(v, j);
     return;

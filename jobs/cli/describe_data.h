@@ -23,13 +23,15 @@ void describe(V& v, trainers::NormalizeOptions& n) {
 
 template <class V>
 void describe(V& v, image::FaceOptions& f) {
-  v.field("size", f.size, between(1, kMostFacePixels), "lfw: rows and columns of a prepared face");
-  v.field("margin", f.margin, between(1, kMostMargin),
-          "lfw: side of the square that is cut out over that of the face found, so that hair and "
-          "chin are in");
+  v.field("size", f.size, between(1, kMostFacePixels),
+          "Rows and columns of a face out of a photograph");
+  v.field(
+      "margin", f.margin, between(1, kMostMargin),
+      "Side of the square that is cut out over that of the face found, so that hair and chin are "
+      "in");
   v.field("test_share", f.test_share,
           Range{.low = 0, .high = 1, .low_open = true, .high_open = true},
-          "lfw: share of the photographs' names that make the test set; a name stays in its set "
+          "Share of the photographs' names that make the test set; a name stays in its set "
           "whatever else is in the folder");
 }
 

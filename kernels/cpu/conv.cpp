@@ -9,6 +9,7 @@
 #include "kernels/cpu/backend.h"
 #include "kernels/cpu/checks.h"
 #include "kernels/cpu/conv_columns.h"
+#include "kernels/cpu/conv_rule.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/winograd.h"
@@ -31,20 +32,21 @@ class Conv final : public ConvKernels {
     arguments.require("w", w.values, g.w_shape());
     require_bias(arguments, "bias", g, bias);
     arguments.require("y", y, g.y_shape());
-    if (Winograd::wins(Operation::kConvForward, g)) {
-      winograd_.forward(cpu_queue(queue), g, x, w, bias, activation, y);
-      return;
-    }
-    if (ConvColumns::wins(Operation::kConvForward, g)) {
-      columns_.forward(cpu_queue(queue), g, x, w, bias, activation, y);
-      return;
-    }
-    const Program& program = onednn_.conv(Operation::kConvForward, g, bias.present());
-    onednn_.execute(program, cpu_queue(queue),
-                    {x.data, w.values.data, bias.data, y.data, w.version});
-    if (activation != Activation::kNone) {
-      simd_.elementwise.activate(static_cast<int>(activation), y.as<float>(), y.as<float>(),
-                                 y.elements());
+    switch (conv_kind(Operation::kConvForward, g)) {
+      case ConvKind::kWinograd:
+        winograd_.forward(cpu_queue(queue), g, x, w, bias, activation, y);
+        break;
+      case ConvKind::kColumns:
+        columns_.forward(cpu_queue(queue), g, x, w, bias, activation, y);
+        break;
+      case ConvKind::kOneDnn:
+        const Program& program = onednn_.conv(Operation::kConvForward, g, bias.present());
+        onednn_.execute(program, cpu_queue(queue),
+                        {x.data, w.values.data, bias.data, y.data, w.version});
+        if (activation != Activation::kNone) {
+          simd_.elementwise.activate(static_cast<int>(activation), y.as<float>(), y.as<float>(),
+                                     y.elements());
+        }
     }
   }
 
@@ -55,17 +57,18 @@ class Conv final : public ConvKernels {
     arguments.require("dy", dy, g.y_shape());
     arguments.require("w", w.values, g.w_shape());
     arguments.require("dx", dx, g.x_shape());
-    if (Winograd::wins(Operation::kConvBackwardData, g)) {
-      winograd_.backward_data(cpu_queue(queue), g, dy, w, dx);
-      return;
+    switch (conv_kind(Operation::kConvBackwardData, g)) {
+      case ConvKind::kWinograd:
+        winograd_.backward_data(cpu_queue(queue), g, dy, w, dx);
+        break;
+      case ConvKind::kColumns:
+        columns_.backward_data(cpu_queue(queue), g, dy, w, dx);
+        break;
+      case ConvKind::kOneDnn:
+        const Program& program = onednn_.conv(Operation::kConvBackwardData, g, false);
+        onednn_.execute(program, cpu_queue(queue),
+                        {dx.data, w.values.data, nullptr, dy.data, w.version});
     }
-    if (ConvColumns::wins(Operation::kConvBackwardData, g)) {
-      columns_.backward_data(cpu_queue(queue), g, dy, w, dx);
-      return;
-    }
-    const Program& program = onednn_.conv(Operation::kConvBackwardData, g, false);
-    onednn_.execute(program, cpu_queue(queue),
-                    {dx.data, w.values.data, nullptr, dy.data, w.version});
   }
 
   void backward_weights(Queue& queue, const ConvGeometry& g, ConstView x, ConstView dy, View dw,
@@ -76,16 +79,17 @@ class Conv final : public ConvKernels {
     arguments.require("dy", dy, g.y_shape());
     arguments.require("dw", dw, g.w_shape());
     require_bias(arguments, "dbias", g, dbias);
-    if (Winograd::wins(Operation::kConvBackwardWeights, g)) {
-      winograd_.backward_weights(cpu_queue(queue), g, x, dy, dw, dbias);
-      return;
+    switch (conv_kind(Operation::kConvBackwardWeights, g)) {
+      case ConvKind::kWinograd:
+        winograd_.backward_weights(cpu_queue(queue), g, x, dy, dw, dbias);
+        break;
+      case ConvKind::kColumns:
+        columns_.backward_weights(cpu_queue(queue), g, x, dy, dw, dbias);
+        break;
+      case ConvKind::kOneDnn:
+        const Program& program = onednn_.conv(Operation::kConvBackwardWeights, g, dbias.present());
+        onednn_.execute(program, cpu_queue(queue), {x.data, dw.data, dbias.data, dy.data, 0});
     }
-    if (ConvColumns::wins(Operation::kConvBackwardWeights, g)) {
-      columns_.backward_weights(cpu_queue(queue), g, x, dy, dw, dbias);
-      return;
-    }
-    const Program& program = onednn_.conv(Operation::kConvBackwardWeights, g, dbias.present());
-    onednn_.execute(program, cpu_queue(queue), {x.data, dw.data, dbias.data, dy.data, 0});
   }
 
   [[nodiscard]] bool fuses_max_pool(const ConvGeometry& g) const override {
@@ -168,6 +172,13 @@ class Conv final : public ConvKernels {
 };
 
 }  // namespace
+
+ConvKind conv_kind(Operation pass, const ConvGeometry& g) {
+  if (Winograd::wins(pass, g)) {
+    return ConvKind::kWinograd;
+  }
+  return ConvColumns::wins(pass, g) ? ConvKind::kColumns : ConvKind::kOneDnn;
+}
 
 std::unique_ptr<ConvKernels> make_conv(const Backend& backend) {
   return std::make_unique<Conv>(backend);

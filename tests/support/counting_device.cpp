@@ -1,6 +1,8 @@
 // One counting family per interface of kernels/*.h.
 #include "tests/support/counting_device.h"
 
+#include <algorithm>
+
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 #include "kernels/loss.h"
@@ -36,18 +38,19 @@ class Counting : public Family {
 
 class CountingConv final : public Counting<ConvKernels> {
  public:
-  using Counting::Counting;
+  CountingConv(ConvKernels& inner, Calls& calls, std::vector<ConvCalls>& convolutions)
+      : Counting(inner, calls), convolutions_(convolutions) {}
   void forward(Queue& queue, const ConvGeometry& g, ConstView x, const Weights& w, ConstView bias,
                Activation activation, View y) override {
-    counted("conv.forward").forward(queue, g, x, w, bias, activation, y);
+    counted("conv.forward", g).forward(queue, g, x, w, bias, activation, y);
   }
   void backward_data(Queue& queue, const ConvGeometry& g, ConstView dy, const Weights& w,
                      View dx) override {
-    counted("conv.backward_data").backward_data(queue, g, dy, w, dx);
+    counted("conv.backward_data", g).backward_data(queue, g, dy, w, dx);
   }
   void backward_weights(Queue& queue, const ConvGeometry& g, ConstView x, ConstView dy, View dw,
                         View dbias) override {
-    counted("conv.backward_weights").backward_weights(queue, g, x, dy, dw, dbias);
+    counted("conv.backward_weights", g).backward_weights(queue, g, x, dy, dw, dbias);
   }
   [[nodiscard]] bool fuses_max_pool(const ConvGeometry& g) const override {
     return inner().fuses_max_pool(g);
@@ -64,6 +67,19 @@ class CountingConv final : public Counting<ConvKernels> {
                              ConstView argmax, View dw, View dbias) override {
     counted("conv.pool_backward_weights").pool_backward_weights(queue, g, x, dp, argmax, dw, dbias);
   }
+
+ private:
+  ConvKernels& counted(const char* pass, const ConvGeometry& g) {
+    const auto found = std::find_if(
+        convolutions_.begin(), convolutions_.end(),
+        [&](const ConvCalls& calls) { return calls.pass == pass && calls.geometry == g; });
+    ++(found != convolutions_.end() ? *found : convolutions_.emplace_back(ConvCalls{pass, g}))
+          .count;
+    return Counting::counted(pass);
+  }
+  using Counting::counted;
+
+  std::vector<ConvCalls>& convolutions_;
 };
 
 class CountingPool final : public Counting<PoolKernels> {
@@ -265,7 +281,7 @@ class CountingUpdate final : public Counting<UpdateKernels> {
 
 CountingDevice::CountingDevice(Device& device)
     : device_(device),
-      conv_(std::make_unique<CountingConv>(device.conv(), calls_)),
+      conv_(std::make_unique<CountingConv>(device.conv(), calls_, convolutions_)),
       pool_(std::make_unique<CountingPool>(device.pool(), calls_)),
       matmul_(std::make_unique<CountingMatmul>(device.matmul(), calls_)),
       elementwise_(std::make_unique<CountingElementwise>(device.elementwise(), calls_)),

@@ -4,13 +4,22 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "kernels/conv.h"
 #include "kernels/device.h"
 
 namespace gentrain::test {
 
 /// Calls by name: "conv.forward", "elementwise.add".
 using Calls = std::map<std::string, int>;
+
+/// Calls of one pass of convolutions ("conv.forward") of one geometry.
+struct ConvCalls {
+  std::string pass;
+  ConvGeometry geometry;
+  int count = 0;
+};
 
 class CountingDevice final : public Device {
  public:
@@ -23,7 +32,12 @@ class CountingDevice final : public Device {
   /// What was called since the start or the last clear().
   [[nodiscard]] const Calls& calls() const { return calls_; }
   [[nodiscard]] int calls(const std::string& name) const;
-  void clear() { calls_.clear(); }
+  /// Convolutions in the order of their first calls, those fused with pooling apart.
+  [[nodiscard]] const std::vector<ConvCalls>& convolutions() const { return convolutions_; }
+  void clear() {
+    calls_.clear();
+    convolutions_.clear();
+  }
 
   [[nodiscard]] const DeviceIdentity& identity() const override { return device_.identity(); }
   CachingAllocator& memory() override { return device_.memory(); }
@@ -49,6 +63,7 @@ class CountingDevice final : public Device {
  private:
   Device& device_;
   Calls calls_;
+  std::vector<ConvCalls> convolutions_;
   std::unique_ptr<ConvKernels> conv_;
   std::unique_ptr<PoolKernels> pool_;
   std::unique_ptr<MatmulKernels> matmul_;

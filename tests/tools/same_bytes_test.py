@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import tempfile
 import threading
 import unittest
@@ -215,8 +216,8 @@ class Images(SameBytes):
             self.assertEqual("libopencv_core" in result.output, loads)
 
 
-class Upscaling(SameBytes):
-    """Images enlarged on any number of ranks and threads."""
+class Enlarging(SameBytes):
+    """A small generator and some images."""
 
     JOB = """\
 batch: {global: 4, shards: 2}
@@ -239,15 +240,19 @@ output: srgan
             extents = [(250, 410), (1, 1), (30, 20), (193, 9), (64, 64)][i]
             (self.folder / name).write_bytes(png(*extents, [40 * i, 200, 255 - 30 * i]))
 
-    def upscale(self, ranks, threads, *images, code=0):
+    def upscale(self, ranks, threads, *images, code=0, limit=60.0):
         """What is printed, and the bytes of each result."""
         result = run([PROGRAM, "upscale", "srgan/model.h5", *images, "--out", "out",
-                      f"--threads={threads}", "--overwrite"], ranks, 60.0, cwd=self.folder,
+                      f"--threads={threads}", "--overwrite"], ranks, limit, cwd=self.folder,
                      mpirun=MPIRUN)
         self.assertEqual(result.code, code, result)
         results = {path.name: path.read_bytes() for path in (self.folder / "out").iterdir()}
         shutil.rmtree(self.folder / "out")
         return result.output, results
+
+
+class Upscaling(Enlarging):
+    """Images enlarged on any number of ranks and threads."""
 
     def test_any_ranks_and_threads(self):
         _, expected = self.upscale(1, 1, *self.NAMES)
@@ -287,6 +292,15 @@ output: srgan
             text, _ = self.upscale(1, 1, "x.png")
             peaks.append(int(re.search(r"peak memory (\d+) MiB", text)[1]))
         self.assertLess(peaks[1], peaks[0] + 16, peaks)  # the results differ by 31 MiB
+
+
+class LargeImage(Enlarging):
+    def test_takes_the_memory_that_is_documented(self):
+        """6000 x 4000 pixels, whose result has 1,099 MiB."""
+        (self.folder / "x.png").write_bytes(png(4000, 6000, [90, 160, 40]))
+        text, results = self.upscale(1, 2, "x.png", limit=110.0)
+        self.assertEqual(results["x.png"][16:24], struct.pack(">II", 24000, 16000))
+        self.assertLess(int(re.search(r"peak memory (\d+) MiB", text)[1]), 330, text)
 
 
 class Models(SameBytes):

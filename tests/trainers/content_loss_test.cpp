@@ -25,12 +25,15 @@ class ContentLosses : public ::testing::Test {
     content.set(std::move(vgg), kMaps, {0.5, 2.0}, pixel_weight);
     return content;
   }
-  /// The loss of two images, unscaled.
-  [[nodiscard]] double loss(const ContentLoss& content) const {
+  struct Sums {
+    double maps, pixels;
+  };
+  /// Over two images, unscaled.
+  [[nodiscard]] Sums sums(const ContentLoss& content) const {
     Context context{bench_.device(), bench_.queue(), nullptr, false, {}};
-    const auto [scaled, sum] = content.compute(context, made_, original_, 0.25);
-    EXPECT_DOUBLE_EQ(bench_.value(scaled), 0.25 * sum);
-    return sum;
+    const ContentLoss::Result result = content.compute(context, {made_, made_}, original_, 0.25);
+    EXPECT_NEAR(bench_.value(result.loss), 0.25 * (result.maps + result.pixels), 1e-15);
+    return {result.maps, result.pixels};
   }
 
   test::Workbench bench_{test::reference_device()};
@@ -39,28 +42,32 @@ class ContentLosses : public ::testing::Test {
 };
 
 TEST_F(ContentLosses, PixelsAreAddedWithTheirWeight) {
-  const double pixels = loss(ContentLoss());
+  const Sums alone = sums(ContentLoss());
   double squares = 0;
   const std::vector<double> made = bench_.values(made_);
   const std::vector<double> original = bench_.values(original_);
   for (std::size_t i = 0; i < made.size(); ++i) {
     squares += (made[i] - original[i]) * (made[i] - original[i]);
   }
-  EXPECT_DOUBLE_EQ(pixels, squares / (2 * 3 * 3)) << "the sum over the images of their means";
+  EXPECT_DOUBLE_EQ(alone.pixels, squares / (2 * 3 * 3)) << "the sum over the images of their means";
+  EXPECT_EQ(alone.maps, 0);
 
-  const double maps = loss(make(0));
-  EXPECT_GT(maps, pixels);
-  EXPECT_NEAR(loss(make(1.5)), maps + 1.5 * pixels, 1e-12 * maps);
+  const Sums maps = sums(make(0));
+  EXPECT_GT(maps.maps, 0);
+  EXPECT_EQ(maps.pixels, 0);
+  const Sums both = sums(make(1.5));
+  EXPECT_EQ(both.maps, maps.maps);
+  EXPECT_DOUBLE_EQ(both.pixels, 1.5 * alone.pixels);
 }
 
 TEST_F(ContentLosses, GradientIsThatOfMapsAndPixels) {
   for (const double pixel_weight : {0.0, 1.0e5}) {
     const ContentLoss content = make(pixel_weight);
-    EXPECT_TRUE(
-        test::gradients_agree(bench_, {made_},
-                              [&](Context& context, std::span<const Tensor> in) {
-                                return content.compute(context, in[0], original_, 1e-5).first;
-                              }))
+    EXPECT_TRUE(test::gradients_agree(
+        bench_, {made_},
+        [&](Context& context, std::span<const Tensor> in) {
+          return content.compute(context, {in[0], in[0]}, original_, 1e-5).loss;
+        }))
         << pixel_weight;
   }
 }

@@ -1,6 +1,8 @@
 // VAE and SRGAN against training steps of PyTorch: loss terms, every gradient, the weights after a
 // step of Adam and the losses of ten steps.
+#include <array>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +11,8 @@
 #include <gtest/gtest.h>
 
 #include "core/autograd.h"
+#include "kernels/cpu/conv_rule.h"
+#include "tests/support/counting_device.h"
 #include "tests/support/golden_step.h"
 #include "trainers/models/vae.h"
 #include "trainers/srgan.h"
@@ -177,7 +181,7 @@ class GoldenSrgan {
       adam.update(store);
       losses[0].push_back(sums[0]);
       losses[1].push_back(sums[1]);
-      losses[2].push_back(sums[3]);
+      losses[2].push_back(sums[4]);
       if (step == 0) {
         for (std::size_t i = 0; i < terms.size(); ++i) {
           golden_.expect("loss/" + terms[i], losses[i]);
@@ -236,6 +240,31 @@ TEST_P(GoldenSrganTest, StepsAreThoseOfPyTorch) {
 
 INSTANTIATE_TEST_SUITE_P(All, GoldenSrganTest, ::testing::Values(kCpu, kReference), place_name);
 
+test::CountingDevice& counting_cpu_device() {
+  static test::CountingDevice device(test::cpu_device());
+  return device;
+}
+
+Device& counting_cpu() {
+  return counting_cpu_device();
+}
+
+/// Which kernels computed what.
+void print_convolutions() {
+  const std::map<std::string, cpu::Operation> passes = {
+      {"conv.forward", cpu::Operation::kConvForward},
+      {"conv.backward_data", cpu::Operation::kConvBackwardData},
+      {"conv.backward_weights", cpu::Operation::kConvBackwardWeights}};
+  const std::array<const char*, 3> kinds = {"Winograd", "columns", "oneDNN"};
+  for (const test::ConvCalls& calls : counting_cpu_device().convolutions()) {
+    const ConvGeometry& g = calls.geometry;
+    const cpu::ConvKind kind = cpu::conv_kind(passes.at(calls.pass), g);
+    fmt::print("{} of {} to {} channels, {}x{}, stride {}: {} ({} times)\n", calls.pass,
+               g.x_shape().str(), g.oc, g.kh, g.kw, g.stride_h,
+               kinds.at(static_cast<std::size_t>(kind)), calls.count);
+  }
+}
+
 /// The real widths and images: a file of hundreds of megabytes, made as tests/golden/README.md
 /// says.
 TEST(GoldenSrganFull, StepIsThatOfPyTorch) {
@@ -243,7 +272,8 @@ TEST(GoldenSrganFull, StepIsThatOfPyTorch) {
   if (file == nullptr) {
     GTEST_SKIP() << "GENTRAIN_GOLDEN_SRGAN names no file of the full networks";
   }
-  GoldenSrgan(kCpu, file).expect_steps(1);
+  GoldenSrgan({"counted", counting_cpu, DType::kF32, 1}, file).expect_steps(1);
+  print_convolutions();
 }
 
 }  // namespace

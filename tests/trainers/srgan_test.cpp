@@ -2,10 +2,12 @@
 // and whole runs: stages, statistics of batch norm, a restart.
 #include "trainers/srgan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <string_view>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -135,19 +137,21 @@ class SmallSrgan : public ::testing::TestWithParam<SrganOptions::Variant> {
 TEST_P(SmallSrgan, GradientsAreThoseOfTheLosses) {
   expect_gradients("mse", "generator/", 0);
   expect_gradients("gan", "generator/", 0);
-  expect_gradients("gan", "discriminator/", 3);
+  expect_gradients("gan", "discriminator/", 4);
 }
 
 TEST_P(SmallSrgan, TellsItsTerms) {
   test::GradientStore store(bench_, parameters_);
   const std::vector<double> sums = train("gan", store);
   ASSERT_EQ(sums.size(), srgan_.names("gan").size());
-  EXPECT_DOUBLE_EQ(sums[0], sums[1] + 1e-3 * sums[2]);
-  EXPECT_GT(sums[6], 0);
-  EXPECT_GT(sums[7], 0);
-  EXPECT_THAT(sums[4], testing::AllOf(testing::Ge(0), testing::Le(2)));
+  EXPECT_DOUBLE_EQ(sums[0], sums[1] + sums[2] + 1e-3 * sums[3]);
+  EXPECT_THAT(sums[5], testing::AllOf(testing::Ge(0), testing::Le(2)));
+  EXPECT_EQ(sums[7], 0);
+  EXPECT_GT(sums[8], 0);
+  EXPECT_GT(sums[9], 0);
   test::GradientStore pixels(bench_, parameters_);
-  EXPECT_NEAR(train("mse", pixels)[0], sums[1], 1e-12) << "without VGG both compare pixels";
+  EXPECT_EQ(sums[1], 0) << "without VGG pixels are compared";
+  EXPECT_NEAR(train("mse", pixels)[0], sums[2], 1e-12);
 }
 
 TEST_P(SmallSrgan, StatisticsOfTheDiscriminatorAreMeansOfBothBatches) {
@@ -373,8 +377,13 @@ TEST(SrganRuns, AlternatingUpdatesGiveTheSameBytesAndTellAll) {
     StepStatistics statistics;
     run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&statistics});
     EXPECT_EQ(statistics.last.size(), run.objective().names("gan").size());
-    // Of the discriminator's pass and of the generator's; how many it finds out may well be none.
-    statistics.last.erase(statistics.last.begin() + 5);
+    // Of the discriminator's pass and of the generator's; how many it finds out may well be none, and
+    // pixels have no weight here.
+    for (const std::string_view none : {"generated_right", "pixels", "pixels_gradient"}) {
+      const auto names = run.objective().names("gan");
+      const auto at = std::find(names.begin(), names.end(), none) - names.begin();
+      statistics.last[static_cast<std::size_t>(at)] = 1;
+    }
     EXPECT_THAT(statistics.last, Each(testing::Gt(0.0F)));
   });
 }
@@ -446,14 +455,18 @@ StepReport report_of(const Stage& stage, std::int64_t step, float right) {
   report.stage = &stage;
   report.step = report.stage_step = step;
   report.images = 4;
-  report.statistics = {0, right * 4, right * 4, 9, 1};
+  report.statistics = {0, right * 4, right * 4, 9, 4, 1};
   return report;
 }
 
 TEST(GanWatch, WarnsOnceOfADiscriminatorThatIsFarAhead) {
   start_log("info", 0);
   Stage stage;
-  stage.statistics = {"loss", "real_right", "generated_right", "content_gradient",
+  stage.statistics = {"loss",
+                      "real_right",
+                      "generated_right",
+                      "content_gradient",
+                      "pixels_gradient",
                       "adversarial_gradient"};
   GanWatch watch;
   watch.begin_stage(stage, 1000, 0);
@@ -465,7 +478,7 @@ TEST(GanWatch, WarnsOnceOfADiscriminatorThatIsFarAhead) {
     return testing::internal::GetCapturedStdout();
   };
   EXPECT_THAT(warnings(0, 199, 1.0F),
-              testing::AllOf(HasSubstr("content 75.00 %, adversarial 25.00 %"),
+              testing::AllOf(HasSubstr("content 50.00 %, pixels 33.33 %, adversarial 16.67 %"),
                              testing::Not(HasSubstr("discriminator"))));
   EXPECT_THAT(warnings(199, 200, 0.5F), testing::Not(HasSubstr("discriminator")));
   EXPECT_THAT(warnings(200, 399, 1.0F), testing::Not(HasSubstr("discriminator")));

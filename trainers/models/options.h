@@ -41,7 +41,7 @@ struct SrganOptions {
   friend bool operator==(const SrganOptions&, const SrganOptions&) = default;
 };
 
-/// How like the photograph the generated image is: by maps of a network, or pixel by pixel.
+/// How like the photograph the generated image is: by maps of a network, pixel by pixel, or both.
 struct ContentOptions {
   enum class Network : std::uint8_t { kVgg19, kVgg16, kPixels };
   /// Of images in -1..1. kCaffe: to what the ImageNet weights were trained on; kNone: as they are.
