@@ -377,8 +377,8 @@ TEST(SrganRuns, AlternatingUpdatesGiveTheSameBytesAndTellAll) {
     StepStatistics statistics;
     run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&statistics});
     EXPECT_EQ(statistics.last.size(), run.objective().names("gan").size());
-    // Of the discriminator's pass and of the generator's; how many it finds out may well be none, and
-    // pixels have no weight here.
+    // Of the discriminator's pass and of the generator's; how many it finds out may well be none,
+    // and pixels have no weight here.
     for (const std::string_view none : {"generated_right", "pixels", "pixels_gradient"}) {
       const auto names = run.objective().names("gan");
       const auto at = std::find(names.begin(), names.end(), none) - names.begin();
