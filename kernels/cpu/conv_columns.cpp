@@ -34,13 +34,20 @@ simd::ConvColumnsShape ConvColumns::shape_of(const ConvGeometry& g) {
 // - Gradients of weights from 3 channels to 64 win 1.4 to 2.7 on maps of 96x96, where oneDNN waits
 //   for memory; they are even on 24x24, and lose with 32 result channels and fewer.
 // - With stride 2 forward wins 1.4 to 2.4 from 16 channels on, gradients of weights 1.1 to 2.2 from
-//   64 on (16: 0.8), those of images 0.9 to 2.0 from 64 on (16: 0.5). Two threads widen that.
+//   64 on (16: 0.8), those of images 0.9 to 2.0 from 64 on (16: 0.5). Two threads widen that. A
+//   kernel of 1x1 wins in the gradients of weights alone.
+// - Kernels of 9x9 forward: 1.2 to 1.6 from 3 channels to 64, and 14 from 64 to 3, for which oneDNN
+//   has no vector kernel. The gradients of images lose in both.
 bool ConvColumns::wins(Operation operation, const ConvGeometry& g) {
   if (operation == Operation::kConvBackwardWeights && g.c <= 4) {
     return g.oc >= 64 && g.n * g.oh() * g.ow() >= 4096;
   }
+  if (operation == Operation::kConvForward && g.kh * g.kw >= 81) {
+    return (g.c <= 4 && g.oc >= 64) || (g.c >= 64 && g.oc <= 4);
+  }
   const std::int64_t least = operation == Operation::kConvForward ? 16 : 64;
-  return g.stride_h == 2 && g.stride_w == 2 && g.c >= least && g.oc >= least;
+  const bool kernel = g.kh * g.kw > 1 || operation == Operation::kConvBackwardWeights;
+  return kernel && g.stride_h == 2 && g.stride_w == 2 && g.c >= least && g.oc >= least;
 }
 
 void ConvColumns::forward(CpuQueue& queue, const ConvGeometry& g, ConstView x, const Weights& w,

@@ -226,6 +226,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"k3_winograd_wide", conv({2, 7, 8, 160}, {130, 3, 3}, {1, 1}, kOne)},
         Case{"k3_winograd_uneven", conv({1, 15, 17, 33}, {35, 3, 3}, {1, 1}, {2, 0, 1, 2})},
         Case{"k3_first_layer", conv({2, 46, 49, 3}, {65, 3, 3}, {1, 1}, kOne)},
+        Case{"k9_c64_oc3", conv({1, 11, 10, 64}, {3, 9, 9}, {1, 1}, {4, 4, 4, 4})},
+        Case{"k9_c3_oc64", conv({1, 10, 11, 3}, {64, 9, 9}, {1, 1}, {4, 4, 4, 4})},
         Case{"k5_c1_same", conv({3, 6, 6, 1}, {1, 5, 5}, {1, 1}, kTwo)},
         Case{"k3_c64_stride2", conv({2, 9, 10, 64}, {70, 3, 3}, {2, 2}, kOne)},
         Case{"k3x2_c65_stride2", conv({1, 8, 7, 65}, {64, 3, 2}, {2, 2}, {1, 0, 0, 1})},

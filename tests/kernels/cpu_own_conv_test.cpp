@@ -115,6 +115,29 @@ TEST(CpuConvColumnsRule, GradientsOfFirstLayersOnLargeMaps) {
   EXPECT_THAT(wins<ConvColumns>(same(4, 32, 3, 63)), ElementsAre(false, false, false));
 }
 
+TEST(CpuConvColumnsRule, LargeKernelsFromOrToFewChannels) {
+  const auto nine = [](std::int64_t c, std::int64_t oc) {
+    ConvGeometry g = same(4, 24, c, oc);
+    g.kh = g.kw = 9;
+    g.top = g.bottom = g.left = g.right = 4;
+    return g;
+  };
+  using cpu::ConvColumns;
+  EXPECT_THAT(wins<ConvColumns>(nine(3, 64)), ElementsAre(true, false, false));
+  EXPECT_THAT(wins<ConvColumns>(nine(64, 3)), ElementsAre(true, false, false));
+  EXPECT_THAT(wins<ConvColumns>(nine(5, 64)), ElementsAre(false, false, false));
+  EXPECT_THAT(wins<ConvColumns>(nine(64, 64)), ElementsAre(false, false, false));
+  ConvGeometry seven = nine(3, 64);
+  seven.kw = 7;
+  EXPECT_THAT(wins<ConvColumns>(seven), ElementsAre(false, false, false));
+}
+
+TEST(CpuConvColumnsRule, OneByOneWinsInGradientsOfWeights) {
+  ConvGeometry g = strided(4, 24, 64, 64);
+  g.kh = g.kw = 1;
+  EXPECT_THAT(wins<cpu::ConvColumns>(g), ElementsAre(false, false, true));
+}
+
 TEST(CpuConvColumnsRule, OtherStridesGoToOneDnn) {
   std::vector<ConvGeometry> others(3, strided(4, 24, 64, 64));
   others[0].stride_h = 1;
