@@ -193,7 +193,7 @@ class Attempt:
             start = self.begin(self.campaign.other_setting(self.numbers, disturbed) if self.campaign.elsewhere
                                else self.campaign.setting(self.numbers))
             code = start.wait()
-            self.story.append(f"{start} exit {code}")
+            self.story.append(f"{start} from step {start.went_on_from()} exit {code}")
             if code == 0:
                 self.check_leftovers("the next start")
                 return

@@ -3,6 +3,7 @@ files and by /proc, and what they leave behind."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -117,6 +118,11 @@ class Start:
     def text(self):
         """What was printed since this start."""
         return self.log.read_text(encoding="utf-8", errors="replace").rpartition(f"---- {self}\n")[2]
+
+    def went_on_from(self):
+        """The step of the checkpoint that it began with; 0 without one."""
+        found = re.search(r"^going on from .*/step-(\d+)\.h5$", self.text(), re.M)
+        return int(found[1]) if found else 0
 
     def over(self):
         return self.process.poll() is not None
