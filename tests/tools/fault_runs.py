@@ -161,7 +161,7 @@ class Start:
 
     def wait_for_step(self, step):
         """False if the run ended before."""
-        wait_for(f"step {step}", lambda: self.over() or self.output.step()[0] >= step)
+        wait_for(f"step {step}", lambda: self.over() or self.output.step()[0] >= step, LIMIT)
         return not self.over()
 
     def wait(self, limit=LIMIT):
