@@ -13,5 +13,6 @@ function(gentrain_program_tests file label timeout)
 endfunction()
 
 gentrain_program_tests(bad_input mpi 120 JobFiles Data Output Ranks Training ModelFiles)
+gentrain_program_tests(bad_images mpi 120 Images ImageFolders Packs ContentWeights)
 gentrain_program_tests(same_bytes mpi 120 TinyJobs KeptMaps Images Upscaling LargeImage Models Mnist
                        Faces)

@@ -48,4 +48,13 @@ if(NOT GENTRAIN_SANITIZE)
                    --program $<TARGET_FILE:gentrain> --mpirun ${MPIEXEC_EXECUTABLE}
                    --faults 12 --ranks 4)
   set_tests_properties(mpi.faults PROPERTIES LABELS mpi TIMEOUT 300 PROCESSORS 2)
+  # One kill of the other jobs each, gone on with on other ranks and threads.
+  foreach(job vae srgan)
+    add_test(NAME mpi.faults_${job}
+             COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/fault_campaign.py
+                     --program $<TARGET_FILE:gentrain> --mpirun ${MPIEXEC_EXECUTABLE}
+                     --job ${job} --kinds "kill -9" --elsewhere --faults 1 --seed 14
+                     --ranks 4)
+    set_tests_properties(mpi.faults_${job} PROPERTIES LABELS mpi TIMEOUT 300 PROCESSORS 2)
+  endforeach()
 endif()

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Random faults over LeNet runs: whatever struck, the run goes on, on other ranks and threads, and ends with the
-bytes of one that was never disturbed; nothing is left behind.
+"""Random faults over runs of LeNet, a variational autoencoder or SRGAN: whatever struck, the run goes on, on other
+ranks and threads, and ends with the bytes of one that was never disturbed; nothing is left behind.
 
-usage: fault_campaign.py --program GENTRAIN [--mpirun MPIRUN] [--faults N] [--seed S] [--only N] [--ranks MAX]
+usage: fault_campaign.py --program GENTRAIN [--mpirun MPIRUN] [--job NAME] [--precision f32|bf16_emulated]
+                         [--kinds TEXT] [--elsewhere] [--faults N] [--seed S] [--only N] [--ranks MAX]
 
-Fault N of seed S is always the same kind at the same step of the same run: --seed S --only N replays it. As root
-the campaign has mounts of its own (/dev/shm, small file systems); else the kinds that need them are left out, and
-shared memory is not looked at. At the end the table for docs/faults.md is printed; the exit code is the number of
-faults not survived, at most 100.
+Fault N of seed S is always the same kind at the same step of the same run, where the options are the same: --seed S
+--only N replays it. As root the campaign has mounts of its own (/dev/shm, small file systems); else the kinds that
+need them are left out, and shared memory is not looked at. At the end the table for docs/faults.md is printed; the
+exit code is the number of faults not survived, at most 100.
 """
 
 import argparse
@@ -21,22 +22,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from fault_jobs import JOBS
 from fault_kinds import ALONE, KINDS, LAUNCH, MPIRUN, mount
 from fault_runs import Output, Start, Stuck, leftovers
 
-JOB = """\
-batch: {global: 128, shards: 16}
-data: {source: digits, train_count: 1280, test_count: 2000}
-model: lenet
-optimizer: {name: sgd, lr: 0.05, momentum: 0.9}
-best: {metric: loss}
-checkpoint: {every: 7}
-log: {every: 1}
-stop: {epochs: 30}
-"""
-STEPS = 300
 NAMESPACE = "GENTRAIN_CAMPAIGN_MOUNTS"
-DISK = "4m"  # of a run whose disk gets full
 GONE = 5.0   # seconds after which nothing may be left
 GOES_ON = 10.0  # seconds from a fault to the next step under launch, at most; on a quiet machine 4
 LOCKED = "is being written to by another run"
@@ -47,16 +37,18 @@ class Campaign:
         self.program = Path(arguments.program).resolve()
         self.mpirun = arguments.mpirun
         self.seed = arguments.seed
-        self.most_ranks = arguments.ranks
+        self.job = JOBS[arguments.job]
+        self.most_ranks = min(arguments.ranks, self.job.shards)
+        self.elsewhere = arguments.elsewhere
         self.verbose = arguments.only is not None
         self.folder = folder
         self.private = private
-        self.job = folder / "job.yaml"
-        self.job.write_text(JOB, encoding="utf-8")
+        self.file = folder / "job.yaml"
+        self.file.write_text(f"precision: {arguments.precision}\n{self.job.text}", encoding="utf-8")
         self.straight = None
 
     def start(self, output, setting, log):
-        return Start(self.program, self.mpirun, self.job, output, setting, log)
+        return Start(self.program, self.mpirun, self.file, output, setting, log)
 
     def run_straight(self):
         output = Output(self.folder / "straight")
@@ -66,10 +58,20 @@ class Campaign:
         self.straight = output
 
     def setting(self, numbers, hows=(ALONE, MPIRUN, LAUNCH), least=1):
+        """How a run is started, its ranks and their threads."""
         how = numbers.choice(hows)
-        ranks = 1 if how == ALONE else numbers.choice(
-            [count for count in (1, 2, 3, 4, 5, 8, 16) if least <= count <= self.most_ranks])
+        ranks = 1 if how == ALONE else numbers.choice(self.rank_counts(least))
         return how, ranks, numbers.randint(1, 3)
+
+    def other_setting(self, numbers, last):
+        """One with neither the ranks nor the threads of `last`."""
+        others = [(how, ranks, threads) for how in (ALONE, MPIRUN) for ranks in self.rank_counts(1)
+                  for threads in (1, 2, 3)
+                  if (ranks == 1 or how != ALONE) and ranks != last.ranks and threads != last.threads]
+        return numbers.choice(others)
+
+    def rank_counts(self, least):
+        return [count for count in (1, 2, 3, 4, 5, 8, 16) if least <= count <= self.most_ranks]
 
     def fault(self, number, kind):
         """Lets one fault strike."""
@@ -101,6 +103,7 @@ class Attempt:
         self.output = Output(folder / "run")
         self.log = folder / "log"
         self.struck = False
+        self.late = False    # it struck when the run was through
         self.story = []      # in words
         self.problems = []
         self.starts = []
@@ -115,13 +118,14 @@ class Attempt:
         kind, numbers = self.kind, self.numbers
         self.output.folder.mkdir()
         if kind.mounts:
-            mount("-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", self.output.folder)
-        step = numbers.randint(8, STEPS - 40)
-        start = self.begin(self.campaign.setting(numbers, kind.hows, kind.ranks))
+            mount("-t", "tmpfs", "-o", f"size={self.campaign.job.disk}", "tmpfs", self.output.folder)
+        job = self.campaign.job
+        step = numbers.randint(job.first, job.last)
+        start = self.begin(self.campaign.setting(numbers, self.hows(), kind.ranks))
         if kind.moment == "own" or start.wait_for_step(step):
             pids = start.rank_pids().values()
             self.strike(start, step)
-            self.late = self.output.step()[0] >= STEPS  # what is left may have been beyond harm
+            self.late = self.output.step()[0] >= job.steps  # what is left may have been beyond harm
             if self.struck and pids and start.how == LAUNCH:
                 self.time_to_next_step(start, pids)
         self.story.append(f"{start} at step {self.output.step()[0]}")
@@ -134,8 +138,13 @@ class Attempt:
                 kind.then(again, numbers, step)
                 again.wait()
                 self.story.append(str(again))
-            self.go_on()
+            self.go_on(start)
         self.compare()
+
+    def hows(self):
+        """With --elsewhere those that do not go on by themselves, where the kind has such."""
+        by_hand = tuple(how for how in self.kind.hows if how != LAUNCH)
+        return by_hand if self.campaign.elsewhere and by_hand else self.kind.hows
 
     def strike(self, start, step):
         try:
@@ -178,12 +187,13 @@ class Attempt:
         if start.how == LAUNCH and code != 137:  # it was not the launcher that was killed
             self.check_leftovers("launch")
 
-    def go_on(self):
+    def go_on(self, disturbed):
         """The same command again, on other ranks and threads, until it is through."""
         for _ in range(20):
-            start = self.begin(self.campaign.setting(self.numbers))
+            start = self.begin(self.campaign.other_setting(self.numbers, disturbed) if self.campaign.elsewhere
+                               else self.campaign.setting(self.numbers))
             code = start.wait()
-            self.story.append(f"{start} exit {code}")
+            self.story.append(f"{start} from step {start.went_on_from()} exit {code}")
             if code == 0:
                 self.check_leftovers("the next start")
                 return
@@ -247,19 +257,35 @@ def table(tallies):
     return "\n".join(lines)
 
 
-def main():
+def parse_arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--program", required=True)
     parser.add_argument("--mpirun", default="mpirun")
+    parser.add_argument("--job", choices=list(JOBS), default="lenet")
+    parser.add_argument("--precision", choices=["f32", "bf16_emulated"], default="f32")
+    parser.add_argument("--kinds", default="", metavar="TEXT", help="only those with this text in their names")
+    parser.add_argument("--elsewhere", action="store_true",
+                        help="launch, which goes on by itself on the same ranks, is started only to be killed, and "
+                             "what goes on has neither the ranks nor the threads of what was disturbed")
     parser.add_argument("--faults", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="where a campaign that was cut off goes on")
     parser.add_argument("--only", type=int)
     parser.add_argument("--ranks", type=int, default=16, help="at most so many")
     arguments = parser.parse_args()
+    arguments.kinds = [kind for kind in KINDS if arguments.kinds in kind.name]
+    if not arguments.kinds:
+        parser.error(f"--kinds: no kind has this text in its name (known: {', '.join(kind.name for kind in KINDS)})")
+    if arguments.elsewhere and arguments.ranks < 2:
+        parser.error(f"--elsewhere: needs --ranks 2 or more, not {arguments.ranks}")
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
     private = have_mounts()
-    kinds = [kind for kind in KINDS if private or not kind.mounts]
-    for kind in KINDS:
+    kinds = [kind for kind in arguments.kinds if private or not kind.mounts]
+    for kind in arguments.kinds:
         if kind not in kinds:
             print(f"left out, as it needs mounts: {kind.name}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -273,7 +299,7 @@ def main():
         campaign.run_straight()
         wanted = range(arguments.first, arguments.faults) if arguments.only is None else [arguments.only]
         for number in wanted:
-            kind = KINDS[number % len(KINDS)]
+            kind = arguments.kinds[number % len(arguments.kinds)]
             if kind in kinds:
                 attempt = campaign.fault(number, kind)
                 tallies[kind.name].append(attempt)

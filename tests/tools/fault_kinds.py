@@ -12,12 +12,12 @@ import subprocess
 import time
 from typing import Callable
 
+from fault_jobs import STEPS_OF_EPOCH
 from fault_runs import kill, wait_for
 
 ALONE, MPIRUN, LAUNCH = "alone", "mpirun", "launch"
 EVERY = (ALONE, MPIRUN, LAUNCH)
 REQUESTED = 75
-STEPS_OF_EPOCH = 10
 
 
 @dataclasses.dataclass

@@ -3,6 +3,7 @@ files and by /proc, and what they leave behind."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -118,6 +119,11 @@ class Start:
         """What was printed since this start."""
         return self.log.read_text(encoding="utf-8", errors="replace").rpartition(f"---- {self}\n")[2]
 
+    def went_on_from(self):
+        """The step of the checkpoint that it began with; 0 without one."""
+        found = re.search(r"^going on from .*/step-(\d+)\.h5$", self.text(), re.M)
+        return int(found[1]) if found else 0
+
     def over(self):
         return self.process.poll() is not None
 
@@ -155,7 +161,7 @@ class Start:
 
     def wait_for_step(self, step):
         """False if the run ended before."""
-        wait_for(f"step {step}", lambda: self.over() or self.output.step()[0] >= step)
+        wait_for(f"step {step}", lambda: self.over() or self.output.step()[0] >= step, LIMIT)
         return not self.over()
 
     def wait(self, limit=LIMIT):
