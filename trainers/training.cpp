@@ -41,6 +41,7 @@ nlohmann::json environment(TrainingRun& run, const RunSetting& setting) {
           {"device", device.kind},
           {"isa", device.isa},
           {"libraries", device.libraries},
+          {"image_library", run.image_library()},
           {"ranks", run.communicator().size()},
           {"threads", run.workers()},
           {"notes", run.objective().notes()},
