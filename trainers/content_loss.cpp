@@ -3,14 +3,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <filesystem>
 #include <numeric>
 #include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "comm/shards.h"
+#include "core/io/keras_weights.h"
 #include "core/ops/ops.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"
@@ -27,31 +28,66 @@ namespace {
 constexpr std::uint64_t kContentKey = 0x434F4E54;
 constexpr std::int64_t kScaleImages = 256;  // that maps are scaled by
 
-/// The file of a network's weights: the first NAME*.h5 of the folders in which weights are looked
-/// for.
-fs::path find_weights(const std::string& name) {
-  std::vector<fs::path> folders;
-  if (const char* data = std::getenv("GENTRAIN_DATA")) {
-    folders.push_back(fs::path(data) / "weights");
+/// What files of a network's weights are called.
+struct WeightNames {
+  const char* begin;      // of those that are looked for
+  const char* published;  // Keras's own
+};
+
+WeightNames weight_names(bool vgg19) {
+  return vgg19 ? WeightNames{"vgg19", "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"}
+               : WeightNames{"vgg16", "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"};
+}
+
+/// BEGIN*.h5 of a folder, by name; none where there is no such folder.
+std::vector<fs::path> files_of(const fs::path& folder, const char* begin) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (const auto& file : fs::directory_iterator(folder, error)) {
+    const std::string name = file.path().filename();
+    if (name.starts_with(begin) && name.ends_with(".h5")) {
+      found.push_back(file.path());
+    }
   }
-  folders.emplace_back("data/weights");
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+struct FoundWeights {
+  fs::path file;
+  std::unique_ptr<io::KerasWeights> content;
+};
+
+/// Of the first folder in which a file has all layers of the network the first such file.
+FoundWeights find_weights(const VggFeatures& features, const WeightNames& names) {
+  const std::vector<fs::path> folders = data_folders({}, "weights");
+  std::vector<std::string> passed_over;
   for (const fs::path& folder : folders) {
-    std::vector<fs::path> found;
-    std::error_code error;
-    for (const auto& file : fs::directory_iterator(folder, error)) {
-      const std::string file_name = file.path().filename();
-      if (file_name.starts_with(name) && file_name.ends_with(".h5")) {
-        found.push_back(file.path());
+    for (const fs::path& file : files_of(folder, names.begin)) {
+      try {
+        auto content = std::make_unique<io::KerasWeights>(file);
+        const std::vector<std::string> missing = features.missing_in(*content);
+        if (missing.empty()) {
+          return {file, std::move(content)};
+        }
+        passed_over.push_back(fmt::format("{} lacks {}", file.string(), fmt::join(missing, ", ")));
+      } catch (const IoError& error) {
+        passed_over.emplace_back(error.what());
       }
     }
-    if (!found.empty()) {
-      return *std::min_element(found.begin(), found.end());
-    }
   }
-  throw IoError(
-      fmt::format("content.weights: no {}*.h5, the weights of the content loss, in {}; "
-                  "name the file, or set content.weights: random",
-                  name, joined(folders)));
+  if (passed_over.empty()) {
+    throw IoError(fmt::format(
+        "the weights of the content loss are not there: {}*.h5 was looked for in {}. Put the file "
+        "of Keras Applications ({}) into one of them, set GENTRAIN_DATA or content.weights, or "
+        "take content.weights: random, which have learned nothing",
+        names.begin, joined(folders), names.published));
+  }
+  throw IoError(fmt::format(
+      "content.weights: no {}*.h5 in {} has all layers that content.maps need: {}. Put the whole "
+      "file of Keras Applications ({}) into one of them, name another one, or take maps of "
+      "earlier layers",
+      names.begin, joined(folders), fmt::join(passed_over, "; "), names.published));
 }
 
 /// Images of shards: of those of a full batch, and of an epoch's last one.
@@ -103,11 +139,13 @@ void ContentLoss::prepare(TrainingRun& run) {
     features->initialize(run.device(), queue, RngKey(run.options().seed).fold(kContentKey));
     notes_.emplace_back("content: weights drawn at random");
   } else {
-    const fs::path file = content.weights.empty() ? find_weights(vgg19 ? "vgg19" : "vgg16")
-                                                  : fs::path(content.weights);
-    features->load(run.device(), queue, file);
+    const FoundWeights weights =
+        content.weights.empty()
+            ? find_weights(*features, weight_names(vgg19))
+            : FoundWeights{content.weights, std::make_unique<io::KerasWeights>(content.weights)};
+    features->load(run.device(), queue, *weights.content);
     notes_.push_back(
-        fmt::format("content: weights of {} ({})", file.string(), features->file_sha256()));
+        fmt::format("content: weights of {} ({})", weights.file.string(), features->file_sha256()));
   }
   check_equal_on_all_ranks(run.communicator(), [&]() -> std::vector<NamedText> {
     return {{"content.weights", features->file_sha256()}};

@@ -22,7 +22,8 @@ class TrainingRun;
 class ContentLoss {
  public:
   /// Makes the network, the maps' scales and, with content.cache, the files' keeper as the run's
-  /// job says. Collective. Throws JobError, IoError (see VggFeatures; if no map can be kept).
+  /// job says. Collective. Throws JobError, IoError (see VggFeatures; if no file has all layers
+  /// that the maps need, naming those that were looked at; if no map can be kept).
   void prepare(TrainingRun& run);
   /// Images are compared by these maps of a network that has its weights, and by their pixels,
   /// each mean squared difference times its weight: what prepare() takes from the job.

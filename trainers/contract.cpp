@@ -25,11 +25,13 @@ int allowed_cores() {
 
 }  // namespace
 
-std::string contract_text(const TrainOptions& options, const DeviceIdentity& device) {
-  return fmt::format("{} shards, op_threads {}, {} {}, {}, {}, {} exchange", options.batch.shards,
-                     options.op_threads, device.kind, device.isa, device.libraries,
-                     name_of(options.precision),
-                     options.exchange == comm::ExchangeMode::kCanonical ? "canonical" : "library");
+std::string contract_text(const TrainOptions& options, const DeviceIdentity& device,
+                          std::string_view image_library) {
+  return fmt::format("{} shards, op_threads {}, {} {}, {}, {}, {} exchange{}{}",
+                     options.batch.shards, options.op_threads, device.kind, device.isa,
+                     device.libraries, name_of(options.precision),
+                     options.exchange == comm::ExchangeMode::kCanonical ? "canonical" : "library",
+                     image_library.empty() ? "" : ", ", image_library);
 }
 
 void check_equal_on_all_ranks(comm::Communicator& communicator,

@@ -15,8 +15,10 @@
 
 namespace gentrain::trainers {
 
-/// "16 shards, op_threads 1, cpu v3, oneDNN 2.6.3, f32, canonical exchange"
-std::string contract_text(const TrainOptions& options, const DeviceIdentity& device);
+/// "16 shards, op_threads 1, cpu v3, oneDNN 2.6.3, f32, canonical exchange"; behind it, unless it
+/// is empty, the image library: ", OpenCV 4.6.0".
+std::string contract_text(const TrainOptions& options, const DeviceIdentity& device,
+                          std::string_view image_library = {});
 
 /// What every rank must have alike, and its name: "contract".
 struct NamedText {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -119,6 +120,12 @@ std::string with_commas(std::int64_t number) {
     digits.insert(at - 3, 1, ',');
   }
   return digits;
+}
+
+std::string with_digits(double number) {
+  constexpr double kWholeFrom = 99.95;  // what would be rounded to 100
+  return std::abs(number) < kWholeFrom ? fmt::format("{:#.3g}", number)
+                                       : with_commas(std::llround(number));
 }
 
 std::string describe(const Evaluation& evaluation) {

@@ -38,6 +38,8 @@ Evaluation evaluation_from_json(const nlohmann::json& json);
 std::string describe(const Evaluation& evaluation);
 /// 9832 as "9,832".
 std::string with_commas(std::int64_t number);
+/// With three significant digits below 100, else whole, with commas: "6.45", "64.5", "1,234".
+std::string with_digits(double number);
 
 /// Images to evaluate over, `chunk` at a time.
 struct EvaluationData {

@@ -1,8 +1,10 @@
 // Kept maps: keys, files, and whether an image's maps are its own.
 #include "trainers/map_cache.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include <fcntl.h>
@@ -195,6 +197,14 @@ void MapCache::keep_if_possible(const std::string& key, const io::Bytes& file) {
       spdlog::warn("content.cache: from here on this rank keeps no more maps: {}", error.what());
     }
   }
+}
+
+bool begins_as_maps(const fs::path& file) {
+  std::array<char, kDigits> digits{};
+  std::ifstream stream(file, std::ios::binary);
+  return stream.read(digits.data(), digits.size()) && std::ranges::all_of(digits, [](char digit) {
+           return (digit >= '0' && digit <= '9') || (digit >= 'a' && digit <= 'f');
+         });
 }
 
 void check_images_are_independent(Context& context, const Tensor& images,

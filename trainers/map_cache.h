@@ -60,6 +60,9 @@ class MapCache {
   std::atomic<std::int64_t> computed_{0};
 };
 
+/// Whether a file of the cache holds maps: it begins with the digits of a hash.
+bool begins_as_maps(const std::filesystem::path& file);
+
 /// Kernels choose their algorithms by shape, so that an image might have other bits among others
 /// than alone. Throws JobError naming `what`, the map and n unless each of n images has the maps
 /// that `compute` gives it alone, for each n of `sizes`.

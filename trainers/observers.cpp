@@ -167,8 +167,7 @@ double StepLog::seconds_left(const StepReport& report) const {
 void StepLog::print_line(const StepReport& report) const {
   spdlog::info("epoch {:>3}  step {:>6} of {}  loss {:.4f}  {:>9} images/s  {:.0f} s left",
                report.epoch + 1, with_commas(report.stage_step + 1), with_commas(planned_),
-               report.statistics[kLossMean], with_commas(std::llround(images_per_second_)),
-               seconds_left(report));
+               report.statistics[kLossMean], with_digits(images_per_second_), seconds_left(report));
 }
 
 void StepLog::draw(const StepReport& report) {
@@ -179,7 +178,7 @@ void StepLog::draw(const StepReport& report) {
   const std::string text = fmt::format(
       "[{:.<{}}] step {} of {}  loss {:.4f}  {} images/s  {:.0f} s left", filled, kWidth,
       with_commas(report.stage_step + 1), with_commas(planned_), report.statistics[kLossMean],
-      with_commas(std::llround(images_per_second_)), seconds_left(report));
+      with_digits(images_per_second_), seconds_left(report));
   // Writing the last column may begin a new line.
   fmt::print("\r{:.{}}\033[K", text, terminal_columns() - 1);
   drawn_ = true;

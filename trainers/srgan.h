@@ -65,6 +65,8 @@ class Srgan final : public Objective {
   [[nodiscard]] const BicubicQuality& bicubic_quality() const { return bicubic_; }
   /// What prepare() makes ready.
   [[nodiscard]] ContentLoss& content() { return content_; }
+  /// What prepare() takes from the job.
+  void set(const AdversarialOptions& adversarial) { adversarial_ = adversarial; }
   /// train() of the stage gan, with the small images `low` [n, h/4, w/4, 3].
   std::vector<double> train_both(ShardStep& step, const Tensor& low) const;
 

@@ -41,6 +41,7 @@ nlohmann::json environment(TrainingRun& run, const RunSetting& setting) {
           {"device", device.kind},
           {"isa", device.isa},
           {"libraries", device.libraries},
+          {"image_library", run.image_library()},
           {"ranks", run.communicator().size()},
           {"threads", run.workers()},
           {"notes", run.objective().notes()},
@@ -119,7 +120,7 @@ void print_summary(const nlohmann::json& summary, const RunFolder& folder) {
   }
   row("steps", with_commas(summary["steps"].get<std::int64_t>()));
   if (summary.contains("step_ms")) {
-    row("images/s", with_commas(static_cast<std::int64_t>(summary["images_per_s"].get<double>())));
+    row("images/s", with_digits(summary["images_per_s"].get<double>()));
     row("ms per step", fmt::format("{:.2f}", summary["step_ms"].get<double>()));
     row("to first step", fmt::format("{:.2f} s", summary["startup_s"].get<double>()));
   }

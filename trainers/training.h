@@ -87,6 +87,9 @@ class TrainingRun {
   [[nodiscard]] int workers() const { return runner_->pool().workers(); }
   [[nodiscard]] LoopOptions loop_options() const;
   [[nodiscard]] std::string contract() const;
+  /// What the run's images are decoded, fitted or interpolated by, or faces were cut out of
+  /// photographs: "OpenCV 4.6.0"; "" where none of this is done.
+  [[nodiscard]] const std::string& image_library() const { return image_library_; }
   /// Memory for `bytes` of frozen weights, and what kernels make of them, that the ranks of a host
   /// have together. Collective. Throws CommError.
   std::shared_ptr<SharedBlocks> share_frozen(std::size_t bytes);
@@ -112,6 +115,7 @@ class TrainingRun {
   comm::Communicator& communicator_;
   LoadedData data_;
   std::string data_identity_;
+  std::string image_library_;
   std::unique_ptr<Device> device_;
   std::vector<std::shared_ptr<SharedBlocks>> shared_;
   bool shares_ = true;

@@ -17,6 +17,18 @@ namespace {
 
 constexpr std::uint64_t kInitialWeightsKey = 0x494E4954;
 
+/// See TrainingRun::image_library(). Loads the module where the run will need it.
+std::string image_library_of(const TrainOptions& options, const data::DataPair& data) {
+  using Source = DataOptions::Source;
+  const auto is_read = [](const auto& set) { return set != nullptr && !set->in_memory(); };
+  const bool fits =
+      options.data.source == Source::kFolder && (is_read(data.train) || is_read(data.test));
+  const bool interpolates = is_srgan(options.model);  // in evaluations
+  return fits || interpolates || options.data.source == Source::kLfw
+             ? image::image_library().version()
+             : "";
+}
+
 }  // namespace
 
 TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& communicator,
@@ -27,9 +39,11 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
   device_ = make_device(options_);
   check_same_on_all_ranks(communicator, contract(), identity);
   data_ = load_data(options_, workers, communicator);
+  image_library_ = image_library_of(options_, data_.pair);
   check_equal_on_all_ranks(communicator, [&]() -> std::vector<NamedText> {
     const CheckpointOptions::Interval& every = options_.checkpoint.every;
-    return {{"data set", data_identity()},
+    return {{"image library", image_library_},
+            {"data set", data_identity()},
             {"checkpoint.every",
              fmt::format("{} in unit {}", every.count, static_cast<int>(every.unit))}};
   });
@@ -144,7 +158,7 @@ LoopOptions TrainingRun::loop_options() const {
 }
 
 std::string TrainingRun::contract() const {
-  return contract_text(options_, device_->identity());
+  return contract_text(options_, device_->identity(), image_library_);
 }
 
 std::int64_t TrainingRun::evaluation_chunk() const {

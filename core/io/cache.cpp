@@ -209,15 +209,20 @@ std::vector<Cache::Entry> Cache::entries() const {
   return entries;
 }
 
+bool Cache::remove(const std::string& key) const {
+  check_key(key);
+  std::error_code error;
+  const bool removed = fs::remove(path(key), error);
+  if (error) {
+    throw IoError(fmt::format("{} cannot be removed: {}", path(key).string(), error.message()));
+  }
+  return removed;
+}
+
 std::vector<Cache::Entry> Cache::clear() const {
   std::vector<Entry> removed = entries();
   for (const Entry& entry : removed) {
-    std::error_code error;
-    fs::remove(path(entry.key), error);
-    if (error) {
-      throw IoError(
-          fmt::format("{} cannot be removed: {}", path(entry.key).string(), error.message()));
-    }
+    remove(entry.key);
   }
   std::error_code error;
   std::vector<std::string> left;

@@ -47,6 +47,9 @@ class Cache {
   /// What is there, by key. None where the folder is not there; throws IoError if it cannot be
   /// read.
   [[nodiscard]] std::vector<Entry> entries() const;
+  /// Removes an entry; those who have its file open keep it. False if there is none. Throws
+  /// ShapeError as get(), IoError naming the file.
+  bool remove(const std::string& key) const;
   /// Removes all entries, and what dead makers left; what is being made stays. Those who have a
   /// file open keep it. Returns what was removed; throws IoError.
   [[nodiscard]] std::vector<Entry> clear() const;

@@ -1,5 +1,4 @@
 // gentrain bench JOB: times the steps of a job.
-#include <cmath>
 #include <iostream>
 
 #include <boost/program_options.hpp>
@@ -27,9 +26,8 @@ void print_table(const trainers::BenchResult& result) {
   const auto row = [](std::string_view name, const std::string& value) {
     std::cout << fmt::format("  {:<16} {}\n", name, value);
   };
-  const auto whole = [](double value) { return trainers::with_commas(std::llround(value)); };
-  row("images/s",
-      fmt::format("{} (best {})", whole(result.images_per_s()), whole(result.best_images_per_s())));
+  row("images/s", fmt::format("{} (best {})", trainers::with_digits(result.images_per_s()),
+                              trainers::with_digits(result.best_images_per_s())));
   row("step", fmt::format("{:.3f} ms median, {:.3f} ms min", result.step_ms, result.step_ms_min));
   row("arithmetic", fmt::format("{:.3f} GFLOP a step, {:.1f} GFLOP/s", result.gflop_per_step,
                                 result.gflop_per_s()));

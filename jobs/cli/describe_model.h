@@ -41,8 +41,8 @@ void describe(V& v, trainers::ContentOptions& c) {
           "VGG19 or VGG16, or the pixels themselves");
   v.field("weights", c.weights,
           "Keras file with the network's weights; random: drawn, for tests and benchmarks. Without "
-          "it `vgg19*.h5` (`vgg16*.h5`) is looked for in `$GENTRAIN_DATA/weights`, then in "
-          "`data/weights`");
+          "it the first `vgg19*.h5` (`vgg16*.h5`) is taken, by name, that has all layers which the "
+          "maps need: of `$GENTRAIN_DATA/weights`, else of `data/weights`");
   v.texts(
       "maps", c.maps,
       "The layers whose maps are compared, by Keras's names; none: the last convolutions of the "

@@ -49,7 +49,7 @@ int sample_verb(Session& session, const Arguments& arguments);
 int upscale_verb(Session& session, const Arguments& arguments);
 /// gentrain pack FOLDER FILE: decodes a folder of images into one file.
 int pack_verb(Session& session, const Arguments& arguments);
-/// gentrain cache [--clear]: what is prepared for later runs, and its end.
+/// gentrain cache [--clear [WHAT]]: what is prepared for later runs, and its end.
 int cache_verb(Session& session, const Arguments& arguments);
 /// gentrain verify FILE: whether a file of gentrain's own is whole.
 int verify_verb(Session& session, const Arguments& arguments);

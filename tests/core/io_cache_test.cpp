@@ -153,6 +153,21 @@ TEST_F(CacheTest, ListsAndClears) {
   EXPECT_THAT(cache_.clear(), IsEmpty());
 }
 
+TEST_F(CacheTest, RemovesOne) {
+  EXPECT_FALSE(cache_.remove(kKey)) << "without a folder";
+  static_cast<void>(cache_.get(kKey, [](const fs::path& path) { write(path, "12345"); }));
+  static_cast<void>(cache_.get(kOther, [](const fs::path& path) { write(path, "1"); }));
+  EXPECT_TRUE(cache_.remove(kKey));
+  EXPECT_THAT(names(), ElementsAre(kOther));
+  EXPECT_FALSE(cache_.remove(kKey));
+  EXPECT_THAT([&] { cache_.remove("../x"); },
+              ThrowsMessage<ShapeError>("cache: '../x' is no key: 64 digits of hex are"));
+  fs::create_directories(folder_ / kKey / "more");
+  EXPECT_THAT([&] { cache_.remove(kKey); },
+              ThrowsMessage<IoError>((folder_ / kKey).string() +
+                                     " cannot be removed: Directory not empty"));
+}
+
 TEST_F(CacheTest, ClearingLeavesWhatIsBeingMade) {
   const fs::path file = cache_.get(kKey, [&](const fs::path& path) {
     write(path, "whole");

@@ -75,6 +75,14 @@ class TinyJobs(SameBytes):
     def test_srgan(self):
         self.assert_same("tiny/srgan.yaml", [(1, 1), (1, 2), (1, 3), (2, 2), (3, 1), (4, 1)])
 
+    def test_srgan_of_the_paper(self):
+        self.assert_same("tiny/srgan.yaml", [(1, 1), (1, 2), (3, 1)],
+                         "model={name: srgan, variant: paper, blur: 1.5, width: 4, blocks: 1}",
+                         "content={weights: random, maps: [block2_conv2]}",
+                         "adversarial={loss: cross_entropy, weight: 0.01}",
+                         "stages.mse.stop={steps: 1}", "stages.gan.stop={steps: 2}",
+                         "data={source: faces, train_count: 16, test_count: 2}")
+
     def test_bf16(self):
         self.assert_same("tiny/srgan.yaml", [(1, 1), (1, 2), (3, 1)], "precision=bf16_emulated")
         self.assert_same("tiny/vae.yaml", [(1, 1), (1, 3), (5, 1)], "precision=bf16_emulated")
@@ -97,7 +105,8 @@ class KeptMaps(SameBytes):
         written = [name for name, time in kept[1].items() if time != kept[0][name]]
         self.assertEqual(len(written), 1, "the second run reads what the first has kept, but for "
                                           "the file that shows whether it could keep some")
-        listed = run([PROGRAM, "cache", "--folder", "cache", "--clear"], 1, 60.0, cwd=self.folder)
+        listed = run([PROGRAM, "cache", "--folder", "cache", "--clear", "maps"], 1, 60.0,
+                     cwd=self.folder)
         size = 64 + 4 * (96 * 96 * 64 + 48 * 48 * 128 + 24 * 24 * 256)
         self.assertIn(f"cache: 32 entries, {32 * size} bytes, removed", listed.output)
 
@@ -198,7 +207,7 @@ class Images(SameBytes):
         (self.folder / "c").mkdir()
         (self.folder / "c" / key).write_bytes(b"12345")
         listed = self.program("cache", "--folder", "c")
-        self.assertRegex(listed, key + r" +5\nc: 1 entries, 5 bytes\n")
+        self.assertRegex(listed, key + r"  other +5\nc: 1 entries, 5 bytes\n")
         self.assertIn("c: 1 entries, 5 bytes, removed", self.program("cache", "--folder", "c",
                                                                     "--clear"))
         self.assertIn("c: 0 entries, 0 bytes", self.program("cache", "--folder", "c"))
@@ -214,6 +223,9 @@ class Images(SameBytes):
                          env={"LD_DEBUG": "libs"}, cwd=self.folder)
             self.assertEqual(result.code, 0, result)
             self.assertEqual("libopencv_core" in result.output, loads)
+            environment = json.loads((self.folder / "run/environment.json").read_text())
+            self.assertRegex(environment["image_library"], r"^OpenCV \d+\.\d+\.\d+$" if loads else "^$")
+            self.assertEqual("OpenCV" in environment["contract"], loads)
 
 
 class Enlarging(SameBytes):
@@ -396,6 +408,8 @@ class Faces(SameBytes):
                    ["weights_sha256"] for ranks in (1, 2, 3)}
         self.assertEqual(len(weights), 1)
         self.assertEqual(len(list((self.folder / "cache").iterdir())), 2)
+        listed = run([PROGRAM, "cache", "--folder", "cache"], 1, 60.0, cwd=self.folder).output
+        self.assertEqual(listed.count("  faces  "), 2, listed)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ class Terminal(VerbTest):
 
     def test_the_bar_leaves_no_trace(self):
         text = self.on_terminal("job.yaml", "--set", "log.every=1")
-        self.assertRegex(text, r"\r\[[#.]{20}\] step 1 of 4  loss \d\.\d{4}  [\d,]+ images/s  \d+ s left\x1b\[K")
+        self.assertRegex(text, r"\r\[[#.]{20}\] step 1 of 4  loss \d\.\d{4}  [\d,.]+ images/s  \d+ s left\x1b\[K")
         shown = [re.sub(r".*\r", "", line) for line in text.replace("\r\n", "\n").split("\n")]
         lines = [re.sub(r"\x1b\[K", "", line) for line in shown]
         self.assertEqual([line for line in lines if "\x1b" in line or line.startswith("[")], [])

@@ -29,6 +29,22 @@ TEST(Contract, SaysAllThatBytesDependOn) {
   options.precision = Precision::kBf16Emulated;
   EXPECT_EQ(contract_text(options, device),
             "4 shards, op_threads 1, cpu v3, oneDNN 2.6.3, bf16_emulated, library exchange");
+  EXPECT_EQ(contract_text(options, device, "OpenCV 4.6.0"),
+            "4 shards, op_threads 1, cpu v3, oneDNN 2.6.3, bf16_emulated, library exchange, "
+            "OpenCV 4.6.0");
+}
+
+TEST(Contract, NamesTheImageLibraryOfRunsThatNeedIt) {
+  const auto single = comm::make_single();
+  const TrainingRun digits(small_job(), *single);
+  EXPECT_EQ(digits.image_library(), "");
+  EXPECT_THAT(digits.contract(), ::testing::EndsWith(" exchange"));
+  const TrainingRun srgan(small_srgan_job(), *single);
+  EXPECT_EQ(srgan.image_library(), image::image_library().version());
+  EXPECT_THAT(srgan.image_library(), ::testing::StartsWith("OpenCV 4."));
+  EXPECT_EQ(srgan.contract(),
+            contract_text(srgan.options(), make_device(srgan.options())->identity(),
+                          srgan.image_library()));
 }
 
 TEST(CheckSupported, NamesWhatIsNotThereAndTheFix) {

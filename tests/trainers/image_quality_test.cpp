@@ -1,4 +1,4 @@
-// PSNR and SSIM against their definitions, written out a second time.
+// PSNR and SSIM against their definitions, written out a second time, and against scikit-image.
 #include "trainers/image_quality.h"
 
 #include <cmath>
@@ -89,6 +89,56 @@ TEST(Ssim, IsItsDefinition) {
   EXPECT_NEAR(ssim(a, other), plain_ssim(a, other), 1e-9);
   EXPECT_NEAR(ssim(a, a), 1, 1e-12);
   EXPECT_GT(ssim(a, b), ssim(a, other));
+}
+
+/// A pair of images by formulas for row y, column x and channel k, and what others make of it.
+struct GoldenPair {
+  const char* name;
+  std::int64_t h, w, c;
+  int (*a)(int y, int x, int k);
+  int (*b)(int y, int x, int k);
+  double psnr;
+  double ssim;
+};
+
+image::Image image_by(const GoldenPair& pair, int (*pixel)(int y, int x, int k)) {
+  image::Image image{pair.h, pair.w, pair.c, {}};
+  for (int y = 0; y < pair.h; ++y) {
+    for (int x = 0; x < pair.w; ++x) {
+      for (int k = 0; k < pair.c; ++k) {
+        image.pixels.push_back(static_cast<std::uint8_t>(pixel(y, x, k)));
+      }
+    }
+  }
+  return image;
+}
+
+// scikit-image 0.26.0 (NumPy 2.4.6, SciPy 1.17.1) computed the values, of arrays [h, w, c] of
+// uint8:
+//   skimage.metrics.peak_signal_noise_ratio(a, b, data_range=255)
+//   skimage.metrics.structural_similarity(a, b, gaussian_weights=True, sigma=1.5,
+//                                         use_sample_covariance=False, data_range=255,
+//                                         channel_axis=2)
+const GoldenPair kGolden[] = {
+    {"alike", 20, 17, 3, [](int y, int x, int k) { return (11 * y + 7 * x + 50 * k) % 240; },
+     [](int y, int x, int k) { return (11 * y + 7 * x + 50 * k) % 240 + x * y % 9; },
+     35.72824852523396, 0.9947857619007044},
+    {"shifted", 13, 31, 1, [](int y, int x, int /*k*/) { return x * y % 256; },
+     [](int y, int x, int /*k*/) { return (x * y + 64) % 256; }, 9.716047553597129,
+     0.5895677073314963},
+    {"opposite", 32, 12, 3, [](int y, int x, int k) { return 100 + 4 * ((y + x) % 16) + 10 * k; },
+     [](int y, int x, int k) { return 155 - 4 * ((y + x) % 16) - 10 * k; }, 14.605762622295234,
+     -0.6334481056771433},
+};
+
+TEST(ImageQuality, IsThatOfScikitImage) {
+  for (const GoldenPair& pair : kGolden) {
+    const image::Image a = image_by(pair, pair.a);
+    const image::Image b = image_by(pair, pair.b);
+    EXPECT_NEAR(psnr(a, b), pair.psnr, 1e-6) << pair.name;
+    EXPECT_NEAR(ssim(a, b), pair.ssim, 1e-6) << pair.name;
+    EXPECT_NEAR(ssim(b, a), pair.ssim, 1e-6) << pair.name;
+  }
 }
 
 TEST(ImageQuality, RefusesWhatCannotBeCompared) {

@@ -14,6 +14,7 @@
 #include "kernels/error.h"
 #include "tests/support/compare.h"
 #include "tests/trainers/pixel_net.h"
+#include "trainers/run_log.h"
 
 namespace gentrain::trainers {
 namespace {
@@ -30,6 +31,17 @@ TEST(WithCommas, EveryThreeDigits) {
   EXPECT_EQ(with_commas(1234567), "1,234,567");
   EXPECT_EQ(with_commas(-123), "-123");
   EXPECT_EQ(with_commas(-1234), "-1,234");
+}
+
+TEST(WithDigits, ThreeOfThemBelowAHundred) {
+  EXPECT_EQ(with_digits(6.449), "6.45");
+  EXPECT_EQ(with_digits(64.52), "64.5");
+  EXPECT_EQ(with_digits(0.0645), "0.0645");
+  EXPECT_EQ(with_digits(7), "7.00");
+  EXPECT_EQ(with_digits(0), "0.00");
+  EXPECT_EQ(with_digits(99.94), "99.9");
+  EXPECT_EQ(with_digits(99.96), "100");
+  EXPECT_EQ(with_digits(158799.6), "158,800");
 }
 
 class ObserverTest : public ::testing::Test {
@@ -224,6 +236,23 @@ TEST_F(ObserverTest, LogsStepsAndEvaluationsAsLines) {
   EXPECT_FALSE(lines[0].contains("gradient_norm"));
   EXPECT_EQ(lines[3]["gradient_norm"], 2.0);
   EXPECT_EQ(lines[2]["evaluation"]["samples"], 30);
+}
+
+TEST_F(ObserverTest, LinesOfEpochsTellSlowStepsInThreeDigits) {
+  RunFolder folder(folder_);
+  folder.prepare();
+  StepLog steps(folder, {}, false);
+  steps.begin_stage(stage_, 8, 0);
+  const auto line = [&](std::int64_t step, double seconds) {
+    StepReport now = report(step, 1.5F);  // 8 images
+    now.seconds = seconds;
+    start_log("info", 0);
+    testing::internal::CaptureStdout();
+    steps.after_step(now);
+    return testing::internal::GetCapturedStdout();
+  };
+  EXPECT_THAT(line(0, 1.24), ::testing::HasSubstr("loss 1.5000       6.45 images/s  "));
+  EXPECT_THAT(line(1, 0.001), ::testing::HasSubstr("loss 1.5000      8,000 images/s  "));
 }
 
 TEST_F(ObserverTest, TimesLeaveTheFirstStepOut) {

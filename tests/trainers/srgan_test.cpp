@@ -1,5 +1,4 @@
-// SRGAN: its parameters, the gradients of both networks against central differences, what it tells,
-// and whole runs: stages, statistics of batch norm, a restart.
+// SRGAN: its parameters, and whole runs: either loss, stages, statistics of batch norm, a restart.
 #include "trainers/srgan.h"
 
 #include <algorithm>
@@ -14,7 +13,6 @@
 
 #include "kernels/error.h"
 #include "tests/support/compare.h"
-#include "tests/support/gradients.h"
 #include "tests/trainers/small_runs.h"
 #include "trainers/gan_watch.h"
 #include "trainers/run_log.h"
@@ -56,7 +54,12 @@ TEST(SrganNetworks, OfThePaperHaveTheirs) {
   constexpr std::int64_t kConv = 9 * 64 * 64;
   EXPECT_EQ(set.count(), 15552 + 64 + 16 * (2 * kConv + 2 * 128 + 64) + kConv + 128 +
                              2 * (4 * kConv + 64) + 15552);
+  EXPECT_EQ(set.count(), 1547968);
   EXPECT_EQ(counted(generator.layers(24, 24)), set.count());
+  ParameterSet of_discriminator;
+  const Discriminator discriminator(paper, {}, 96, 96, of_discriminator);
+  EXPECT_EQ(of_discriminator.count(), 23563585) << "the same layers in another order";
+  EXPECT_EQ(counted(discriminator.layers()), 23563585);
 }
 
 TEST(SrganNetworks, RefuseWidthsAndImagesThatDoNotFit) {
@@ -77,109 +80,6 @@ TEST(SrganNetworks, RefuseWidthsAndImagesThatDoNotFit) {
   }
 }
 
-/// A tiny one in f64 on the reference device; content is compared pixel by pixel.
-class SmallSrgan : public ::testing::TestWithParam<SrganOptions::Variant> {
- protected:
-  static constexpr double kScale = 0.25;
-
-  SmallSrgan() {
-    parameters_.allocate(bench_.device(), bench_.queue(), DType::kF64);
-    parameters_.initialize(bench_.device(), bench_.queue(), RngKey(5));
-  }
-  void set(int parameter, const std::vector<double>& values) {
-    copy_from_host<double>(bench_.device(), bench_.queue(), values, parameters_[parameter]);
-    parameters_.mark_changed();
-  }
-  std::vector<double> train(const char* stage, ParameterGradients& gradients) {
-    Tape tape(bench_.device(), bench_.queue());
-    Context context{bench_.device(), bench_.queue(), &tape, true, {}, 0.5};
-    ShardStep step{context, gradients, stage, x_, {}, kScale};
-    return srgan_.train(step);
-  }
-  /// Compares some elements of each gradient of a network with differences of a sum.
-  void expect_gradients(const char* stage, const std::string& network, std::size_t sum) {
-    test::GradientStore store(bench_, parameters_);
-    train(stage, store);
-    for (int p = 0; p < parameters_.size(); ++p) {
-      const ParameterInfo& info = parameters_.info(p);
-      if (!info.name.starts_with(network) || info.role == ParameterRole::kStatistic) {
-        continue;
-      }
-      const std::vector<double> at = bench_.values(parameters_[p]);
-      const std::vector<double> gradient = bench_.values(store.gradient(p));
-      for (std::size_t i = 0; i < at.size(); i += 1 + at.size() / 2) {
-        constexpr double kDifference = 1e-5;
-        const auto sum_at = [&](double moved_by) {
-          std::vector<double> moved = at;
-          moved[i] += moved_by;
-          set(p, moved);
-          test::GradientStore ignored(bench_, parameters_);
-          return train(stage, ignored)[sum];
-        };
-        const double expected =
-            kScale * (sum_at(kDifference) - sum_at(-kDifference)) / (2 * kDifference);
-        EXPECT_NEAR(gradient[i], expected, 1e-6 * std::max(1.0, std::abs(expected)))
-            << info.name << " " << i;
-      }
-      set(p, at);
-    }
-  }
-
-  test::Workbench bench_{test::reference_device()};
-  ParameterSet parameters_;
-  Srgan srgan_{{.variant = GetParam(), .width = 4, .blocks = 1},
-               {Initializer::Kind::kXavierUniform, 0},
-               {16, 16, 3},
-               parameters_};
-  Tensor x_ = bench_.random({2, 16, 16, 3}, RngKey(3), DType::kF64, -1, 1);
-};
-
-TEST_P(SmallSrgan, GradientsAreThoseOfTheLosses) {
-  expect_gradients("mse", "generator/", 0);
-  expect_gradients("gan", "generator/", 0);
-  expect_gradients("gan", "discriminator/", 4);
-}
-
-TEST_P(SmallSrgan, TellsItsTerms) {
-  test::GradientStore store(bench_, parameters_);
-  const std::vector<double> sums = train("gan", store);
-  ASSERT_EQ(sums.size(), srgan_.names("gan").size());
-  EXPECT_DOUBLE_EQ(sums[0], sums[1] + sums[2] + 1e-3 * sums[3]);
-  EXPECT_THAT(sums[5], testing::AllOf(testing::Ge(0), testing::Le(2)));
-  EXPECT_EQ(sums[7], 0);
-  EXPECT_GT(sums[8], 0);
-  EXPECT_GT(sums[9], 0);
-  test::GradientStore pixels(bench_, parameters_);
-  EXPECT_EQ(sums[1], 0) << "without VGG pixels are compared";
-  EXPECT_NEAR(train("mse", pixels)[0], sums[2], 1e-12);
-}
-
-TEST_P(SmallSrgan, StatisticsOfTheDiscriminatorAreMeansOfBothBatches) {
-  test::GradientStore store(bench_, parameters_);
-  train("gan", store);
-  const int mean = parameters_.find("discriminator/norm2/running_mean");
-  const int variance = parameters_.find("discriminator/norm2/running_var");
-  ASSERT_GE(mean, 0);
-  EXPECT_THAT(bench_.values(store.gradient(mean)), testing::Not(Each(0.0)));
-  EXPECT_THAT(bench_.values(store.gradient(variance)), Each(testing::Gt(0.0)));
-  EXPECT_EQ(parameters_.info(mean).role, ParameterRole::kStatistic);
-}
-
-TEST_P(SmallSrgan, KnowsItsStages) {
-  EXPECT_THAT(srgan_.names("mse"), ElementsAre("loss"));
-  EXPECT_EQ(srgan_.passes("mse").at(0).at(0).text, "generator/*");
-  EXPECT_EQ(srgan_.passes("gan").at(0).at(0).text, "*");
-  EXPECT_EQ(message_of<JobError>([&] { (void)srgan_.names("train"); }),
-            "model srgan has the stages mse and gan, but the job has a stage 'train'");
-}
-
-INSTANTIATE_TEST_SUITE_P(Variants, SmallSrgan,
-                         ::testing::Values(SrganOptions::Variant::kBook,
-                                           SrganOptions::Variant::kPaper),
-                         [](const auto& row) {
-                           return row.param == SrganOptions::Variant::kBook ? "Book" : "Paper";
-                         });
-
 std::string message_of_run(const TrainOptions& options) {
   return message_of<Error>([&] {
     const auto single = comm::make_single();
@@ -188,15 +88,40 @@ std::string message_of_run(const TrainOptions& options) {
   });
 }
 
-TEST(SrganRuns, GiveTheSameBytesOnAnyRanksAndWorkers) {
-  TrainOptions options = small_srgan_job();
-  const Hashes alone = train_small(options, 1);
-  EXPECT_EQ(train_small(options, 3), alone);
-  options.threads = 2;
-  EXPECT_EQ(train_small(options, 2), alone);
-  options.seed = 8;
-  EXPECT_NE(train_small(options, 1), alone);
+using AdversarialLoss = AdversarialOptions::Loss;
+
+/// Runs with either adversarial loss.
+class SrganLosses : public ::testing::TestWithParam<AdversarialLoss> {
+ protected:
+  SrganLosses() { options_.adversarial.loss = GetParam(); }
+
+  TrainOptions options_ = small_srgan_job();
+};
+
+TEST_P(SrganLosses, GiveTheSameBytesOnAnyRanksAndWorkers) {
+  const Hashes alone = train_small(options_, 1);
+  EXPECT_EQ(train_small(options_, 3), alone);
+  options_.threads = 2;
+  EXPECT_EQ(train_small(options_, 2), alone);
+  options_.seed = 8;
+  EXPECT_NE(train_small(options_, 1), alone);
 }
+
+TEST_P(SrganLosses, GiveOtherBytesThanTheOther) {
+  const Hashes one = train_small(options_, 1);
+  options_.adversarial.loss = GetParam() == AdversarialLoss::kLeastSquares
+                                  ? AdversarialLoss::kCrossEntropy
+                                  : AdversarialLoss::kLeastSquares;
+  EXPECT_NE(train_small(options_, 1), one);
+}
+
+INSTANTIATE_TEST_SUITE_P(Losses, SrganLosses,
+                         ::testing::Values(AdversarialLoss::kLeastSquares,
+                                           AdversarialLoss::kCrossEntropy),
+                         [](const auto& row) {
+                           return row.param == AdversarialLoss::kLeastSquares ? "LeastSquares"
+                                                                              : "CrossEntropy";
+                         });
 
 /// Weights of one network change while a slower worker still computes: not those that it reads. Two
 /// workers with two shards each are often that far apart.

@@ -31,6 +31,11 @@ bool is_pool(std::string_view layer) {
   return layer.ends_with("pool");
 }
 
+/// Of a parameter NAME/weight or NAME/bias.
+std::string layer_of(const std::string& parameter) {
+  return parameter.substr(0, parameter.find('/'));
+}
+
 nn::Conv2dOptions conv_options(std::int64_t in, std::int64_t out) {
   return {.in = in,
           .out = out,
@@ -151,21 +156,34 @@ void VggFeatures::allocate(Device& device, Queue& queue, DType dtype,
 
 void VggFeatures::load(Device& device, Queue& queue, const std::filesystem::path& file,
                        std::string_view sha256) {
-  const io::KerasWeights weights(file, sha256);
+  load(device, queue, io::KerasWeights(file, sha256));
+}
+
+void VggFeatures::load(Device& device, Queue& queue, const io::KerasWeights& weights) {
   allocate(device, queue, DType::kF32, [&] {
     for (int p = 0; p < parameters_.size(); p += 2) {
-      const std::string& name = parameters_.info(p).name;
       const std::array needs = {
           io::KerasNeed{io::KerasRole::kKernel, parameters_.info(p).shape},
           io::KerasNeed{io::KerasRole::kBias, parameters_.info(p + 1).shape},
       };
-      const auto arrays = weights.read_layer(name.substr(0, name.find('/')), needs);
+      const auto arrays = weights.read_layer(layer_of(parameters_.info(p).name), needs);
       copy_from_host<float>(device, queue, arrays[0], parameters_[p]);
       copy_from_host<float>(device, queue, arrays[1], parameters_[p + 1]);
     }
   });
   file_sha256_ = weights.sha256();
   ready_ = true;
+}
+
+std::vector<std::string> VggFeatures::missing_in(const io::KerasWeights& weights) const {
+  std::vector<std::string> missing;
+  for (int p = 0; p < parameters_.size(); p += 2) {
+    std::string layer = layer_of(parameters_.info(p).name);
+    if (!weights.has(layer)) {
+      missing.push_back(std::move(layer));
+    }
+  }
+  return missing;
 }
 
 void VggFeatures::initialize(Device& device, Queue& queue, RngKey key, DType dtype) {

@@ -16,6 +16,10 @@
 
 #include "core/nn/layers.h"
 
+namespace gentrain::io {
+class KerasWeights;
+}
+
 namespace gentrain::trainers {
 
 enum class VggNet : std::uint8_t { kVgg16, kVgg19 };
@@ -54,6 +58,10 @@ class VggFeatures {
   /// missing or does not fit, and what the file holds.
   void load(Device& device, Queue& queue, const std::filesystem::path& file,
             std::string_view sha256 = {});
+  /// The same of a file that has been opened.
+  void load(Device& device, Queue& queue, const io::KerasWeights& weights);
+  /// Of the layers whose weights it needs those that are not in a file; in order.
+  [[nodiscard]] std::vector<std::string> missing_in(const io::KerasWeights& weights) const;
   /// Weights by He's rule and zero biases: a pure function of the key.
   void initialize(Device& device, Queue& queue, RngKey key, DType dtype = DType::kF32);
 
