@@ -58,21 +58,31 @@ struct FoundWeights {
   std::unique_ptr<io::KerasWeights> content;
 };
 
+/// A file that has all layers of the network; null of another one, and to `passed_over` what is
+/// wrong with it.
+std::unique_ptr<io::KerasWeights> open_if_whole(const fs::path& file, const VggFeatures& features,
+                                                std::vector<std::string>& passed_over) {
+  try {
+    auto content = std::make_unique<io::KerasWeights>(file);
+    const std::vector<std::string> missing = features.missing_in(*content);
+    if (missing.empty()) {
+      return content;
+    }
+    passed_over.push_back(fmt::format("{} lacks {}", file.string(), fmt::join(missing, ", ")));
+  } catch (const IoError& error) {
+    passed_over.emplace_back(error.what());
+  }
+  return nullptr;
+}
+
 /// Of the first folder in which a file has all layers of the network the first such file.
 FoundWeights find_weights(const VggFeatures& features, const WeightNames& names) {
   const std::vector<fs::path> folders = data_folders({}, "weights");
   std::vector<std::string> passed_over;
   for (const fs::path& folder : folders) {
     for (const fs::path& file : files_of(folder, names.begin)) {
-      try {
-        auto content = std::make_unique<io::KerasWeights>(file);
-        const std::vector<std::string> missing = features.missing_in(*content);
-        if (missing.empty()) {
-          return {file, std::move(content)};
-        }
-        passed_over.push_back(fmt::format("{} lacks {}", file.string(), fmt::join(missing, ", ")));
-      } catch (const IoError& error) {
-        passed_over.emplace_back(error.what());
+      if (auto content = open_if_whole(file, features, passed_over)) {
+        return {file, std::move(content)};
       }
     }
   }

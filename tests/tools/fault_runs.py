@@ -150,7 +150,7 @@ class Start:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         try:
             for child in children.read_text().split():
-                if Path(f"/proc/{child}/comm").read_text().strip() in ("mpirun", "orterun"):
+                if Path(f"/proc/{child}/comm").read_text().strip() in ("mpirun", "mpiexec", "orterun"):
                     return int(child)
         except OSError:
             pass
