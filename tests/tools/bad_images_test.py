@@ -307,8 +307,9 @@ threads: 1
 
     def test_missing(self):
         self.refused(r"vgg.h5 is missing: a Keras weights file \(.h5\) was looked for")
-        self.refused(r"content.weights: no vgg19\*.h5, the weights of the content loss, in .*no_data/weights, "
-                     "data/weights; name the file, or set content.weights: random",
+        self.refused(r"the weights of the content loss are not there: vgg19\*.h5 was looked for in "
+                     r".*no_data/weights, data/weights\. Put the file of Keras Applications "
+                     r"\(vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5\) into one of them",
                      "content={maps: [block1_conv2]}")
 
     def test_no_weights(self):

@@ -128,7 +128,7 @@ TEST_P(SmallSrgan, TellsItsTerms) {
   test::GradientStore store(bench_, parameters_);
   const std::vector<double> sums = train("gan", store);
   ASSERT_EQ(sums.size(), srgan_.names("gan").size());
-  const auto term = [&](std::string_view name) { return told("gan", name, sums); };
+  const auto term = [&](const char* name) { return told("gan", name, sums); };
   EXPECT_DOUBLE_EQ(term("loss"), term("pixels") + kWeight * term("adversarial"));
   EXPECT_EQ(term("content"), 0) << "without VGG pixels are compared";
   EXPECT_EQ(term("content_gradient"), 0);
