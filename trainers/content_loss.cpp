@@ -276,7 +276,7 @@ double ContentLoss::products(std::int64_t h, std::int64_t w) const {
 
 ContentLoss::Result ContentLoss::compute(Context& context, const Images& made,
                                          const Tensor& original, double scale) const {
-  Result result{{}, 0, 0};
+  Result result;
   const auto compare = [&](const Tensor& a, const Tensor& b, double weight) {
     const double elements = static_cast<double>(a.elements()) / static_cast<double>(a.shape()[0]);
     const ops::SquaredError error = ops::squared_error(context, a, b, weight / elements * scale);

@@ -43,9 +43,9 @@ class ContentLoss {
     Tensor for_maps, for_pixels;
   };
   struct Result {
-    Tensor loss;  // []: both sums times `scale`, with the history
-    double maps;  // sums over the images, weighted; 0 where nothing is compared so
-    double pixels;
+    Tensor loss;      // []: both sums times `scale`, with the history
+    double maps = 0;  // sums over the images, weighted; 0 where nothing is compared so
+    double pixels = 0;
   };
   /// original [n, h, w, 3]: what the images are to be like. With content.cache its maps come from
   /// files where they are kept.
