@@ -277,7 +277,7 @@ TEST(CpuConvColumns, AnImagesBitsDoNotDependOnOthers) {
   std::memcpy(one.dy().view().data, many.dy().cview().data, one.dy().bytes());
   const std::vector<Values> among = many.run(0, many.w());
   const std::vector<Values> alone = one.run(0, many.w());
-  for (const std::size_t pass : {0, 1}) {
+  for (const std::size_t pass : {std::size_t{0}, std::size_t{1}}) {
     const auto end = among[pass].begin() + static_cast<std::ptrdiff_t>(alone[pass].size());
     EXPECT_EQ(Values(among[pass].begin(), end), alone[pass]);
   }
