@@ -180,6 +180,18 @@ ConvKind conv_kind(Operation pass, const ConvGeometry& g) {
   return ConvColumns::wins(pass, g) ? ConvKind::kColumns : ConvKind::kOneDnn;
 }
 
+std::string_view name_of(ConvKind kind) {
+  switch (kind) {
+    case ConvKind::kWinograd:
+      return "Winograd";
+    case ConvKind::kColumns:
+      return "columns";
+    case ConvKind::kOneDnn:
+      break;
+  }
+  return "oneDNN";
+}
+
 std::unique_ptr<ConvKernels> make_conv(const Backend& backend) {
   return std::make_unique<Conv>(backend);
 }

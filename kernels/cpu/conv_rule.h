@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "kernels/conv.h"
 #include "kernels/cpu/onednn.h"
@@ -12,5 +13,8 @@ enum class ConvKind : std::uint8_t { kWinograd, kColumns, kOneDnn };
 
 /// Of a pass over f32 images that no max pooling follows. The rule looks at the geometry alone.
 ConvKind conv_kind(Operation pass, const ConvGeometry& g);
+
+/// "Winograd", "columns" or "oneDNN".
+std::string_view name_of(ConvKind kind);
 
 }  // namespace gentrain::cpu

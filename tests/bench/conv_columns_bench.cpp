@@ -3,9 +3,7 @@
 //
 // Arguments: images n, height and width side, channels c and oc, square kernel k with padding k/2,
 // stride. The time is the thread's processor time for the best of several calls.
-#include <algorithm>
 #include <cstdlib>
-#include <ctime>
 #include <memory>
 #include <vector>
 
@@ -15,6 +13,7 @@
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/device.h"
+#include "tests/bench/thread_time.h"
 #include "tests/support/noise.h"
 
 namespace gentrain {
@@ -23,12 +22,6 @@ namespace {
 Device& device() {
   static const std::unique_ptr<Device> cpu = make_cpu_device();
   return *cpu;
-}
-
-double thread_seconds() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 struct Layer {
@@ -60,16 +53,7 @@ struct Layer {
   template <class Compute>
   void report(benchmark::State& state, Compute compute) const {
     for ([[maybe_unused]] auto step : state) {
-      compute();
-      double best = 1e9;
-      double total = 0;
-      for (int call = 0; call < 5 || (total < 0.5 && call < 100); ++call) {
-        const double start = thread_seconds();
-        compute();
-        const double seconds = thread_seconds() - start;
-        best = std::min(best, seconds);
-        total += seconds;
-      }
+      const double best = test::best_seconds(compute);
       state.SetIterationTime(best);
       state.counters["GFLOP/s"] =
           2e-9 * static_cast<double>(g.y_shape().elements() * g.kh * g.kw * g.c) / best;

@@ -6,12 +6,8 @@
 // A line for each pass and geometry: which kernels, calls for each shard, and for one of them the
 // best processor time of several and the rate, with the products counted as a direct convolution
 // needs them.
-#include <algorithm>
-#include <array>
 #include <cstdlib>
-#include <ctime>
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -19,6 +15,7 @@
 
 #include "core/autograd.h"
 #include "kernels/cpu/conv_rule.h"
+#include "tests/bench/thread_time.h"
 #include "tests/support/counting_device.h"
 #include "tests/support/gradients.h"
 #include "tests/support/workbench.h"
@@ -26,28 +23,6 @@
 
 namespace gentrain::trainers {
 namespace {
-
-double thread_seconds() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-/// The best of calls for half a second, three at least; the first is not counted.
-template <class Compute>
-double best_seconds(Compute compute) {
-  compute();
-  double best = 1e9;
-  double total = 0;
-  for (int call = 0; call < 3 || total < 0.5; ++call) {
-    const double start = thread_seconds();
-    compute();
-    const double seconds = thread_seconds() - start;
-    best = std::min(best, seconds);
-    total += seconds;
-  }
-  return best;
-}
 
 /// One shard of the stage `gan`.
 class ShardOfSrgan {
@@ -77,20 +52,14 @@ class ShardOfSrgan {
   Srgan srgan_{{}, {}, Shape{96, 96, 3}, parameters_};
 };
 
-cpu::Operation operation_of(const std::string& pass) {
-  return pass == "conv.forward"         ? cpu::Operation::kConvForward
-         : pass == "conv.backward_data" ? cpu::Operation::kConvBackwardData
-                                        : cpu::Operation::kConvBackwardWeights;
-}
-
 double seconds_of(const test::Workbench& bench, const test::ConvCalls& calls) {
   const ConvGeometry& g = calls.geometry;
   const Tensor x = bench.random(g.x_shape(), RngKey(4), DType::kF32);
   const Tensor w = bench.random(g.w_shape(), RngKey(5), DType::kF32);
   const Tensor y = bench.random(g.y_shape(), RngKey(6), DType::kF32);
   ConvKernels& conv = bench.device().conv();
-  return best_seconds([&] {
-    switch (operation_of(calls.pass)) {
+  return test::best_seconds([&] {
+    switch (calls.operation) {
       case cpu::Operation::kConvForward:
         conv.forward(bench.queue(), g, x.cview(), {w.cview(), 1}, {}, Activation::kNone, y.view());
         break;
@@ -107,7 +76,6 @@ void print_layers(std::int64_t images) {
   test::CountingDevice counting(test::cpu_device());
   ShardOfSrgan(counting, images).step();
   const test::Workbench bench(test::cpu_device());
-  constexpr std::array<const char*, 3> kKinds = {"Winograd", "columns", "oneDNN"};
   double convolutions = 0;
   fmt::print("{:22} {:20} {:>14} {:9} {:>5} {:>8} {:>8}\n", "pass", "images", "weights", "kernels",
              "calls", "ms", "GFLOP/s");
@@ -118,11 +86,11 @@ void print_layers(std::int64_t images) {
     const double products = 2.0 * static_cast<double>(g.y_shape().elements() * g.kh * g.kw * g.c);
     fmt::print("{:22} {:20} {:>14} {:9} {:5} {:8.3f} {:8.1f}\n", calls.pass, g.x_shape().str(),
                fmt::format("{}x{}x{}{}", g.oc, g.kh, g.kw, g.stride_h > 1 ? " /2" : ""),
-               kKinds.at(static_cast<std::size_t>(cpu::conv_kind(operation_of(calls.pass), g))),
-               calls.count, 1e3 * seconds, 1e-9 * products / seconds);
+               name_of(cpu::conv_kind(calls.operation, g)), calls.count, 1e3 * seconds,
+               1e-9 * products / seconds);
   }
   ShardOfSrgan shard(test::cpu_device(), images);
-  const double all = best_seconds([&] { shard.step(); });
+  const double all = test::best_seconds([&] { shard.step(); });
   fmt::print("a shard: {:.1f} ms, of which convolutions {:.1f} ms, the rest {:.1f} ms\n", 1e3 * all,
              1e3 * convolutions, 1e3 * (all - convolutions));
 }

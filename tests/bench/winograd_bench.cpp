@@ -4,9 +4,7 @@
 // Arguments: images n, height and width side, channels c and oc; padding 1. The time is the
 // thread's processor time for the best of several calls; the counter counts the products of the
 // definition: GFLOP/s "effective".
-#include <algorithm>
 #include <cstdlib>
-#include <ctime>
 #include <memory>
 #include <vector>
 
@@ -15,6 +13,7 @@
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/device.h"
+#include "tests/bench/thread_time.h"
 #include "tests/support/noise.h"
 
 namespace gentrain {
@@ -28,12 +27,6 @@ Device& device() {
 const simd::WinogradTable& own() {
   return device().identity().isa == "v4" ? simd::v4::kernels().winograd
                                          : simd::v3::kernels().winograd;
-}
-
-double thread_seconds() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 struct Layer {
@@ -63,16 +56,7 @@ struct Layer {
   template <class Compute>
   void report(benchmark::State& state, Compute compute) const {
     for ([[maybe_unused]] auto step : state) {
-      compute();
-      double best = 1e9;
-      double total = 0;
-      for (int call = 0; call < 5 || (total < 0.5 && call < 100); ++call) {
-        const double start = thread_seconds();
-        compute();
-        const double seconds = thread_seconds() - start;
-        best = std::min(best, seconds);
-        total += seconds;
-      }
+      const double best = test::best_seconds(compute);
       state.SetIterationTime(best);
       state.counters["GFLOP/s"] = 18e-9 * static_cast<double>(g.y_shape().elements() * g.c) / best;
     }

@@ -18,6 +18,8 @@ namespace gentrain::test {
 
 namespace {
 
+using cpu::Operation;
+
 /// What every family holds: the one it stands for, and the counter.
 template <class Family>
 class Counting : public Family {
@@ -42,15 +44,18 @@ class CountingConv final : public Counting<ConvKernels> {
       : Counting(inner, calls), convolutions_(convolutions) {}
   void forward(Queue& queue, const ConvGeometry& g, ConstView x, const Weights& w, ConstView bias,
                Activation activation, View y) override {
-    counted("conv.forward", g).forward(queue, g, x, w, bias, activation, y);
+    counted("conv.forward", Operation::kConvForward, g)
+        .forward(queue, g, x, w, bias, activation, y);
   }
   void backward_data(Queue& queue, const ConvGeometry& g, ConstView dy, const Weights& w,
                      View dx) override {
-    counted("conv.backward_data", g).backward_data(queue, g, dy, w, dx);
+    counted("conv.backward_data", Operation::kConvBackwardData, g)
+        .backward_data(queue, g, dy, w, dx);
   }
   void backward_weights(Queue& queue, const ConvGeometry& g, ConstView x, ConstView dy, View dw,
                         View dbias) override {
-    counted("conv.backward_weights", g).backward_weights(queue, g, x, dy, dw, dbias);
+    counted("conv.backward_weights", Operation::kConvBackwardWeights, g)
+        .backward_weights(queue, g, x, dy, dw, dbias);
   }
   [[nodiscard]] bool fuses_max_pool(const ConvGeometry& g) const override {
     return inner().fuses_max_pool(g);
@@ -69,11 +74,13 @@ class CountingConv final : public Counting<ConvKernels> {
   }
 
  private:
-  ConvKernels& counted(const char* pass, const ConvGeometry& g) {
-    const auto found = std::find_if(
-        convolutions_.begin(), convolutions_.end(),
-        [&](const ConvCalls& calls) { return calls.pass == pass && calls.geometry == g; });
-    ++(found != convolutions_.end() ? *found : convolutions_.emplace_back(ConvCalls{pass, g}))
+  ConvKernels& counted(const char* pass, Operation operation, const ConvGeometry& g) {
+    const auto found =
+        std::find_if(convolutions_.begin(), convolutions_.end(), [&](const ConvCalls& calls) {
+          return calls.operation == operation && calls.geometry == g;
+        });
+    ++(found != convolutions_.end() ? *found
+                                    : convolutions_.emplace_back(ConvCalls{pass, operation, g}))
           .count;
     return Counting::counted(pass);
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/conv.h"
+#include "kernels/cpu/onednn.h"
 #include "kernels/device.h"
 
 namespace gentrain::test {
@@ -14,9 +15,10 @@ namespace gentrain::test {
 /// Calls by name: "conv.forward", "elementwise.add".
 using Calls = std::map<std::string, int>;
 
-/// Calls of one pass of convolutions ("conv.forward") of one geometry.
+/// Calls of one pass of convolutions of one geometry.
 struct ConvCalls {
-  std::string pass;
+  std::string pass;  // "conv.forward"
+  cpu::Operation operation{};
   ConvGeometry geometry;
   int count = 0;
 };

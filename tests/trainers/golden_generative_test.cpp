@@ -1,8 +1,6 @@
 // VAE and SRGAN against training steps of PyTorch: loss terms, every gradient, the weights after a
 // step of Adam and the losses of ten steps.
-#include <array>
 #include <cstdlib>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -251,17 +249,11 @@ Device& counting_cpu() {
 
 /// Which kernels computed what.
 void print_convolutions() {
-  const std::map<std::string, cpu::Operation> passes = {
-      {"conv.forward", cpu::Operation::kConvForward},
-      {"conv.backward_data", cpu::Operation::kConvBackwardData},
-      {"conv.backward_weights", cpu::Operation::kConvBackwardWeights}};
-  const std::array<const char*, 3> kinds = {"Winograd", "columns", "oneDNN"};
   for (const test::ConvCalls& calls : counting_cpu_device().convolutions()) {
     const ConvGeometry& g = calls.geometry;
-    const cpu::ConvKind kind = cpu::conv_kind(passes.at(calls.pass), g);
     fmt::print("{} of {} to {} channels, {}x{}, stride {}: {} ({} times)\n", calls.pass,
                g.x_shape().str(), g.oc, g.kh, g.kw, g.stride_h,
-               kinds.at(static_cast<std::size_t>(kind)), calls.count);
+               name_of(cpu::conv_kind(calls.operation, g)), calls.count);
   }
 }
 
