@@ -34,11 +34,12 @@ HostMemory Communicator::host_memory(std::size_t bytes) {
   constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   void* const data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, kFlags, -1, 0);
   if (data == MAP_FAILED) {
-    throw CommError(fmt::format("the system has no {} bytes of memory left for frozen weights: {}",
-                                bytes, std::strerror(errno)));
+    throw CommError(
+        fmt::format("the system has no {} bytes of memory left for what ranks share: {}", bytes,
+                    std::strerror(errno)));
   }
   ::madvise(data, bytes, MADV_HUGEPAGE);  // a kernel without huge pages serves small ones
-  return {{data, [bytes](void* block) { ::munmap(block, bytes); }}, bytes, false};
+  return {{data, [bytes](void* block) { ::munmap(block, bytes); }}, bytes, false, true};
 }
 
 std::unique_ptr<SignRing> Communicator::sign_ring(std::size_t /*bytes*/) {

@@ -34,6 +34,7 @@ struct HostMemory {
   std::shared_ptr<void> data;
   std::size_t bytes = 0;
   bool shared = false;  // false: this rank has it alone
+  bool first = true;    // exactly one of the ranks that have it together, which may fill it
 };
 /// So many bytes at its beginning are zero.
 inline constexpr std::size_t kHostMemoryZeros = std::size_t{64} << 10;

@@ -271,6 +271,18 @@ void Checkpointer::take(const LoopPosition& position, bool even_if_writing) {
   writer_->start(std::move(snapshot));
 }
 
+std::int64_t checkpoint_bytes(const TrainingRun& run) {
+  if (run.options().checkpoint.every.unit == Unit::kNever) {
+    return 0;
+  }
+  std::size_t states = 0;
+  for (const auto& update : run.updates()) {
+    states = std::max(states, update->optimizer().state_names().size());
+  }
+  const std::size_t best = run.options().best.metric != Metric::kNone ? 1 : 0;
+  return static_cast<std::int64_t>(1 + states + best) * run.arena_bytes();
+}
+
 namespace {
 
 LoopPosition position_in(const nlohmann::json& header) {

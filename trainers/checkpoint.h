@@ -114,6 +114,10 @@ class Checkpointer final : public Observer {
   std::chrono::steady_clock::time_point last_time_ = std::chrono::steady_clock::now();
 };
 
+/// Bytes of a checkpoint, but for its header, in rank 0's memory and on disk; 0 where the job wants
+/// none.
+std::int64_t checkpoint_bytes(const TrainingRun& run);
+
 /// Puts weights, optimizer and observers to where a checkpoint has them, and gives its position.
 /// Throws IoError naming `source` and the array or key that is missing or does not fit.
 LoopPosition restore(const io::ArrayFile& checkpoint, const std::string& source, TrainingRun& run,

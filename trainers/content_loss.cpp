@@ -12,6 +12,7 @@
 
 #include "comm/shards.h"
 #include "core/io/keras_weights.h"
+#include "core/io/posix_file.h"
 #include "core/ops/ops.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"
@@ -39,15 +40,23 @@ WeightNames weight_names(bool vgg19) {
                : WeightNames{"vgg16", "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"};
 }
 
-/// BEGIN*.h5 of a folder, by name; none where there is no such folder.
+/// BEGIN*.h5 of a folder, by name; none where there is no such folder. Throws IoError naming a
+/// folder that cannot be read.
 std::vector<fs::path> files_of(const fs::path& folder, const char* begin) {
   std::vector<fs::path> found;
+  if (!io::is_there(folder)) {
+    return found;
+  }
   std::error_code error;
   for (const auto& file : fs::directory_iterator(folder, error)) {
     const std::string name = file.path().filename();
     if (name.starts_with(begin) && name.ends_with(".h5")) {
       found.push_back(file.path());
     }
+  }
+  if (error) {
+    throw IoError(
+        fmt::format("{}: the folder cannot be read: {}", folder.string(), error.message()));
   }
   std::sort(found.begin(), found.end());
   return found;

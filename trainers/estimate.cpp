@@ -11,6 +11,7 @@
 #include "comm/communicator.h"
 #include "core/data/faces.h"
 #include "kernels/error.h"
+#include "trainers/checkpoint.h"
 #include "trainers/contract.h"
 #include "trainers/evaluate.h"
 #include "trainers/face_preparation.h"
@@ -37,13 +38,16 @@ std::unique_ptr<comm::Communicator> pretend(int ranks, int rank) {
 /// Puts something in the place of photographs of faces: their packs where they are prepared
 /// already, else drawn faces. False if nothing can stand for them.
 bool replace_photographs(TrainOptions& options, Estimate& estimate) {
-  std::int64_t photographs = options.batch.global;
   DataOptions& data = options.data;
+  std::int64_t photographs = 0;
   try {
     if (const auto kept = find_kept_faces(data, 1)) {
       data.source = DataOptions::Source::kFolder;
       data.folder = kept->train.string();
       data.test_folder = kept->test.string();
+      for (const std::filesystem::path& pack : {kept->train, kept->test}) {
+        estimate.shared_mib += static_cast<double>(std::filesystem::file_size(pack)) / kMib;
+      }
       return true;
     }
     const image::Listing listing = list_photographs(data, *comm::make_single());
@@ -54,6 +58,7 @@ bool replace_photographs(TrainOptions& options, Estimate& estimate) {
         with_commas(photographs), listing.folder.string());
   } catch (const IoError& error) {
     estimate.missing = error.what();
+    photographs = options.batch.global;
   }
   data.source = DataOptions::Source::kFaces;
   data.train_count = photographs;
@@ -67,8 +72,15 @@ bool replace_photographs(TrainOptions& options, Estimate& estimate) {
   return data.faces.size == data::kFaceSide;
 }
 
-/// The run itself, or one on stand-in images if the job's own are not there; null if nothing is
-/// known of them.
+/// Whether digits can stand for the job's images.
+bool takes_mnist(const TrainOptions& options) {
+  using Source = DataOptions::Source;
+  return options.data.source == Source::kMnist ||
+         (options.data.source == Source::kAuto && !is_srgan(options.model));
+}
+
+/// The run itself, or one on stand-in images if the job's own are not there; null if something is
+/// missing that nothing can stand for.
 std::unique_ptr<TrainingRun> make_run(TrainOptions options, comm::Communicator& communicator,
                                       Estimate& estimate) {
   if (takes_photographs(options, *comm::make_single()) && !replace_photographs(options, estimate)) {
@@ -81,8 +93,7 @@ std::unique_ptr<TrainingRun> make_run(TrainOptions options, comm::Communicator& 
   } catch (const IoError& error) {
     estimate.missing = error.what();
   }
-  using Source = DataOptions::Source;
-  if (options.data.source != Source::kMnist && options.data.source != Source::kAuto) {
+  if (!takes_mnist(options)) {
     return nullptr;
   }
   options.data.source = DataOptions::Source::kDigits;
@@ -247,8 +258,9 @@ double files_mib() {
 void find_resident(const Meter& meter, int ranks, Estimate& estimate) {
   estimate.resident_mib +=
       peak_rss_mib() + static_cast<double>(estimate.memory.total - meter.most()) / kMib;
-  estimate.shared_mib = static_cast<double>(estimate.memory.shared) / kMib + files_mib();
-  estimate.host_mib = ranks * (estimate.resident_mib - estimate.shared_mib) + estimate.shared_mib;
+  estimate.shared_mib += static_cast<double>(estimate.memory.shared) / kMib + files_mib();
+  estimate.host_mib = ranks * (estimate.resident_mib - estimate.shared_mib) + estimate.shared_mib +
+                      estimate.writer_mib;
 }
 
 std::int64_t most_bytes_sent(TrainingRun& run, int ranks) {
@@ -294,6 +306,7 @@ Estimate estimate(const TrainOptions& options, int ranks) {
   estimate.shards = run->runner().owned().size();
   Meter meter(*run);
   estimate.steps = try_stages(*run, meter, estimate.threads, estimate.memory);
+  estimate.writer_mib = static_cast<double>(checkpoint_bytes(*run)) / kMib;
   find_resident(meter, ranks, estimate);
   estimate.exchanged_bytes = most_bytes_sent(*run, ranks);
   return estimate;

@@ -29,7 +29,7 @@ struct TensorMemory {
 /// Of the rank with the most shards, all ranks being on this host.
 struct Estimate {
   std::string contract;
-  std::vector<LayerInfo> layers;  // empty: the images' shape is not known, nor anything below
+  std::vector<LayerInfo> layers;  // empty: what is missing leaves this and most below unknown
   std::int64_t parameters = 0;
   std::string data;       // where it comes from
   std::string data_note;  // as LoadedData::note
@@ -37,16 +37,17 @@ struct Estimate {
   int threads = 1;
   std::int64_t shards = 0;  // of the rank
   TensorMemory memory;
-  double resident_mib = 0;  // largest resident memory of a rank
-  double shared_mib = 0;    // of that what ranks of a host share: frozen weights, the program
-  double host_mib = 0;      // of all ranks together, what they share being there once
+  double resident_mib = 0;  // largest resident memory of a rank, but for checkpoints
+  double shared_mib = 0;  // of that what ranks of a host share: frozen weights, faces, the program
+  double writer_mib = 0;  // what rank 0 has more while it writes a checkpoint
+  double host_mib = 0;    // of all ranks together, what they share being there once
   std::int64_t exchanged_bytes = 0;  // sent per step by the rank that sends most
   std::int64_t steps = 0;            // planned, over all stages
 };
 
-/// Throws what a run would throw before its first step, but for missing data: where images of
-/// MNIST's shape are needed, drawn digits stand in for them, and `missing` says so; of HDF5 files
-/// nothing is known then.
+/// Throws what a run would throw before its first step, but for missing files, which `missing`
+/// names: where MNIST is needed, drawn digits stand in for it; of a job that needs other files,
+/// such as those of data.source hdf5 or a content loss's weights, nothing is known then.
 Estimate estimate(const TrainOptions& options, int ranks);
 
 /// Throws DeviceError if `ranks` ranks on a host of which `available` bytes are free need more than

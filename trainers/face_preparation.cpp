@@ -17,6 +17,7 @@
 #include "comm/shards.h"
 #include "core/image/workers.h"
 #include "core/io/atomic_file.h"
+#include "core/io/posix_file.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 #include "kernels/progress.h"
@@ -189,6 +190,7 @@ void make_output(const fs::path& output) {
     throw IoError(
         fmt::format("output: the folder {} cannot be made: {}", output.string(), error.message()));
   }
+  const io::AtomicWriter probe(output / "report.json");  // nobody is to learn it minutes later
 }
 
 /// Rank 0 writes what was prepared.
@@ -252,8 +254,7 @@ std::vector<std::filesystem::path> photograph_folders(const DataOptions& options
 
 std::filesystem::path find_photographs(const DataOptions& options) {
   for (const fs::path& folder : photograph_folders(options)) {
-    std::error_code error;
-    if (fs::is_directory(folder, error)) {
+    if (std::error_code ignored; io::is_there(folder) && fs::is_directory(folder, ignored)) {
       return folder;
     }
   }

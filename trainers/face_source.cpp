@@ -2,8 +2,10 @@
 // set's is held, so that whoever finds the one finds the other.
 #include "trainers/face_source.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <utility>
@@ -87,16 +89,22 @@ class Keeper {
   /// The packs. Asks the other ranks to take part where there are none.
   KeptFaces get(const std::string& text) {
     const io::Cache cache = cache_of(options_);
+    const auto wait = [&] {
+      spdlog::info("faces: waiting for another run, which prepares them, to put them into {}",
+                   cache_folder(options_).string());
+    };
     KeptFaces kept;
     try {
       const auto test = [&] {
-        kept.test = cache.get(key_of(text, FacePart::kTest),
-                              [&](const fs::path& file) { make(file, FacePart::kTest); });
+        kept.test = cache.get(
+            key_of(text, FacePart::kTest),
+            [&](const fs::path& file) { make(file, FacePart::kTest); }, wait);
       };
-      kept.train = cache.get(key_of(text, FacePart::kTrain), [&](const fs::path& file) {
+      const auto both = [&](const fs::path& file) {
         test();
         make(file, FacePart::kTrain);
-      });
+      };
+      kept.train = cache.get(key_of(text, FacePart::kTrain), both, wait);
       test();
     } catch (const IoError& error) {
       if (preparing_) {
@@ -139,19 +147,33 @@ class Keeper {
   std::optional<double> seconds_;
 };
 
-/// A file of rank 0 on every rank. Collective.
+/// A file of rank 0 for every rank, once on each host. Collective.
 io::Bytes share(const fs::path& file, comm::Communicator& communicator) {
+  constexpr std::size_t kPiece = std::size_t{1} << 20;
   io::Bytes bytes;
   if (communicator.rank() == 0) {
     bytes = io::read_file(file);
   }
+  if (communicator.size() == 1) {
+    return bytes;
+  }
   std::uint64_t size = bytes.size;
   communicator.broadcast({&size, sizeof size}, 0);
-  if (communicator.rank() > 0) {
-    bytes = io::make_bytes(size);
+  const comm::HostMemory memory = communicator.host_memory(size);
+  auto* const whole = static_cast<std::uint8_t*>(memory.data.get());
+  const io::Bytes piece = io::make_bytes(kPiece);
+  for (std::size_t at = 0; at < size; at += kPiece) {
+    const std::size_t length = std::min<std::size_t>(kPiece, size - at);
+    if (communicator.rank() == 0) {
+      std::memcpy(piece.data.get(), bytes.data.get() + at, length);
+    }
+    communicator.broadcast({piece.data.get(), length}, 0);
+    if (memory.first) {
+      std::memcpy(whole + at, piece.data.get(), length);
+    }
   }
-  communicator.broadcast({bytes.data.get(), bytes.size}, 0);
-  return bytes;
+  communicator.barrier();  // from here on nobody writes
+  return {{memory.data, whole}, size};
 }
 
 /// A pack that was read from the cache's file.

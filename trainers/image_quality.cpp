@@ -134,6 +134,24 @@ double ssim(const image::Image& a, const image::Image& b) {
   return sum / static_cast<double>(a.c);
 }
 
+double laplacian_energy(const image::Image& image) {
+  if (image.h < 3 || image.w < 3) {
+    throw ShapeError(
+        fmt::format("an image of {} x {} pixels: its Laplacian needs 3 x 3", image.h, image.w));
+  }
+  const std::int64_t row = image.w * image.c;
+  std::int64_t sum = 0;
+  for (std::int64_t y = 1; y + 1 < image.h; ++y) {
+    const std::uint8_t* const pixels = image.pixels.data() + y * row;
+    for (std::int64_t i = image.c; i < row - image.c; ++i) {
+      const std::int64_t value = 4 * pixels[i] - pixels[i - row] - pixels[i + row] -
+                                 pixels[i - image.c] - pixels[i + image.c];
+      sum += value * value;
+    }
+  }
+  return static_cast<double>(sum) / static_cast<double>((image.h - 2) * (image.w - 2) * image.c);
+}
+
 ImageQuality BicubicQuality::of(const image::Image& small, const image::Image& original) {
   io::Sha256 hash;
   for (const image::Image* one : {&small, &original}) {

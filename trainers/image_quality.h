@@ -24,6 +24,11 @@ double psnr(const image::Image& a, const image::Image& b);
 /// similarity".
 double ssim(const image::Image& a, const image::Image& b);
 
+/// How much fine detail an image has, in squared steps of 8 bits: the mean of
+/// (4 p - above - below - left - right)^2 over the pixels that have all four neighbours, then over
+/// the channels. Throws ShapeError for less than 3 x 3 pixels.
+double laplacian_energy(const image::Image& image);
+
 /// PSNR and SSIM of one image.
 struct ImageQuality {
   double psnr = 0;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -43,9 +44,16 @@ std::vector<image::BadFile> find_bad_files(const image::Listing& listing, int th
   return bad;
 }
 
+/// Whether a path is read as a pack: a damaged one, too, if its name says so.
+bool stands_for_pack(const fs::path& path) {
+  std::error_code ignored;
+  return image::is_pack(path) ||
+         (image::ending_of(path) == ".h5" && fs::is_regular_file(path, ignored));
+}
+
 image::ImageSet load_set(const fs::path& path, const DataOptions& options, int threads,
                          comm::Communicator& communicator, std::vector<image::BadFile>& left_out) {
-  if (image::is_pack(path)) {
+  if (stands_for_pack(path)) {
     return image::open_pack(path, fit_of(options));
   }
   image::Listing listing = image::list_images(path);

@@ -56,10 +56,8 @@ InferenceData any_test_set(int threads) {
 }
 
 bool is_hdf5(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return extension == ".h5" || extension == ".hdf5";
+  const std::string ending = image::ending_of(path);
+  return ending == ".h5" || ending == ".hdf5";
 }
 
 /// Shape of images as the model takes them.

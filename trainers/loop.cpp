@@ -15,7 +15,8 @@ comm::Range batch_at(const LoopOptions& options, std::int64_t step_in_epoch) {
   return {first, std::min(first + options.batch_images, options.samples)};
 }
 
-void announce(data::Loader* loader, const StepPosition& position, const StepRunner& runner) {
+void announce(data::Loader* loader, const StepPosition& position, const Stage& stage,
+              const StepRunner& runner) {
   if (loader == nullptr) {
     return;
   }
@@ -24,7 +25,7 @@ void announce(data::Loader* loader, const StepPosition& position, const StepRunn
     const comm::Range samples = shard_samples(position.samples, runner.shards(), shard);
     requests.push_back({position.epoch, samples.first, samples.last});
   }
-  loader->announce(requests);
+  loader->announce(requests, static_cast<int>(stage.passes.size()));  // each pass asks for them
 }
 
 /// What a step tells of the first update of its first pass; a pass alone forward has none.
@@ -88,11 +89,11 @@ class Loop {
     LoopEnd end = LoopEnd::kFinished;
     bool ended = first >= planned || (first > 0 && any_wants_stop());
     if (!ended) {
-      announce(loader_, position_at(first), runner_);
+      announce(loader_, position_at(first), stage, runner_);
     }
     for (std::int64_t step = first; !ended && end == LoopEnd::kFinished; ++step) {
       if (step + 1 < planned) {
-        announce(loader_, position_at(step + 1), runner_);
+        announce(loader_, position_at(step + 1), stage, runner_);
       }
       run_step(stage, step, planned);
       ended = report_.ends_stage || any_wants_stop();

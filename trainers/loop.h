@@ -106,7 +106,7 @@ bool goes_on_in(const std::vector<Stage>& stages, const LoopOptions& options,
 bool is_due(const CheckpointOptions::Interval& every, const StepReport& step);
 
 /// Runs every stage from `start` on, until all have ended or some rank wishes to stop. `loader`
-/// (may be null) is told which samples come next.
+/// (may be null) is told which samples come next, once for all passes of a step.
 LoopEnd run_stages(std::vector<Stage>& stages, const LoopOptions& options, StepRunner& runner,
                    data::Loader* loader, const std::vector<Observer*>& observers,
                    const LoopPosition& start = {});

@@ -13,6 +13,7 @@
 
 #include "core/io/sha256.h"
 #include "kernels/error.h"
+#include "trainers/objective.h"
 
 namespace gentrain::trainers {
 
@@ -22,16 +23,9 @@ namespace {
 
 constexpr std::size_t kDigits = 64;  // of a hash
 
-/// [n, ...] of n things of one shape.
-Shape many(std::int64_t n, const Shape& one) {
-  std::vector<std::int64_t> extents{n};
-  extents.insert(extents.end(), one.extents().begin(), one.extents().end());
-  return Shape(extents);
-}
-
 /// Of [n, ...] the i-th as [1, ...].
 Tensor one_of(const Tensor& all, std::int64_t i) {
-  const Shape one = many(1, Shape(all.shape().extents().subspan(1)));
+  const Shape one = batch_shape(1, Shape(all.shape().extents().subspan(1)));
   return all.slice(i * one.elements(), one);
 }
 
@@ -52,7 +46,7 @@ Tensor in_turn(Context& context, const Tensor& two, std::int64_t n) {
     const float* const image = values.data() + (i % 2 == 0 ? 0 : half);
     all.insert(all.end(), image, image + half);
   }
-  Tensor x = Tensor::empty(context.device, many(n, Shape(two.shape().extents().subspan(1))));
+  Tensor x = Tensor::empty(context.device, batch_shape(n, Shape(two.shape().extents().subspan(1))));
   copy_from_host<float>(context.device, context.queue, all, x);
   return x;
 }
@@ -97,7 +91,7 @@ std::vector<Tensor> MapCache::get(Context& context, const Tensor& images) {
   std::vector<Tensor> all;
   all.reserve(maps_.size());
   for (const Shape& map : maps_) {
-    all.push_back(Tensor::empty(context.device, many(n, map)));
+    all.push_back(Tensor::empty(context.device, batch_shape(n, map)));
   }
   for (std::int64_t i = 0; i < n; ++i) {
     const Tensor image = one_of(images, i);
@@ -169,9 +163,9 @@ io::Bytes MapCache::make(Context& context, const std::string& key, const Tensor&
   std::uint8_t* at = file.data.get() + kDigits;
   for (std::size_t i = 0; i < maps_.size(); ++i) {
     const Tensor& map = maps.at(i);
-    if (map.shape() != many(1, maps_[i])) {
+    if (map.shape() != batch_shape(1, maps_[i])) {
       throw ShapeError(fmt::format("map {} to keep is {} but {} was expected", i + 1,
-                                   map.shape().str(), many(1, maps_[i]).str()));
+                                   map.shape().str(), batch_shape(1, maps_[i]).str()));
     }
     context.device.to_host(context.queue, map.data(), at, map.bytes());
     at += map.bytes();
@@ -202,9 +196,7 @@ void MapCache::keep_if_possible(const std::string& key, const io::Bytes& file) {
 bool begins_as_maps(const fs::path& file) {
   std::array<char, kDigits> digits{};
   std::ifstream stream(file, std::ios::binary);
-  return stream.read(digits.data(), digits.size()) && std::ranges::all_of(digits, [](char digit) {
-           return (digit >= '0' && digit <= '9') || (digit >= 'a' && digit <= 'f');
-         });
+  return stream.read(digits.data(), digits.size()) && io::is_hex({digits.data(), digits.size()});
 }
 
 void check_images_are_independent(Context& context, const Tensor& images,

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "core/io/array_file.h"
+#include "core/io/posix_file.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 #include "trainers/data_source.h"
@@ -109,8 +110,7 @@ void init_from(const InitFromOptions& options, Device& device, Queue& queue,
                ParameterSet& parameters) {
   const std::vector<bool> wanted =
       select_parameters(parameters, options.parameters, "the init_from");
-  std::error_code error;
-  if (!std::filesystem::exists(options.file, error)) {
+  if (!io::is_there(options.file)) {
     throw IoError(fmt::format("init_from.name: there is no file {}", options.file));
   }
   const io::ArrayFile file = io::parse_array_file(options.file, io::read_file(options.file));
@@ -169,10 +169,18 @@ std::vector<float> arena_of(std::span<const io::NamedArray> arrays, const std::s
 
 namespace {
 
+/// In pieces: every rank hashes, and no host has room for a copy of all weights for each of them.
 void hash_weights(io::Sha256& hash, Device& device, Queue& queue, const ParameterSet& parameters) {
+  constexpr std::int64_t kMost = 1 << 18;  // elements at a time
   for (int i = 0; i < parameters.size(); ++i) {
-    const std::vector<float> values = copy_to_host<float>(device, queue, parameters[i]);
-    hash.update(values.data(), values.size() * sizeof(float));
+    const ParameterInfo& info = parameters.info(i);
+    const std::int64_t elements = info.shape.elements();
+    for (std::int64_t first = 0; first < elements; first += kMost) {
+      const Shape piece{std::min(kMost, elements - first)};
+      const std::vector<float> values =
+          copy_to_host<float>(device, queue, parameters.arena().slice(info.offset + first, piece));
+      hash.update(values.data(), values.size() * sizeof(float));
+    }
   }
 }
 

@@ -15,12 +15,6 @@ namespace gentrain::trainers {
 
 namespace {
 
-Shape batch_shape(std::int64_t samples, const Shape& sample) {
-  std::vector<std::int64_t> extents{samples};
-  extents.insert(extents.end(), sample.extents().begin(), sample.extents().end());
-  return Shape(extents);
-}
-
 /// The images of a run, one shard behind the other.
 struct Images {
   Tensor x;       // [n, h, w, c], normalised
@@ -90,6 +84,12 @@ std::unique_ptr<Objective> make_objective(const ModelOptions& model, const InitO
     return std::make_unique<Srgan>(model.srgan, init, image, parameters);
   }
   return std::make_unique<Classifier>(build_network(model, init, image, classes, parameters));
+}
+
+Shape batch_shape(std::int64_t n, const Shape& one) {
+  std::vector<std::int64_t> extents{n};
+  extents.insert(extents.end(), one.extents().begin(), one.extents().end());
+  return Shape(extents);
 }
 
 Tensor normalized_images(Context& context, std::span<const std::uint8_t> pixels,

@@ -136,6 +136,9 @@ Pass make_pass(Update& update, const Objective& objective, const TrainingData& d
 Tensor read_images(Context& context, const data::Dataset& dataset,
                    const data::Normalization& normalization, std::span<const std::int64_t> indices);
 
+/// [n, ...] of n things of one shape.
+Shape batch_shape(std::int64_t n, const Shape& one);
+
 /// The elements of a tensor, f32 or f64.
 std::vector<double> values_of(Context& context, const Tensor& x);
 /// Their sum, from the first to the last.

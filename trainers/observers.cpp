@@ -45,30 +45,49 @@ bool better(double value, double reference, Metric metric, MetricMode mode, doub
   return less ? value < reference - delta : value > reference + delta;
 }
 
+/// The first parameter that is not finite; empty if all are.
+std::string first_not_finite(StepRunner& runner, const ParameterSet& parameters) {
+  Worker& worker = runner.worker(0);
+  Context context{runner.device(), *worker.queue, nullptr, false, {}};
+  for (int i = 0; i < parameters.size(); ++i) {
+    if (!ops::all_finite(context, parameters[i])) {
+      return parameters.info(i).name;
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
-void check_finite(double loss, const char* what, const StepReport& report, StepRunner& runner,
-                  const ParameterSet& parameters) {
+void check_finite(double loss, const std::string& what, const StepReport& report,
+                  StepRunner& runner, const ParameterSet& parameters) {
   if (std::isfinite(loss)) {
     return;
   }
-  Worker& worker = runner.worker(0);
-  Context context{runner.device(), *worker.queue, nullptr, false, {}};
-  std::string first = "none of the parameters, so a layer's results";
-  for (int i = 0; i < parameters.size(); ++i) {
-    if (!ops::all_finite(context, parameters[i])) {
-      first = parameters.info(i).name;
-      break;
-    }
-  }
+  const std::string first = first_not_finite(runner, parameters);
   throw NumericError(fmt::format(
       "the {} is {} at step {} (epoch {}); the first tensor that is not finite: "
       "{}. A lower learning rate or clip_norm may help",
-      what, std::isnan(loss) ? std::fabs(loss) : loss, report.step + 1, report.epoch + 1, first));
+      what, std::isnan(loss) ? std::fabs(loss) : loss, report.step + 1, report.epoch + 1,
+      first.empty() ? "none of the parameters, so a layer's results" : first));
 }
 
 void FiniteCheck::after_step(const StepReport& report) {
-  check_finite(report.statistics[kLossMean], "loss", report, runner_, parameters_);
+  for (std::size_t i = 0; i < report.statistics.size(); ++i) {
+    if (!std::isfinite(report.statistics[i])) {
+      const std::string& name = report.stage->statistics.at(i);
+      check_finite(report.statistics[i], i == kLossMean ? name : "term " + name, report, runner_,
+                   parameters_);
+    }
+  }
+}
+
+void FiniteCheck::end(const LoopPosition& position, LoopEnd /*end*/) {
+  if (const std::string first = first_not_finite(runner_, parameters_); !first.empty()) {
+    throw NumericError(
+        fmt::format("{} is not finite behind step {}. A lower learning rate or clip_norm may help",
+                    first, position.step));
+  }
 }
 
 void StepTimes::after_step(const StepReport& report) {

@@ -19,17 +19,20 @@
 
 namespace gentrain::trainers {
 
-/// Throws NumericError unless the loss after a step is finite; names the step and the first
-/// parameter that is not finite.
-void check_finite(double loss, const char* what, const StepReport& report, StepRunner& runner,
-                  const ParameterSet& parameters);
+/// Throws NumericError unless a loss, or `what` it is, is finite after a step; names the step and
+/// the first parameter that is not finite.
+void check_finite(double loss, const std::string& what, const StepReport& report,
+                  StepRunner& runner, const ParameterSet& parameters);
 
-/// Ends the run when the loss of a step is NaN or infinite. On every rank.
+/// Ends the run when something that a step tells, its loss or another term, is NaN or infinite, and
+/// when a parameter is at the run's end: a discriminator's last step shows in nothing else. On
+/// every rank.
 class FiniteCheck final : public Observer {
  public:
   FiniteCheck(StepRunner& runner, const ParameterSet& parameters)
       : runner_(runner), parameters_(parameters) {}
   void after_step(const StepReport& report) override;
+  void end(const LoopPosition& position, LoopEnd end) override;
 
  private:
   StepRunner& runner_;
@@ -141,7 +144,8 @@ class EvaluationObserver final : public Observer {
 
   /// The last evaluation; none if no stage had a step.
   [[nodiscard]] const std::optional<Evaluation>& last() const { return last_; }
-  /// The best evaluation where a best model is kept, and its step.
+  /// The best evaluation where a best model is kept, and the steps taken before it; 0: there is
+  /// none.
   [[nodiscard]] const std::optional<Evaluation>& best() const { return best_; }
   [[nodiscard]] std::int64_t best_step() const { return best_step_; }
   /// Puts the best weights back, where a best model is kept.
@@ -155,7 +159,7 @@ class EvaluationObserver final : public Observer {
   Setting setting_;
   std::optional<Evaluation> last_;
   std::optional<Evaluation> best_;
-  std::int64_t best_step_ = -1;
+  std::int64_t best_step_ = 0;
   Tensor best_weights_;
   std::optional<double> stop_reference_;
   std::int64_t without_progress_ = 0;

@@ -2,7 +2,6 @@
 #include "trainers/pictures.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -18,13 +17,10 @@ namespace {
 
 constexpr std::uint64_t kPictureKey = 0x50494354;
 
-std::uint8_t byte_of(float value) {
-  return static_cast<std::uint8_t>(std::lround(std::clamp(value, 0.0F, 1.0F) * 255.0F));
-}
-
 }  // namespace
 
-std::vector<image::Image> images_of(std::span<const float> values, const Shape& shape) {
+std::vector<image::Image> images_of(std::span<const float> values, const Shape& shape,
+                                    float black) {
   const auto pixels = static_cast<std::size_t>(shape.elements());
   if (shape.rank() != 3 || pixels == 0 || values.size() % pixels != 0) {
     throw ShapeError(fmt::format("images of {} from {} values", shape.str(), values.size()));
@@ -34,10 +30,15 @@ std::vector<image::Image> images_of(std::span<const float> values, const Shape& 
     image::Image image{shape[0], shape[1], shape[2], std::vector<std::uint8_t>(pixels)};
     std::transform(values.begin() + static_cast<std::ptrdiff_t>(at),
                    values.begin() + static_cast<std::ptrdiff_t>(at + pixels), image.pixels.begin(),
-                   byte_of);
+                   [black](float value) { return byte_of(value, black); });
     images.push_back(std::move(image));
   }
   return images;
+}
+
+std::vector<image::Image> images_of(Context& context, const Tensor& x, float black) {
+  return images_of(copy_to_host<float>(context.device, context.queue, x),
+                   {x.shape()[1], x.shape()[2], x.shape()[3]}, black);
 }
 
 image::Image sheet(const std::vector<image::Image>& images, std::int64_t columns) {

@@ -1,12 +1,15 @@
 // Pictures that a model makes while it is trained, and the observer that writes them.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "core/context.h"
 #include "core/image/image.h"
 #include "kernels/shape.h"
 #include "trainers/loop.h"
@@ -24,9 +27,18 @@ struct Picture {
   image::Image image;
 };
 
-/// Images of `shape` [h, w, c] from their values, 0 black and 1 white; what lies outside is cut
-/// off. Throws ShapeError if values are left over.
-std::vector<image::Image> images_of(std::span<const float> values, const Shape& shape);
+/// A value as a byte: `black` is 0 and 1 is 255; what lies outside is cut off.
+inline std::uint8_t byte_of(float value, float black) {
+  return static_cast<std::uint8_t>(
+      std::lround(std::clamp((value - black) / (1 - black), 0.0F, 1.0F) * 255.0F));
+}
+
+/// Images of `shape` [h, w, c] from their values, see byte_of(). Throws ShapeError if values are
+/// left over.
+std::vector<image::Image> images_of(std::span<const float> values, const Shape& shape,
+                                    float black = 0);
+/// The same of x [n, h, w, c], f32.
+std::vector<image::Image> images_of(Context& context, const Tensor& x, float black = 0);
 
 /// Images of one shape in rows of `columns`, two white pixels between them; the rest of the last
 /// row is white. Throws ShapeError if there is no image, their shapes differ or columns is below 1.

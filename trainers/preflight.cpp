@@ -4,9 +4,14 @@
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <limits>
+#include <map>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
@@ -121,15 +126,47 @@ std::optional<std::int64_t> available_memory(const std::filesystem::path& root) 
   return available;
 }
 
-void check_memory(const comm::Communicator& communicator, std::int64_t bytes) {
-  const auto available = available_memory();
-  const std::int64_t ranks = communicator.ranks_on_host();
-  if (available && bytes > *available / ranks) {
-    throw DeviceError(fmt::format(
-        "there is not enough memory: {} ranks on this host want at least {:.0f} MiB each, {:.0f} "
-        "MiB are free: start fewer ranks a host, or see `gentrain check JOB`",
-        ranks, mib(bytes), mib(*available)));
+void check_memory(std::span<const MemoryNeed> ranks) {
+  struct Host {
+    int ranks = 0;
+    std::int64_t bytes = 0;
+    std::int64_t available = std::numeric_limits<std::int64_t>::max();
+  };
+  std::map<std::string, Host> hosts;
+  for (const MemoryNeed& rank : ranks) {
+    Host& host = hosts[rank.host];
+    ++host.ranks;
+    host.bytes += rank.bytes;
+    host.available = std::min(host.available, rank.available.value_or(host.available));
   }
+  for (const auto& [name, host] : hosts) {
+    if (host.bytes > host.available) {
+      throw DeviceError(fmt::format(
+          "there is not enough memory: {} rank{} on host {} need{} at least {:.0f} MiB, {:.0f} MiB "
+          "are free: start fewer ranks a host, or see `gentrain check JOB`",
+          host.ranks, host.ranks == 1 ? "" : "s", name, host.ranks == 1 ? "s" : "", mib(host.bytes),
+          mib(host.available)));
+    }
+  }
+}
+
+void check_memory(comm::Communicator& communicator, std::int64_t bytes,
+                  std::optional<std::int64_t> available) {
+  const nlohmann::json mine = {
+      {"where", communicator.where()},
+      {"bytes", bytes},
+      {"available", available ? nlohmann::json(*available) : nlohmann::json(nullptr)}};
+  std::vector<MemoryNeed> ranks;
+  for (const std::string& text : communicator.all_gather_text(mine.dump())) {
+    const nlohmann::json one = nlohmann::json::parse(text);
+    const std::string where = one["where"].get<std::string>();  // "host:pid"
+    MemoryNeed need{where.substr(0, where.rfind(':')), one["bytes"].get<std::int64_t>(), {}};
+    if (!one["available"].is_null()) {
+      need.available = one["available"].get<std::int64_t>();
+    }
+    ranks.push_back(std::move(need));
+  }
+  check_memory(ranks);
 }
 
 double peak_rss_mib() {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "comm/communicator.h"
@@ -19,9 +20,20 @@ void check_output_is_shared(comm::Communicator& communicator, const std::filesys
 /// Throws IoError unless the folder's file system has room for two checkpoints of `bytes`.
 void check_space(const std::filesystem::path& folder, std::int64_t bytes);
 
-/// Throws DeviceError if all ranks of this host together want more than the memory that is free;
-/// `bytes`: what this rank is still going to allocate at least.
-void check_memory(const comm::Communicator& communicator, std::int64_t bytes);
+/// What a rank is still going to allocate at least, and what is free where it runs.
+struct MemoryNeed {
+  std::string host;
+  std::int64_t bytes = 0;
+  std::optional<std::int64_t> available;  // see available_memory()
+};
+
+/// Throws DeviceError naming the first host whose ranks together need more than is free there; of
+/// what they say is free the least counts.
+void check_memory(std::span<const MemoryNeed> ranks);
+/// The same of the ranks of a run, of which this one gives its `bytes` and `available`. Collective:
+/// throws on all ranks or on none.
+void check_memory(comm::Communicator& communicator, std::int64_t bytes,
+                  std::optional<std::int64_t> available);
 
 /// Free memory of this host, and within this process's control groups: bytes; none if the host does
 /// not say. `root`: where /proc and /sys lie.

@@ -224,13 +224,12 @@ class Chooser {
 
   /// The checkpoint that --resume names: a file, or the newest of a run's folder.
   [[nodiscard]] Candidate named(const fs::path& path) const {
-    std::error_code error;
-    if (!fs::exists(path, error)) {
+    if (!io::is_there(path)) {
       throw IoError(fmt::format(
           "--resume {}: there is no such checkpoint or folder (known words: auto, never)",
           path.string()));
     }
-    if (!fs::is_directory(path, error)) {
+    if (std::error_code ignored; !fs::is_directory(path, ignored)) {
       Candidate candidate = read_candidate(path, io::read_file(path));
       require_same_job(candidate.path, text_in(candidate.file.header, "same_job"),
                        setting_.same_job);

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::string_view kPixelStage = "mse";
 constexpr std::string_view kBothStage = "gan";
+constexpr float kBlack = -1;  // of the values of images
 
 const Shape& checked(const Shape& image) {
   constexpr std::int64_t kLeast = 12;  // what SSIM is computed over
@@ -44,15 +45,6 @@ double checked_ema(double ema) {
     throw JobError(fmt::format("model srgan: ema is {} but must be 0 or in (0, 1)", ema));
   }
   return ema;
-}
-
-/// Images of values in -1..1.
-std::vector<image::Image> to_images(Context& context, const Tensor& x) {
-  std::vector<float> values = copy_to_host<float>(context.device, context.queue, x);
-  for (float& value : values) {
-    value = (value + 1) / 2;
-  }
-  return images_of(values, {x.shape()[1], x.shape()[2], x.shape()[3]});
 }
 
 /// Each pixel as a square.
@@ -114,8 +106,8 @@ Srgan::Srgan(const SrganOptions& options, const InitOptions& init, const Shape& 
 }
 
 std::span<const std::string_view> Srgan::names() const {
-  static constexpr std::array<std::string_view, 5> kNames = {"loss", "psnr", "ssim", "psnr_bicubic",
-                                                             "ssim_bicubic"};
+  static constexpr std::array<std::string_view, 7> kNames = {
+      "loss", "psnr", "ssim", "psnr_bicubic", "ssim_bicubic", "laplacian", "laplacian_original"};
   return kNames;
 }
 
@@ -383,10 +375,10 @@ ObjectiveTerms Srgan::compute(Context& context, const Tensor& x, const Tensor& /
   const Tensor made = generator().forward(context, low);
   const auto elements = static_cast<double>(image_.elements());
   const double loss = sum_of(context, ops::squared_error(context, made, x, 1.0).rows) / elements;
-  const std::vector<image::Image> originals = to_images(context, x);
-  const std::vector<image::Image> small = to_images(context, low);
-  const std::vector<image::Image> large = to_images(context, made);
-  std::vector<double> sums{loss, 0, 0, 0, 0};
+  const std::vector<image::Image> originals = images_of(context, x, kBlack);
+  const std::vector<image::Image> small = images_of(context, low, kBlack);
+  const std::vector<image::Image> large = images_of(context, made, kBlack);
+  std::vector<double> sums{loss, 0, 0, 0, 0, 0, 0};
   for (std::size_t i = 0; i < originals.size(); ++i) {
     progress::tick();
     const ImageQuality interpolated = bicubic_.of(small[i], originals[i]);
@@ -394,6 +386,8 @@ ObjectiveTerms Srgan::compute(Context& context, const Tensor& x, const Tensor& /
     sums[2] += ssim(large[i], originals[i]);
     sums[3] += interpolated.psnr;
     sums[4] += interpolated.ssim;
+    sums[5] += laplacian_energy(large[i]);
+    sums[6] += laplacian_energy(originals[i]);
   }
   return {{}, std::move(sums)};
 }
@@ -411,9 +405,10 @@ std::vector<Picture> Srgan::pictures(const PictureSource& source) const {
   std::iota(indices.begin(), indices.end(), std::int64_t{0});
   const Tensor x = read_images(context, source.test, source.normalization, indices);
   const Tensor low = low_of(context, x);
-  const std::vector<image::Image> originals = to_images(context, x);
-  const std::vector<image::Image> small = to_images(context, low);
-  const std::vector<image::Image> large = to_images(context, generator().forward(context, low));
+  const std::vector<image::Image> originals = images_of(context, x, kBlack);
+  const std::vector<image::Image> small = images_of(context, low, kBlack);
+  const std::vector<image::Image> large =
+      images_of(context, generator().forward(context, low), kBlack);
   std::vector<image::Image> rows;
   for (std::size_t i = 0; i < originals.size(); ++i) {
     rows.insert(rows.end(), {enlarged(small[i]), bicubic(small[i]), large[i], originals[i]});

@@ -26,7 +26,8 @@ class Srgan final : public Objective {
         ParameterSet& parameters);
 
   /// Of an evaluation: "loss" (mean squared difference of pixels), "psnr" (dB) and "ssim" of the
-  /// generated images, then the same of bicubic interpolation.
+  /// generated images, then the same of bicubic interpolation; "laplacian" (laplacian_energy()) of
+  /// the generated images and "laplacian_original" of what they are to be like.
   [[nodiscard]] std::span<const std::string_view> names() const override;
   /// mse: "loss", as above. gan: "loss", the generator's; its parts "content" (of the maps),
   /// "pixels" and "adversarial" (unweighted); "discriminator", its loss; "real_right" and

@@ -204,27 +204,16 @@ struct RunParts {
   std::function<void()> take_folder;  // collective; before it an earlier run stands untouched
 };
 
-/// Bytes of a checkpoint, but for its header.
-std::int64_t checkpoint_bytes(const TrainingRun& run) {
-  std::size_t states = 0;
-  for (const auto& update : run.updates()) {
-    states = std::max(states, update->optimizer().state_names().size());
-  }
-  const std::size_t best = run.options().best.metric != Metric::kNone ? 1 : 0;
-  return static_cast<std::int64_t>(1 + states + best) * run.arena_bytes();
-}
-
 void preflight(TrainingRun& run, const RunFolder& folder, const std::string& id) {
   comm::Communicator& communicator = run.communicator();
   check_output_is_shared(communicator, folder.path(), id);
   compare_clocks(communicator);
-  const bool writes = communicator.rank() == 0 &&
-                      run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever;
-  const std::int64_t snapshot = writes ? checkpoint_bytes(run) : 0;
+  const std::int64_t snapshot = communicator.rank() == 0 ? checkpoint_bytes(run) : 0;
   const auto runs = comm::runs_of(run.runner().owned(), run.side_by_side(), run.workers());
   const int copies = comm::gradient_copies(runs, run.options().batch.shards, run.workers());
-  check_memory(communicator, copies * run.arena_bytes() + snapshot);
-  if (writes) {
+  // What is certain: activations are not known before a step.
+  check_memory(communicator, copies * run.arena_bytes() + snapshot, available_memory());
+  if (snapshot > 0) {
     check_space(folder.path(), snapshot);
   }
 }

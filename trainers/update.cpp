@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <sstream>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -19,19 +19,29 @@ namespace {
 /// Elements whose update is worth waking workers for.
 constexpr std::int64_t kManyElements = 1 << 15;
 
-/// Puts the elements of what a rank sent where they belong.
-void place_state(const std::string& part, std::vector<std::vector<float>>& whole) {
-  std::size_t at = 0;
-  while (at < part.size()) {
-    std::int64_t range[2];
-    std::memcpy(range, part.data() + at, sizeof range);
-    at += sizeof range;
-    const std::size_t bytes = static_cast<std::size_t>(range[1] - range[0]) * sizeof(float);
-    for (std::vector<float>& state : whole) {
-      std::memcpy(state.data() + range[0], part.data() + at, bytes);
-      at += bytes;
+/// What Update::own_state() gives, as it is sent.
+std::vector<comm::ConstBytes> pieces_of(const std::vector<std::vector<float>>& states) {
+  std::vector<comm::ConstBytes> pieces;
+  pieces.reserve(states.size());
+  for (const std::vector<float>& state : states) {
+    pieces.push_back({state.data(), state.size() * sizeof(float)});
+  }
+  return pieces;
+}
+
+/// Where the pieces of a rank with these segments (see Update::segments_text()) belong in the
+/// arena-shaped states: none where there are no states.
+std::vector<comm::Bytes> places_of(const std::string& segments,
+                                   std::vector<std::vector<float>>& states) {
+  std::vector<comm::Bytes> places;
+  std::istringstream in(segments);
+  for (comm::Range range; in >> range.first >> range.last;) {
+    for (std::vector<float>& state : states) {
+      places.push_back(
+          {state.data() + range.first, static_cast<std::size_t>(range.size()) * sizeof(float)});
     }
   }
+  return places;
 }
 
 }  // namespace
@@ -64,6 +74,12 @@ Wishes Update::wishes() const {
 std::vector<bool> select_parameters(const ParameterSet& parameters,
                                     const std::vector<Pattern>& patterns, const std::string& what) {
   std::vector<bool> selected(static_cast<std::size_t>(parameters.size()), false);
+  std::vector<std::string> names;  // of all that may be selected
+  for (int i = 0; i < parameters.size(); ++i) {
+    if (parameters.info(i).role != ParameterRole::kAverage) {
+      names.push_back(parameters.info(i).name);
+    }
+  }
   for (const Pattern& pattern : patterns) {
     bool found = false;
     for (int i = 0; i < parameters.size(); ++i) {
@@ -74,13 +90,6 @@ std::vector<bool> select_parameters(const ParameterSet& parameters,
       }
     }
     if (!found) {
-      std::vector<std::string> names;
-      names.reserve(static_cast<std::size_t>(parameters.size()));
-      for (int i = 0; i < parameters.size(); ++i) {
-        if (parameters.info(i).role != ParameterRole::kAverage) {
-          names.push_back(parameters.info(i).name);
-        }
-      }
       throw JobError(fmt::format("{}{}{} pattern '{}' matches no parameter (there are {})",
                                  pattern.where, pattern.where.empty() ? "" : ": ", what,
                                  pattern.text, fmt::join(names, ", ")));
@@ -307,27 +316,39 @@ void Update::apply(Queue& queue, const comm::Range& elements, const Tensor& grad
   }
 }
 
-std::string Update::own_state(Queue& queue) const {
-  // The segments, each as [first, last) and the elements of every state.
-  std::size_t bytes = 0;
+std::string Update::segments_text() const {
+  std::string text;
   for (const auto& segment : optimizer_->segments()) {
-    bytes += 2 * sizeof(std::int64_t);
-    for (const Tensor& state : segment.state) {
-      bytes += state.bytes();
-    }
-  }
-  std::string text(bytes, '\0');
-  std::size_t at = 0;
-  for (const auto& segment : optimizer_->segments()) {
-    const std::int64_t range[2] = {segment.first, segment.last};
-    std::memcpy(text.data() + at, range, sizeof range);
-    at += sizeof range;
-    for (const Tensor& state : segment.state) {
-      device_.to_host(queue, state.data(), text.data() + at, state.bytes());
-      at += state.bytes();
-    }
+    text += fmt::format("{} {} ", segment.first, segment.last);
   }
   return text;
+}
+
+std::vector<std::vector<float>> Update::own_state(Queue& queue) const {
+  std::vector<std::vector<float>> pieces;
+  for (const auto& segment : optimizer_->segments()) {
+    for (const Tensor& state : segment.state) {
+      pieces.push_back(copy_to_host<float>(device_, queue, state));
+    }
+  }
+  return pieces;
+}
+
+std::vector<std::vector<float>> Update::arena_of_state(Queue& queue,
+                                                       std::vector<std::vector<float>> into) const {
+  into.resize(optimizer_->state_names().size());
+  for (std::vector<float>& state : into) {
+    state.resize(static_cast<std::size_t>(parameters_.arena_elements()));
+    // The segments of all ranks cover each parameter but the averages.
+    std::fill(state.begin() + parameters_.exchanged_elements(), state.end(), 0.0F);
+  }
+  for (const auto& segment : optimizer_->segments()) {
+    for (std::size_t i = 0; i < segment.state.size(); ++i) {
+      device_.to_host(queue, segment.state[i].data(), into[i].data() + segment.first,
+                      segment.state[i].bytes());
+    }
+  }
+  return into;
 }
 
 std::vector<std::vector<float>> Update::gather_state(Queue& queue, int root,
@@ -336,44 +357,28 @@ std::vector<std::vector<float>> Update::gather_state(Queue& queue, int root,
   const auto takes = [root](int r) { return root == kEveryRank || root == r; };
   std::vector<std::vector<float>> whole;
   if (takes(rank)) {
-    whole = std::move(into);  // the segments of all ranks cover each parameter but the averages
-    whole.resize(optimizer_->state_names().size());
-    for (std::vector<float>& state : whole) {
-      state.resize(static_cast<std::size_t>(parameters_.arena_elements()));
-      std::fill(state.begin() + parameters_.exchanged_elements(), state.end(), 0.0F);
-    }
-    for (const auto& segment : optimizer_->segments()) {
-      for (std::size_t i = 0; i < segment.state.size(); ++i) {
-        device_.to_host(queue, segment.state[i].data(), whole[i].data() + segment.first,
-                        segment.state[i].bytes());
-      }
-    }
+    whole = arena_of_state(queue, std::move(into));
   }
   if (communicator_.size() == 1) {
     return whole;
   }
-  const std::string mine = rank == root ? "" : own_state(queue);
-  const auto ranks = static_cast<std::size_t>(communicator_.size());
-  std::vector<std::string> parts(ranks);
-  std::vector<std::vector<comm::ConstBytes>> send(ranks);
-  std::vector<std::vector<comm::Bytes>> receive(ranks);
-  const std::vector<std::string> sizes = communicator_.all_gather_text(std::to_string(mine.size()));
-  for (std::size_t r = 0; r < ranks; ++r) {
-    const bool other = static_cast<int>(r) != rank;
-    if (other && takes(static_cast<int>(r))) {
-      send[r].push_back({mine.data(), mine.size()});
+  const std::vector<std::string> segments = communicator_.all_gather_text(segments_text());
+  const auto mine = rank == root ? std::vector<std::vector<float>>() : own_state(queue);
+  std::vector<std::vector<comm::ConstBytes>> send(segments.size());
+  std::vector<std::vector<comm::Bytes>> receive(segments.size());
+  for (int r = 0; r < communicator_.size(); ++r) {
+    if (r == rank) {
+      continue;
     }
-    if (other && takes(rank)) {
-      parts[r].resize(std::stoull(sizes[r]));
-      receive[r].push_back({parts[r].data(), parts[r].size()});
+    const auto other = static_cast<std::size_t>(r);
+    if (takes(r)) {
+      send[other] = pieces_of(mine);
     }
+    receive[other] = places_of(segments[other], whole);
   }
   const auto transfer = communicator_.all_to_all(send, receive, gather_tag_);
   for (comm::Backoff backoff; !transfer->poll();) {
     backoff.pause();
-  }
-  for (const std::string& part : parts) {
-    place_state(part, whole);
   }
   return whole;
 }

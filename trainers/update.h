@@ -105,7 +105,13 @@ class Update {
   void find_averages();
   [[nodiscard]] double learning_rate(std::size_t rule) const;
   [[nodiscard]] std::vector<float> all_statistics() const;
-  [[nodiscard]] std::string own_state(Queue& queue) const;
+  /// The optimizer's segments on this rank: "FIRST LAST FIRST LAST ...".
+  [[nodiscard]] std::string segments_text() const;
+  /// The states arena-shaped, with this rank's segments.
+  [[nodiscard]] std::vector<std::vector<float>> arena_of_state(
+      Queue& queue, std::vector<std::vector<float>> into) const;
+  /// Of each segment every state, on the host.
+  [[nodiscard]] std::vector<std::vector<float>> own_state(Queue& queue) const;
   void apply(Queue& queue, const comm::Range& elements, const Tensor& gradient, double norm);
 
   comm::Communicator& communicator_;

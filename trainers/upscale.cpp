@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
@@ -17,6 +16,7 @@
 #include "kernels/error.h"
 #include "kernels/progress.h"
 #include "trainers/objective.h"
+#include "trainers/pictures.h"
 #include "trainers/preflight.h"
 #include "trainers/training.h"
 
@@ -33,11 +33,6 @@ constexpr std::int64_t kColours = 3;
 constexpr std::int64_t kTile = 192;
 /// A worker computes an image of up to so many pixels alone where there are enough others.
 constexpr std::int64_t kPixelsAlone = std::int64_t{1} << 20;
-
-/// -1..1 as 0..255; what lies outside is cut off.
-std::uint8_t byte_of(float value) {
-  return static_cast<std::uint8_t>(std::lround(std::clamp((value + 1) / 2, 0.0F, 1.0F) * 255.0F));
-}
 
 }  // namespace
 
@@ -220,7 +215,7 @@ void Upscaler::compute(Worker& worker, const Source& source, const image::TileSp
     std::transform(
         from, from + kept,
         band.pixels.begin() + kUpscale * kColours * ((y - band.first) * low.w + columns.kept_first),
-        byte_of);
+        [](float value) { return byte_of(value, -1); });
   }
 }
 

@@ -223,7 +223,7 @@ class MpiCommunicator final : public Communicator {
       if (first == 0) {
         std::memset(start, 0, std::min(bytes, kHostMemoryZeros));
       }
-      memory = {{start, [](void*) {}}, bytes, true};
+      memory = {{start, [](void*) {}}, bytes, true, first == 0};
     }
     // On every host, as the watchdogs compare how many such operations each rank has begun.
     complete("MPI_Ibarrier", [&] { return MPI_Ibarrier(host_, &blocking_); });

@@ -13,6 +13,7 @@
 
 #include "core/data/memory_dataset.h"
 #include "core/io/hdf5.h"
+#include "core/io/posix_file.h"
 #include "kernels/error.h"
 #include "kernels/progress.h"
 
@@ -136,7 +137,7 @@ std::vector<std::int32_t> read_labels(const Hdf5Handle& file, const std::string&
 }
 
 OpenFile open_file(const fs::path& path) {
-  if (std::error_code ignored; !fs::exists(path, ignored)) {
+  if (!io::is_there(path)) {
     throw IoError(path.string() + " is missing: an HDF5 file with /x and /y was looked for");
   }
   const std::string name = path.string();

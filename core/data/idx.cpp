@@ -185,9 +185,8 @@ fs::path packed_name(fs::path path) {
 
 /// The file itself or, beside it, the one packed by gzip; empty if neither is there.
 fs::path plain_or_packed(const fs::path& path) {
-  std::error_code ignored;
   for (const fs::path& name : {path, packed_name(path)}) {
-    if (fs::exists(name, ignored)) {
+    if (io::is_there(name)) {
       return name;
     }
   }

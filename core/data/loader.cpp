@@ -1,6 +1,6 @@
 // Two loaders behind one interface: one copies from memory in the asking thread, the other owns a
-// few threads that read what was announced, up to a bound, and hands finished batches out by
-// swapping.
+// few threads that read what was announced, up to a bound, and hands finished batches out: by
+// swapping, or as copies while they will be asked for again.
 #include "core/data/loader.h"
 
 #include <algorithm>
@@ -27,7 +27,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Order = std::shared_ptr<const std::vector<std::int64_t>>;
 
-/// What may be read ahead and not yet fetched: the bound is passed by one batch a thread at most.
+/// What may be read ahead and not yet fetched for the last time: the bound is passed by one batch a
+/// thread at most.
 constexpr std::size_t kReadAheadBytes = std::size_t{64} << 20;
 
 /// The orders of the two epochs used last: a step's shards may lie on both sides of an epoch's end.
@@ -113,7 +114,7 @@ class MemoryLoader final : public Loader {
   void load(const BatchRequest& request, ShardBatch& batch) override {
     reader_.read(request, batch, never_);
   }
-  void announce(const std::vector<BatchRequest>& /*requests*/) override {}
+  void announce(const std::vector<BatchRequest>& /*requests*/, int /*times*/) override {}
   void forget() override {}
   [[nodiscard]] double waited() const override { return 0; }
 
@@ -145,30 +146,21 @@ class PrefetchingLoader final : public Loader {
 
   void load(const BatchRequest& request, ShardBatch& batch) override {
     const Clock::time_point start = Clock::now();
-    std::list<Entry> taken = take(request);
-    if (taken.empty()) {
+    if (!take(request, batch)) {
       reader_.read(request, batch, never_);
     }
     const std::chrono::nanoseconds time = Clock::now() - start;
     waited_ns_ += time.count();
-    if (taken.empty()) {
-      return;
-    }
-    Entry& entry = taken.front();
-    if (entry.error) {
-      std::rethrow_exception(entry.error);
-    }
-    std::swap(batch, entry.batch);
-    const std::lock_guard lock(mutex_);
-    keep(entry.batch);
   }
 
-  void announce(const std::vector<BatchRequest>& requests) override {
+  void announce(const std::vector<BatchRequest>& requests, int times) override {
     {
       const std::lock_guard lock(mutex_);
       for (const BatchRequest& request : requests) {
         if (request.first < request.last && find(request) == entries_.end()) {
-          entries_.emplace_back().request = request;
+          Entry& entry = entries_.emplace_back();
+          entry.request = request;
+          entry.times = times;
         }
       }
     }
@@ -199,6 +191,7 @@ class PrefetchingLoader final : public Loader {
   enum class State : std::uint8_t { kAnnounced, kReading, kReady };
   struct Entry {
     BatchRequest request;
+    int times = 1;  // that it will still be asked for
     State state = State::kAnnounced;
     ShardBatch batch;
     std::exception_ptr error;
@@ -229,29 +222,65 @@ class PrefetchingLoader final : public Loader {
     }
   }
 
-  // The finished entry of a request, or nothing if the asking thread has to read for itself: the
-  // request was not announced, or no reading thread has come to it.
-  std::list<Entry> take(const BatchRequest& request) {
-    std::list<Entry> taken;
+  // Gives what was read of a request, or false if the asking thread has to read for itself: the
+  // request was not announced, or no reading thread has come to it. What will be asked for again
+  // the asking thread reads for the next time too, where there is room. Rethrows reading's error.
+  bool take(const BatchRequest& request, ShardBatch& batch) {
     std::unique_lock lock(mutex_);
     const Iterator entry = find(request);
     if (entry == entries_.end()) {
-      return taken;
+      return false;
+    }
+    if (entry->state == State::kAnnounced && (entry->times == 1 || !has_room())) {
+      if (--entry->times == 0) {
+        entries_.erase(entry);
+      }
+      return false;
     }
     if (entry->state == State::kAnnounced) {
-      entries_.erase(entry);
-      return taken;
+      fill(*entry, never_, lock);
     }
     changed_.wait(lock, [&] { return entry->state == State::kReady; });
-    ready_bytes_ -= reader_.bytes(request);
-    taken.splice(taken.begin(), entries_, entry);
+    const std::exception_ptr error = entry->error;
+    if (--entry->times > 0) {
+      batch = entry->batch;
+    } else {
+      ready_bytes_ -= reader_.bytes(request);
+      std::swap(batch, entry->batch);
+      keep(entry->batch);
+      entries_.erase(entry);
+    }
     lock.unlock();
     changed_.notify_all();
-    return taken;
+    if (error) {
+      std::rethrow_exception(error);
+    }
+    return true;
   }
 
+  // Reads an entry, unlocked meanwhile.
+  void fill(Entry& entry, const std::atomic<bool>& stop, std::unique_lock<std::mutex>& lock) {
+    entry.state = State::kReading;
+    ready_bytes_ += reader_.bytes(entry.request);
+    if (!spare_.empty()) {
+      entry.batch = std::move(spare_.back());
+      spare_.pop_back();
+    }
+    lock.unlock();
+    try {
+      reader_.read(entry.request, entry.batch, stop);
+    } catch (...) {
+      entry.error = std::current_exception();
+    }
+    lock.lock();
+    entry.state = State::kReady;
+    changed_.notify_all();
+  }
+
+  [[nodiscard]] bool has_room() const { return ready_bytes_ < kReadAheadBytes; }
+
   Iterator next() {
-    if (ready_bytes_ >= kReadAheadBytes) {
+    if (!has_room()) {
       return entries_.end();
     }
     return std::find_if(entries_.begin(), entries_.end(),
@@ -266,21 +295,7 @@ class PrefetchingLoader final : public Loader {
       if (stop_) {
         return;
       }
-      entry->state = State::kReading;
-      ready_bytes_ += reader_.bytes(entry->request);
-      if (!spare_.empty()) {
-        entry->batch = std::move(spare_.back());
-        spare_.pop_back();
-      }
-      lock.unlock();
-      try {
-        reader_.read(entry->request, entry->batch, stop_);
-      } catch (...) {
-        entry->error = std::current_exception();
-      }
-      lock.lock();
-      entry->state = State::kReady;
-      changed_.notify_all();
+      fill(*entry, stop_, lock);
     }
   }
 

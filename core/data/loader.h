@@ -29,9 +29,10 @@ class Loader {
   /// Fills `batch` with the samples at these positions of the epoch's order. Thread-safe; vectors
   /// are reused. Throws what Dataset::read throws.
   virtual void load(const BatchRequest& request, ShardBatch& batch) = 0;
-  /// Says what will be asked for next, in this order; it may be read ahead.
-  virtual void announce(const std::vector<BatchRequest>& requests) = 0;
-  /// What was announced and not asked for will not be: it is dropped. Waits for the batch that is
+  /// Says what will be asked for next, in this order, and then `times` - 1 times again; it may be
+  /// read ahead, and kept until it was asked for so often.
+  virtual void announce(const std::vector<BatchRequest>& requests, int times = 1) = 0;
+  /// What was announced will not be asked for any more: it is dropped. Waits for the batch that is
   /// being read; while nobody loads.
   virtual void forget() = 0;
   /// Seconds that load() waited for data, over all threads.

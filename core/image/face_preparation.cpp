@@ -20,17 +20,6 @@ bool lies_inside(const Rectangle& part, const Image& image) {
   return part.x >= 0 && part.y >= 0 && part.x + part.w <= image.w && part.y + part.h <= image.h;
 }
 
-/// A part that lies inside.
-Image cut_out(const Image& image, const Rectangle& part) {
-  Image cut{part.h, part.w, image.c, {}};
-  cut.pixels.reserve(static_cast<std::size_t>(part.h * part.w * image.c));
-  for (std::int64_t y = part.y; y < part.y + part.h; ++y) {
-    const auto row = image.pixels.begin() + (y * image.w + part.x) * image.c;
-    cut.pixels.insert(cut.pixels.end(), row, row + part.w * image.c);
-  }
-  return cut;
-}
-
 }  // namespace
 
 std::string_view name_of(FaceOutcome outcome) {

@@ -13,6 +13,7 @@
 
 #include "core/data/memory_dataset.h"
 #include "core/image/workers.h"
+#include "core/io/posix_file.h"
 #include "kernels/error.h"
 #include "kernels/progress.h"
 
@@ -108,39 +109,31 @@ Image middle_of(const Image& image, std::int64_t h, std::int64_t w) {
   const auto scaled = [](std::int64_t extent, std::int64_t by, std::int64_t of) {
     return std::max<std::int64_t>(1, (extent * by + of / 2) / of);
   };
-  Image part{image.h, image.w, image.c, {}};
-  if (image.w * h > image.h * w) {
-    part.w = std::min(image.w, scaled(image.h, w, h));
-  } else {
-    part.h = std::min(image.h, scaled(image.w, h, w));
-  }
-  const std::int64_t top = (image.h - part.h) / 2;
-  const std::int64_t left = (image.w - part.w) / 2;
-  part.pixels.reserve(static_cast<std::size_t>(part.h * part.w * part.c));
-  for (std::int64_t y = 0; y < part.h; ++y) {
-    const auto row = image.pixels.begin() + ((top + y) * image.w + left) * image.c;
-    part.pixels.insert(part.pixels.end(), row, row + part.w * part.c);
-  }
-  return part;
+  const bool wide = image.w * h > image.h * w;
+  const std::int64_t part_h = wide ? image.h : std::min(image.h, scaled(image.w, h, w));
+  const std::int64_t part_w = wide ? std::min(image.w, scaled(image.h, w, h)) : image.w;
+  return cut_out(image, {(image.w - part_w) / 2, (image.h - part_h) / 2, part_w, part_h});
 }
 
 }  // namespace
 
-bool has_image_name(const std::filesystem::path& path) {
-  constexpr std::array<std::string_view, 5> kEndings = {".jpg", ".jpeg", ".png", ".bmp", ".webp"};
+std::string ending_of(const std::filesystem::path& path) {
   std::string ending = path.extension().string();
   std::transform(ending.begin(), ending.end(), ending.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return std::find(kEndings.begin(), kEndings.end(), ending) != kEndings.end();
+  return ending;
+}
+
+bool has_image_name(const std::filesystem::path& path) {
+  constexpr std::array<std::string_view, 5> kEndings = {".jpg", ".jpeg", ".png", ".bmp", ".webp"};
+  return std::find(kEndings.begin(), kEndings.end(), ending_of(path)) != kEndings.end();
 }
 
 Listing list_images(const std::filesystem::path& folder) {
-  std::error_code error;
-  const fs::file_status status = fs::status(folder, error);
-  if (!fs::exists(status)) {
+  if (!io::is_there(folder)) {
     throw IoError(fmt::format("{}: there is no such folder of images", folder.string()));
   }
-  if (!fs::is_directory(status)) {
+  if (std::error_code ignored; !fs::is_directory(folder, ignored)) {
     throw IoError(fmt::format("{}: is no folder: one of images was expected", folder.string()));
   }
   const Content content = content_of(folder);

@@ -32,6 +32,9 @@ struct Listing {
 /// folders of images, a class without images.
 Listing list_images(const std::filesystem::path& folder);
 
+/// The ending of a file's name in small letters: ".png" of "X.PNG".
+std::string ending_of(const std::filesystem::path& path);
+
 /// Whether a file's name ends as those of images do.
 bool has_image_name(const std::filesystem::path& path);
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdlib>
+#include <optional>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -82,7 +83,7 @@ ImageInfo parse_frame(const File& file, std::size_t at) {
   if (file.big(at + 7, 1) == 4) {
     file.fail("is a JPEG in CMYK; grey and RGB are read: convert it");
   }
-  return {Format::kJpeg, file.big(at + 3, 2), file.big(at + 5, 2)};
+  return {file.big(at + 3, 2), file.big(at + 5, 2)};
 }
 
 /// Where the marker behind a scan's bytes begins.
@@ -104,10 +105,10 @@ std::size_t end_of_scan(const File& file, std::size_t at) {
 }
 
 ImageInfo inspect_jpeg(const File& file) {
-  ImageInfo info;
+  std::optional<ImageInfo> info;
   std::size_t at = 2;
   while (true) {
-    if (file.big(at, 1) != 0xFF) {
+    if (file.big(at, 1) != 0xFF || file.big(at + 1, 1) == 0) {
       file.fail(fmt::format("is a damaged JPEG: no marker at byte {}", at));
     }
     const std::uint32_t marker = file.big(at + 1, 1);
@@ -116,10 +117,13 @@ ImageInfo inspect_jpeg(const File& file) {
       continue;
     }
     if (marker == kEndOfImage) {
-      return info;
+      return info.value_or(ImageInfo{});
     }
     const std::size_t length = file.big(at + 2, 2);
     if (is_frame(marker)) {
+      if (info) {
+        file.fail("is a damaged JPEG: it has two frames");
+      }
       info = parse_frame(file, at + 2);
     }
     at += 2 + length;
@@ -132,16 +136,23 @@ ImageInfo inspect_jpeg(const File& file) {
 
 // ---- the others -------------------------------------------------------------------------------
 
+[[noreturn]] void fail_animation(const File& file) {
+  file.fail("is an animation; single images are read");
+}
+
 ImageInfo inspect_png(const File& file) {
   constexpr std::size_t kChunkFrame = 12;  // length, name and sum around the content
   if (!file.has(12, "IHDR")) {
     file.require(16);
     file.fail("is a damaged PNG: it does not begin with IHDR");
   }
-  const ImageInfo info{Format::kPng, file.big(20, 4), file.big(16, 4)};
+  const ImageInfo info{file.big(20, 4), file.big(16, 4)};
   for (std::size_t at = 8;;) {
     const std::size_t length = file.big(at, 4);
     file.require(at + kChunkFrame + length);
+    if (file.has(at + 4, "acTL")) {
+      fail_animation(file);
+    }
     if (file.has(at + 4, "IEND")) {
       return info;
     }
@@ -154,12 +165,12 @@ ImageInfo inspect_bmp(const File& file) {
   constexpr std::uint32_t kRle8 = 1;
   constexpr std::uint32_t kRle4 = 2;
   if (file.little(14, 4) == kCoreHeader) {
-    return {Format::kBmp, file.little(20, 2), file.little(18, 2)};
+    return {file.little(20, 2), file.little(18, 2)};
   }
   // A negative height stands for rows from the top.
   const auto w = static_cast<std::int32_t>(file.little(18, 4));
   const auto h = static_cast<std::int32_t>(file.little(22, 4));
-  const ImageInfo info{Format::kBmp, std::abs(static_cast<std::int64_t>(h)), w};
+  const ImageInfo info{std::abs(static_cast<std::int64_t>(h)), w};
   const std::uint32_t compression = file.little(30, 4);
   if (compression != kRle8 && compression != kRle4 && w > 0) {
     const std::uint64_t bits = file.little(28, 2);
@@ -173,21 +184,20 @@ ImageInfo inspect_webp(const File& file) {
   constexpr std::uint32_t kAnimation = 0x02;
   file.require(std::uint64_t{file.little(4, 4)} + 8);
   if (file.has(12, "VP8 ")) {
-    return {Format::kWebp, file.little(28, 2) & 0x3FFFU, file.little(26, 2) & 0x3FFFU};
+    return {file.little(28, 2) & 0x3FFFU, file.little(26, 2) & 0x3FFFU};
   }
   if (file.has(12, "VP8L")) {
     const std::uint32_t bits = file.little(21, 4);
-    return {Format::kWebp, (bits >> 14U & 0x3FFFU) + 1, (bits & 0x3FFFU) + 1};
+    return {(bits >> 14U & 0x3FFFU) + 1, (bits & 0x3FFFU) + 1};
   }
   if (!file.has(12, "VP8X")) {
     file.require(16);
     file.fail("is a damaged WebP: its first chunk is unknown");
   }
   if ((file.little(20, 1) & kAnimation) != 0) {
-    file.fail("is an animation; single images are read");
+    fail_animation(file);
   }
-  return {Format::kWebp, file.little(27, 3) + std::int64_t{1},
-          file.little(24, 3) + std::int64_t{1}};
+  return {file.little(27, 3) + std::int64_t{1}, file.little(24, 3) + std::int64_t{1}};
 }
 
 ImageInfo inspect_any(const File& file) {

@@ -57,6 +57,16 @@ const ImageLibrary& find_module() {
 
 }  // namespace
 
+Image cut_out(const Image& image, const Rectangle& part) {
+  Image cut{part.h, part.w, image.c, {}};
+  cut.pixels.reserve(static_cast<std::size_t>(part.h * part.w * image.c));
+  for (std::int64_t y = part.y; y < part.y + part.h; ++y) {
+    const auto row = image.pixels.begin() + (y * image.w + part.x) * image.c;
+    cut.pixels.insert(cut.pixels.end(), row, row + part.w * image.c);
+  }
+  return cut;
+}
+
 const ImageLibrary& image_library() {
   static const ImageLibrary& library = find_module();
   return library;

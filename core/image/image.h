@@ -29,6 +29,9 @@ struct Rectangle {
   std::int64_t h = 0;
 };
 
+/// The pixels of a part, which must lie inside the image.
+Image cut_out(const Image& image, const Rectangle& part);
+
 /// Decoded images of more pixels than this are refused before anything is decoded.
 inline constexpr std::int64_t kMostPixels = std::int64_t{1} << 27;
 
@@ -53,9 +56,6 @@ class ImageLibrary {
   /// The same image with h x w pixels. Throws ShapeError if one of them is below 1.
   [[nodiscard]] virtual Image resize(const Image& image, std::int64_t h, std::int64_t w,
                                      Interpolation interpolation) const = 0;
-  /// Blurred by a Gaussian with a standard deviation of `sigma` > 0 pixels; borders are mirrored.
-  /// Throws ShapeError for another sigma.
-  [[nodiscard]] virtual Image gaussian_blur(const Image& image, double sigma) const = 0;
   /// 1 channel: grey as in DecodeOptions; 3: the grey values three times. Throws ShapeError for
   /// another number.
   [[nodiscard]] virtual Image with_channels(const Image& image, int channels) const = 0;

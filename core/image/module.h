@@ -7,6 +7,6 @@ namespace gentrain::image {
 /// with C linkage. The number is raised with every change of ImageLibrary, so that a module of
 /// another version is not taken.
 inline constexpr const char* kModuleFile = "libgentrain_image.so";
-inline constexpr const char* kModuleFunction = "gentrain_image_library_2";
+inline constexpr const char* kModuleFunction = "gentrain_image_library_3";
 
 }  // namespace gentrain::image

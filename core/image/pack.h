@@ -64,7 +64,7 @@ struct PackHeader {
 void write_pack(const std::filesystem::path& file, const PackContent& content,
                 const PackHeader& header);
 
-/// Whether this is a pack's file.
+/// Whether this is a pack's file. Throws IoError naming a file that cannot be read.
 bool is_pack(const std::filesystem::path& path);
 
 /// Samples, and the names of their classes.

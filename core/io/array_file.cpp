@@ -7,12 +7,13 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <iterator>
 #include <optional>
 #include <set>
+#include <system_error>
 #include <utility>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -382,10 +383,13 @@ ArrayViews view_array_file(const std::string& name, const Bytes& bytes,
 }
 
 bool begins_as(const std::filesystem::path& path, FileKind kind) {
+  if (std::error_code ignored; !std::filesystem::is_regular_file(path, ignored)) {
+    return false;
+  }
   const std::string_view magic = traits(kind).magic;
   std::string text(magic.size(), '\0');
-  std::ifstream file(path, std::ios::binary);
-  return file.read(text.data(), static_cast<std::streamsize>(text.size())) && text == magic;
+  PosixFile file(path, O_RDONLY);
+  return file.read(text.data(), text.size()) == text.size() && text == magic;
 }
 
 std::vector<std::string> verify_array_file(const std::filesystem::path& path) {

@@ -91,7 +91,8 @@ void write_array_views(const std::filesystem::path& path, const ArrayViews& file
 ArrayViews view_array_file(const std::string& name, const Bytes& bytes,
                            std::optional<FileKind> kind = std::nullopt);
 
-/// Whether a file is there that begins as one of this kind does.
+/// Whether a regular file is there that begins as one of this kind does. Throws IoError naming one
+/// that cannot be read.
 bool begins_as(const std::filesystem::path& path, FileKind kind);
 
 /// What is wrong with a file of any kind and where, one line each; empty if it is whole. Never

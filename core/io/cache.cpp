@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <optional>
+#include <set>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -20,6 +21,7 @@
 
 #include "core/io/atomic_file.h"
 #include "core/io/posix_file.h"
+#include "core/io/sha256.h"
 #include "kernels/error.h"
 #include "kernels/progress.h"
 
@@ -33,8 +35,7 @@ constexpr const char* kLock = ".lock";
 constexpr const char* kTemporary = ".tmp";
 
 bool is_key(std::string_view name) {
-  return name.size() == kKeyDigits &&
-         name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return name.size() == kKeyDigits && is_hex(name);
 }
 
 void check_key(std::string_view key) {
@@ -98,11 +99,6 @@ class KeyLock {
   bool held_ = false;
 };
 
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
-
 /// Makes an entry under its lock.
 void make_entry(const fs::path& path, const fs::path& temporary,
                 const std::function<void(const fs::path&)>& make, Sync sync) {
@@ -152,16 +148,21 @@ void Cache::make_folder() const {
   }
 }
 
-std::filesystem::path Cache::get(
-    const std::string& key, const std::function<void(const std::filesystem::path&)>& make) const {
+std::filesystem::path Cache::get(const std::string& key,
+                                 const std::function<void(const std::filesystem::path&)>& make,
+                                 const std::function<void()>& wait) const {
   constexpr std::chrono::milliseconds kPause{20};
   check_key(key);
   fs::path file = path(key);
   make_folder();
+  bool waits = false;
   while (!is_there(file)) {
     if (const auto lock = KeyLock::try_to_take(path(key, kLock)); lock && !is_there(file)) {
       make_entry(file, path(key, kTemporary), make, Sync::kYes);
     } else if (!lock) {
+      if (!std::exchange(waits, true) && wait) {
+        wait();
+      }
       std::this_thread::sleep_for(kPause);
       progress::tick();  // the maker's progress is watched where it is made
     }
@@ -225,15 +226,17 @@ std::vector<Cache::Entry> Cache::clear() const {
     remove(entry.key);
   }
   std::error_code error;
-  std::vector<std::string> left;
+  std::set<std::string> left;  // keys
   for (fs::directory_iterator entry(folder_, error); !error && entry != fs::directory_iterator();
        entry.increment(error)) {
     const fs::path name = entry->path().filename();
-    if (name.extension() == kTemporary && is_key(name.stem().string())) {
-      left.push_back(name.stem().string());
+    if ((name.extension() == kTemporary || name.extension() == kLock) &&
+        is_key(name.stem().string())) {
+      left.insert(name.stem().string());
     }
   }
   for (const std::string& key : left) {
+    // The lock's file of a dead maker goes with the lock.
     if (const auto lock = KeyLock::try_to_take(path(key, kLock))) {
       fs::remove(path(key, kTemporary), error);
     }

@@ -30,10 +30,12 @@ class Cache {
   ///
   /// make  writes the content into a file of the name that it is given. It appears under the key's
   ///       name, whole, when make() has returned.
+  /// wait  is called, if it is given, before it waits for somebody who makes the file.
   ///
   /// Throws ShapeError for another key, IoError naming the folder or file, and what make() throws.
   [[nodiscard]] std::filesystem::path get(
-      const std::string& key, const std::function<void(const std::filesystem::path&)>& make) const;
+      const std::string& key, const std::function<void(const std::filesystem::path&)>& make,
+      const std::function<void()>& wait = {}) const;
 
   /// Puts a file under the key, in place of what is there, unless somebody is making it right now:
   /// false. Waits for nobody, not for the disk either: for what a reader can tell to be damaged.

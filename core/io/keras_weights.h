@@ -61,9 +61,7 @@ class KerasWeights {
   /// naming the file, and layer and array where it gets that far: missing, no HDF5 file, damaged,
   /// no `layer_names`, an array that is named but not there, the backend Theano (whose kernels are
   /// flipped), and what Hdf5Objects does not read.
-  ///
-  /// `expected`, unless empty, is the SHA-256 (64 digits of hex) that the file must have.
-  explicit KerasWeights(std::filesystem::path path, std::string_view expected = {});
+  explicit KerasWeights(std::filesystem::path path);
   ~KerasWeights();
   KerasWeights(const KerasWeights&) = delete;
   KerasWeights& operator=(const KerasWeights&) = delete;

@@ -26,6 +26,15 @@ constexpr std::size_t kHugeFrom = std::size_t{8} << 20;
 
 }  // namespace
 
+bool is_there(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (!std::filesystem::status_known(status)) {
+    throw IoError(fmt::format("{}: it cannot be looked for: {}", path.string(), error.message()));
+  }
+  return std::filesystem::exists(status);
+}
+
 PosixFile::PosixFile(std::filesystem::path path, int descriptor, std::nullptr_t)
     : path_(std::move(path)), descriptor_(descriptor) {
   if (descriptor_ < 0) {

@@ -17,6 +17,10 @@ class MediumError : public IoError {
   using IoError::IoError;
 };
 
+/// Whether a file or folder is there. Throws IoError naming path and reason where nobody can tell,
+/// as when a folder above it may not be searched.
+bool is_there(const std::filesystem::path& path);
+
 /// A file descriptor that closes itself.
 class PosixFile {
  public:
@@ -54,13 +58,13 @@ class PosixFile {
   int descriptor_;
 };
 
-/// Uninitialised memory of a known size: what a file is read into.
+/// Memory of a known size: what a file is read into.
 struct Bytes {
-  std::unique_ptr<std::uint8_t[]> data;
+  std::shared_ptr<std::uint8_t[]> data;
   std::size_t size = 0;
 };
 
-/// `size` bytes; 0 is fine. Throws std::bad_alloc.
+/// `size` uninitialised bytes; 0 is fine. Throws std::bad_alloc.
 Bytes make_bytes(std::size_t size);
 
 /// A whole regular file. Throws IoError, MediumError.

@@ -61,4 +61,8 @@ std::string sha256(std::span<const std::byte> bytes) {
   return hash.finish();
 }
 
+bool is_hex(std::string_view text) {
+  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
 }  // namespace gentrain::io

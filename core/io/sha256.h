@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace gentrain::io {
 
@@ -29,5 +30,8 @@ class Sha256 {
 
 /// Of one piece of memory, as Sha256::finish(). Throws DeviceError if OpenSSL fails.
 std::string sha256(std::span<const std::byte> bytes);
+
+/// Whether all of a text are digits of lower-case hex; true of an empty one.
+bool is_hex(std::string_view text);
 
 }  // namespace gentrain::io

@@ -11,6 +11,7 @@
 
 #include "core/image/pack.h"
 #include "core/io/cache.h"
+#include "core/io/sha256.h"
 #include "jobs/cli/exit_codes.h"
 #include "jobs/cli/options.h"
 #include "jobs/cli/verbs.h"
@@ -36,7 +37,11 @@ struct Listed {
 
 /// What a file of the cache holds, as its first bytes say.
 const char* kind_of(const fs::path& file) {
-  return trainers::begins_as_maps(file) ? kMaps : image::is_pack(file) ? kFaces : kOther;
+  try {
+    return trainers::begins_as_maps(file) ? kMaps : image::is_pack(file) ? kFaces : kOther;
+  } catch (const IoError&) {  // not to be read, or removed meanwhile
+    return kOther;
+  }
 }
 
 std::vector<Listed> list(const io::Cache& cache) {
@@ -54,8 +59,7 @@ std::vector<Listed> chosen(const std::vector<Listed>& all, const std::string& wh
                            const fs::path& folder) {
   constexpr std::size_t kShown = 3;
   const bool is_kind = std::ranges::find(kKinds, std::string_view(what)) != kKinds.end();
-  if (!is_kind &&
-      (what.empty() || what.find_first_not_of("0123456789abcdef") != std::string::npos)) {
+  if (!is_kind && (what.empty() || !io::is_hex(what))) {
     throw JobError(fmt::format(
         "cache: '{}' is neither the beginning of a key, in lower-case hex, nor a kind ({})", what,
         fmt::join(kKinds, ", ")));

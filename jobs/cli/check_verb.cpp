@@ -75,11 +75,14 @@ void print(const Job& job, const trainers::Estimate& estimate, int ranks) {
   if (!estimate.layers.empty()) {
     row("shards", fmt::format("at most {} a rank", estimate.shards));
     print_memory(estimate.memory, estimate.threads);
-    row("resident memory", fmt::format("{:.0f} MiB a rank", estimate.resident_mib));
-    row("all ranks", fmt::format("{:.0f} MiB on one host: {} x {:.0f}, and {:.0f} once (frozen "
-                                 "weights, the program)",
-                                 estimate.host_mib, ranks,
-                                 estimate.resident_mib - estimate.shared_mib, estimate.shared_mib));
+    row("resident memory",
+        fmt::format("{:.0f} MiB a rank, {:.0f} more of rank 0 while it writes a checkpoint",
+                    estimate.resident_mib, estimate.writer_mib));
+    row("all ranks",
+        fmt::format("{:.0f} MiB on one host: {} x {:.0f}, and once {:.0f} (what ranks share) "
+                    "and {:.0f} (a checkpoint)",
+                    estimate.host_mib, ranks, estimate.resident_mib - estimate.shared_mib,
+                    estimate.shared_mib, estimate.writer_mib));
     row("exchanged", fmt::format("at most {} bytes sent a step and rank",
                                  with_commas(estimate.exchanged_bytes)));
   }

@@ -16,6 +16,22 @@ namespace gentrain::jobs {
 
 namespace po = boost::program_options;
 
+namespace {
+
+/// What --importance-samples says; 0 without it. Throws JobError for a count out of range.
+std::int64_t importance_samples(const OptionSet& options) {
+  if (!options.has("importance-samples")) {
+    return 0;
+  }
+  const auto samples = options.get<std::int64_t>("importance-samples");
+  if (const Range range = between(1, kMostSamples); !range.contains(static_cast<double>(samples))) {
+    throw JobError(fmt::format("--importance-samples {}: must be {}", samples, range.text()));
+  }
+  return samples;
+}
+
+}  // namespace
+
 int eval_verb(Session& session, const Arguments& arguments) {
   OptionSet options(
       "[mpirun -np N] gentrain eval MODEL [DATA] [options]",
@@ -34,18 +50,14 @@ int eval_verb(Session& session, const Arguments& arguments) {
   if (!options.parse(arguments)) {
     return kSuccess;
   }
+  const std::int64_t samples = importance_samples(options);
   const comm::Watchdog watchdog(session.communicator);
   trainers::Inference inference(options.required("model"), inference_options(options),
                                 session.communicator);
   const trainers::InferenceData data =
       inference.load(options.has("data") ? options.get<std::string>("data") : "");
   trainers::Evaluation result = inference.evaluate(*data.samples);
-  if (options.has("importance-samples")) {
-    const auto samples = options.get<std::int64_t>("importance-samples");
-    if (const Range range = between(1, kMostSamples);
-        !range.contains(static_cast<double>(samples))) {
-      throw JobError(fmt::format("--importance-samples {}: must be {}", samples, range.text()));
-    }
+  if (samples > 0) {
     result.terms.emplace_back("log_likelihood", inference.log_likelihood(*data.samples, samples));
   }
   if (session.communicator.rank() == 0) {

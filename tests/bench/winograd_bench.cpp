@@ -1,16 +1,22 @@
-// 3x3 convolutions on one thread: the own Winograd kernels against oneDNN's direct ones at the same
-// shapes; where both lie decides the rule of kernels/cpu/winograd.cpp.
+// 3x3 convolutions on one thread: the own Winograd kernels against oneDNN's direct ones and, where
+// the processor has AVX-512, its Winograd at the same shapes; where they lie decides the rule of
+// kernels/cpu/winograd.cpp.
 //
 // Arguments: images n, height and width side, channels c and oc; padding 1. The time is the
 // thread's processor time for the best of several calls; the counter counts the products of the
 // definition: GFLOP/s "effective".
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
+#include <dnnl.hpp>
 
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/openmp.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/device.h"
 #include "tests/bench/thread_time.h"
@@ -142,6 +148,90 @@ void onednn_backward_weights(benchmark::State& state) {
   by_onednn(state, cpu::Operation::kConvBackwardWeights);
 }
 
+/// One of oneDNN's own Winograd convolutions, on operands in the layouts that it asks for: its
+/// reorders are not counted. Throws dnnl::error where it has none.
+class OneDnnWinograd {
+ public:
+  OneDnnWinograd(cpu::Operation operation, const ConvGeometry& g) {
+    omp_set_num_threads(1);
+    using dnnl::memory;
+    constexpr auto kWinograd = dnnl::algorithm::convolution_winograd;
+    const auto any = [](const memory::dims& dims) {
+      return memory::desc(dims, memory::data_type::f32, memory::format_tag::any);
+    };
+    const memory::desc x = any({g.n, g.c, g.h, g.w});
+    const memory::desc w = any({g.oc, g.c, g.kh, g.kw});
+    const memory::desc bias = any({g.oc});
+    const memory::desc y = any({g.n, g.oc, g.h, g.w});
+    const memory::dims one{1, 1};
+    const dnnl::convolution_forward::primitive_desc forward(
+        {dnnl::prop_kind::forward_training, kWinograd, x, w, bias, y, one, one, one}, engine_);
+    if (operation == cpu::Operation::kConvForward) {
+      primitive_ = dnnl::convolution_forward(forward);
+      give({{DNNL_ARG_SRC, forward.src_desc()},
+            {DNNL_ARG_WEIGHTS, forward.weights_desc()},
+            {DNNL_ARG_BIAS, forward.bias_desc()},
+            {DNNL_ARG_DST, forward.dst_desc()}});
+    } else if (operation == cpu::Operation::kConvBackwardData) {
+      const dnnl::convolution_backward_data::primitive_desc back(
+          {kWinograd, x, w, y, one, one, one}, engine_, forward);
+      primitive_ = dnnl::convolution_backward_data(back);
+      give({{DNNL_ARG_DIFF_DST, back.diff_dst_desc()},
+            {DNNL_ARG_WEIGHTS, back.weights_desc()},
+            {DNNL_ARG_DIFF_SRC, back.diff_src_desc()}});
+    } else {
+      const dnnl::convolution_backward_weights::primitive_desc back(
+          {kWinograd, x, w, bias, y, one, one, one}, engine_, forward);
+      primitive_ = dnnl::convolution_backward_weights(back);
+      give({{DNNL_ARG_SRC, back.src_desc()},
+            {DNNL_ARG_DIFF_DST, back.diff_dst_desc()},
+            {DNNL_ARG_DIFF_WEIGHTS, back.diff_weights_desc()},
+            {DNNL_ARG_DIFF_BIAS, back.diff_bias_desc()}});
+    }
+  }
+
+  void execute() {
+    primitive_.execute(stream_, operands_);
+    stream_.wait();
+  }
+
+ private:
+  void give(const std::vector<std::pair<int, dnnl::memory::desc>>& operands) {
+    for (const auto& [name, desc] : operands) {
+      dnnl::memory operand(desc, engine_);
+      const std::vector<float> values =
+          test::floats(static_cast<std::int64_t>(desc.get_size() / sizeof(float)), 5);
+      std::copy(values.begin(), values.end(), static_cast<float*>(operand.get_data_handle()));
+      operands_.emplace(name, operand);
+    }
+  }
+
+  dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
+  dnnl::stream stream_{engine_};
+  dnnl::primitive primitive_;
+  std::unordered_map<int, dnnl::memory> operands_;
+};
+
+void winograd_of_onednn(benchmark::State& state, cpu::Operation operation) {
+  const Layer l(state);
+  try {
+    OneDnnWinograd winograd(operation, l.g);
+    l.report(state, [&] { winograd.execute(); });
+  } catch (const dnnl::error&) {
+    state.SkipWithError("oneDNN has no Winograd for this shape on this processor");
+  }
+}
+
+void onednn_winograd_forward(benchmark::State& state) {
+  winograd_of_onednn(state, cpu::Operation::kConvForward);
+}
+void onednn_winograd_backward_data(benchmark::State& state) {
+  winograd_of_onednn(state, cpu::Operation::kConvBackwardData);
+}
+void onednn_winograd_backward_weights(benchmark::State& state) {
+  winograd_of_onednn(state, cpu::Operation::kConvBackwardWeights);
+}
+
 /// Convolutions of SRGAN, VGG19 and InceptionV3.
 void shapes(benchmark::internal::Benchmark* benchmark) {
   benchmark->ArgNames({"n", "side", "c", "oc"})->UseManualTime()->Iterations(1);
@@ -165,10 +255,13 @@ void shapes(benchmark::internal::Benchmark* benchmark) {
 
 BENCHMARK(own_forward)->Apply(shapes);
 BENCHMARK(onednn_forward)->Apply(shapes);
+BENCHMARK(onednn_winograd_forward)->Apply(shapes);
 BENCHMARK(own_backward_data)->Apply(shapes);
 BENCHMARK(onednn_backward_data)->Apply(shapes);
+BENCHMARK(onednn_winograd_backward_data)->Apply(shapes);
 BENCHMARK(own_backward_weights)->Apply(shapes);
 BENCHMARK(onednn_backward_weights)->Apply(shapes);
+BENCHMARK(onednn_winograd_backward_weights)->Apply(shapes);
 BENCHMARK(own_pack)->Apply(shapes);
 BENCHMARK(own_pack_turned)->Apply(shapes);
 

@@ -231,6 +231,8 @@ TEST(Mpi, HostMemoryIsOneForAllRanks) {
   const HostMemory memory = ranks.host_memory(kBytes);
   EXPECT_TRUE(memory.shared);
   EXPECT_EQ(memory.bytes, kBytes);
+  const auto firsts = ranks.all_gather_text(memory.first ? "first" : "");
+  EXPECT_EQ(std::count(firsts.begin(), firsts.end(), "first"), 1);
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory.data.get()) % 64, 0U);
   auto* const bytes = static_cast<unsigned char*>(memory.data.get());
   EXPECT_EQ(std::count(bytes, bytes + kHostMemoryZeros, 0), std::ptrdiff_t{kHostMemoryZeros});
@@ -254,14 +256,16 @@ TEST(Mpi, HostMemoryIsEachRanksOwnWithoutRoom) {
   const HostMemory memory =  // more than is there; pages that are not touched take none
       ranks.host_memory(shm.f_blocks * shm.f_frsize + (std::size_t{1} << 30));
   EXPECT_FALSE(memory.shared);
+  EXPECT_TRUE(memory.first);
   auto* const bytes = static_cast<unsigned char*>(memory.data.get());
   bytes[ranks.rank()] = 1;
   ranks.barrier();
   EXPECT_EQ(std::count(bytes, bytes + ranks.size(), 1), 1);
-  EXPECT_EQ(test::message_of<CommError>(
-                [&] { static_cast<void>(make_single()->host_memory(std::size_t{1} << 62)); }),
-            "the system has no 4611686018427387904 bytes of memory left for frozen weights: Cannot "
-            "allocate memory");
+  EXPECT_EQ(
+      test::message_of<CommError>(
+          [&] { static_cast<void>(make_single()->host_memory(std::size_t{1} << 62)); }),
+      "the system has no 4611686018427387904 bytes of memory left for what ranks share: Cannot "
+      "allocate memory");
   ranks.barrier();
 }
 

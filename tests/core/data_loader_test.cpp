@@ -163,6 +163,76 @@ TEST(PrefetchingLoader, ReadsAheadWhatWasAnnounced) {
   EXPECT_EQ(fake->reads, 30);
 }
 
+TEST(PrefetchingLoader, KeepsWhatWillBeAskedForAgain) {
+  const auto fake = std::make_shared<Fake>(100, 4, false);
+  const auto loader = make_loader(fake, 3, true);
+  const auto order = sample_order(3, 0, 100);
+  loader->announce({{0, 0, 10}}, 3);
+  EXPECT_TRUE(comes_true([&] { return fake->reads == 10; }));
+  for (int time = 0; time < 3; ++time) {
+    ShardBatch batch;
+    loader->load({0, 0, 10}, batch);
+    expect_samples(batch, {0, 0, 10}, order, 4);
+    EXPECT_EQ(fake->reads, 10);
+  }
+  ShardBatch batch;
+  loader->load({0, 0, 10}, batch);
+  EXPECT_EQ(fake->reads, 20) << "asked for more often than announced";
+}
+
+// The only reading thread is busy with the first request until the second was asked for.
+TEST(PrefetchingLoader, WhoeverReadsFirstReadsForTheNextTimeToo) {
+  const auto fake = std::make_shared<Fake>(100, 4, false);
+  std::atomic<bool> go_on{false};
+  std::atomic<bool> begun{false};
+  fake->hook = [&](std::int64_t index) {
+    begun = true;
+    while (index == 0 && !go_on) {
+      std::this_thread::sleep_for(1ms);
+    }
+  };
+  const auto loader = make_loader(fake, 3, false);
+  const BatchRequest busy{0, 0, 1};
+  const BatchRequest twice{0, 1, 5};
+  const BatchRequest once{0, 5, 9};
+  loader->announce({busy});
+  EXPECT_TRUE(comes_true([&] { return begun.load(); }));
+  loader->announce({twice}, 2);
+  loader->announce({once});
+  ShardBatch batch;
+  for (int time = 0; time < 2; ++time) {
+    loader->load(twice, batch);
+    EXPECT_THAT(batch.labels, testing::ElementsAre(1, 2, 3, 4));
+    EXPECT_EQ(fake->reads, 4);
+  }
+  loader->load(once, batch);
+  EXPECT_EQ(fake->reads, 8);
+  go_on = true;
+  loader->load(busy, batch);
+  EXPECT_EQ(fake->reads, 9);
+  loader->forget();
+  EXPECT_EQ(fake->reads, 9) << "nothing was left to read";
+}
+
+TEST(PrefetchingLoader, KeepsNoMoreThanItReadsAhead) {
+  const auto fake = std::make_shared<Fake>(100, kLargeSample, false);
+  const auto loader = make_loader(fake, 3, false);
+  const std::vector<BatchRequest> requests = one_by_one(40);
+  loader->announce(requests, 2);
+  EXPECT_TRUE(comes_true([&] { return fake->reads == 16; }));
+  const auto load_all = [&] {
+    ShardBatch batch;
+    for (const BatchRequest& request : requests) {
+      loader->load(request, batch);
+      EXPECT_EQ(batch.pixels[0], request.first);
+    }
+  };
+  load_all();
+  EXPECT_EQ(fake->reads, 40) << "there is no room to keep the other 24";
+  load_all();
+  EXPECT_EQ(fake->reads, 40 + 24);
+}
+
 TEST(PrefetchingLoader, CountsTheTimeItWaits) {
   const auto fake = std::make_shared<Fake>(100, 4, false);
   fake->hook = [](std::int64_t) { std::this_thread::sleep_for(1ms); };
@@ -290,6 +360,14 @@ TEST(PrefetchingLoader, ErrorsReachTheOneWhoAsks) {
         loader->load({0, 10, 20}, batch);
       },
       ThrowsMessage<IoError>("sample 15 is damaged"));
+  loader->announce({{0, 10, 20}}, 2);
+  for (int time = 0; time < 2; ++time) {
+    EXPECT_THAT(
+        [&] {
+          loader->load({0, 10, 20}, batch);
+        },
+        ThrowsMessage<IoError>("sample 15 is damaged"));
+  }
   loader->load({0, 0, 10}, batch);
   EXPECT_EQ(batch.pixels[0], 0);
 }

@@ -13,6 +13,7 @@
 #include "core/io/array_file.h"
 #include "kernels/error.h"
 #include "tests/core/image_files.h"
+#include "tests/support/as_nobody.h"
 #include "tests/support/few_threads.h"
 
 namespace gentrain::image {
@@ -117,14 +118,32 @@ TEST_F(FolderTest, WithoutPermissionTheFolderIsNamed) {
   fs::permissions(root_, fs::perms::all);
   fs::permissions(set(), fs::perms::all);
   fs::permissions(set() / "b", fs::perms::none);
-  constexpr uid_t kNobody = 65534;
-  const bool root = geteuid() == 0;
-  ASSERT_TRUE(!root || seteuid(kNobody) == 0);
-  EXPECT_THAT(
-      [&] { list_images(set()); },
-      ThrowsMessage<IoError>(set().string() + "/b: the folder cannot be read: Permission denied"));
-  ASSERT_TRUE(!root || seteuid(0) == 0);
+  const auto expect_denied = [&](const fs::path& folder, const std::string& message) {
+    const test::AsNobody nobody;
+    EXPECT_THAT([&] { list_images(folder); }, ThrowsMessage<IoError>(message));
+  };
+  expect_denied(set(), set().string() + "/b: the folder cannot be read: Permission denied");
+  expect_denied(set() / "b/inner",
+                set().string() + "/b/inner: it cannot be looked for: Permission denied");
   fs::permissions(set() / "b", fs::perms::all);
+}
+
+TEST_F(FolderTest, WithoutPermissionAPackIsNamed) {
+  put_classes();
+  pack_folder(set(), pack(), {});
+  fs::permissions(root_, fs::perms::all);
+  fs::permissions(pack(), fs::perms::none);
+  const test::AsNobody nobody;
+  EXPECT_THAT([&] { is_pack(pack()); },
+              ThrowsMessage<IoError>(pack().string() + ": open failed: Permission denied"));
+}
+
+TEST_F(FolderTest, EndingsAreInSmallLetters) {
+  EXPECT_EQ(ending_of("a.b/X.PnG"), ".png");
+  EXPECT_EQ(ending_of("set.h5"), ".h5");
+  EXPECT_EQ(ending_of("a.b/none"), "");
+  EXPECT_TRUE(has_image_name("x.JPEG"));
+  EXPECT_FALSE(has_image_name("x.gif"));
 }
 
 TEST_F(FolderTest, ImagesAreDecodedAndFitted) {

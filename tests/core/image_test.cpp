@@ -238,6 +238,8 @@ TEST(Image, KindsThatAreNotReadAreRefused) {
   moving[15] = 'X';
   moving[20] = 0x02;
   expect_refused(moving, "is an animation; single images are read");
+  const FileBytes control = png_chunk("acTL", {0, 0, 0, 1, 0, 0, 0, 0});
+  expect_refused(png(1, 1, kRgb, 8, {1, 2, 3}, control), "is an animation; single images are read");
   FileBytes unknown(kLosslessWebp.begin(), kLosslessWebp.end());
   unknown[15] = 'Q';
   expect_refused(unknown, "is a damaged WebP: its first chunk is unknown");
@@ -260,6 +262,35 @@ TEST(Image, TooManyPixelsAreRefusedBeforeTheyAreDecoded) {
   EXPECT_THAT(
       [&] { decode_image(file, "x", {.channels = 2}); },
       ThrowsMessage<ShapeError>("decode: 2 channels were wanted, there are 1 (grey) and 3 (RGB)"));
+}
+
+// A decoder takes the first frame, or what stands behind bytes that are no marker.
+TEST(Image, NoSecondFrameHidesTooManyPixels) {
+  constexpr std::size_t kExtents = 5;  // where height and width stand in a frame's segment
+  FileBytes huge = jpeg();
+  const FileBytes small(huge.begin() + kJpegFrame, huge.begin() + kJpegFrame + 19);
+  const FileBytes extents = {0xFF, 0xFF, 0x40, 0x00};
+  std::copy(extents.begin(), extents.end(), huge.begin() + kJpegFrame + kExtents);
+  expect_refused(huge, "65535 x 16384 pixels are more than the limit of 134217728");
+  FileBytes behind_scan = huge;
+  behind_scan.insert(behind_scan.end() - 2, small.begin(), small.end());
+  expect_refused(behind_scan, "is a damaged JPEG: it has two frames");
+  FileBytes before_scan = jpeg();
+  before_scan.insert(before_scan.begin() + kJpegScan, small.begin(), small.end());
+  expect_refused(before_scan, "is a damaged JPEG: it has two frames");
+  FileBytes hidden = huge;
+  const FileBytes no_marker = {0xFF, 0x00, 0x00, 0x15};  // or else a segment that holds the frame
+  hidden.insert(hidden.begin() + kJpegFrame, no_marker.begin(), no_marker.end());
+  expect_refused(hidden, "is a damaged JPEG: no marker at byte 158");
+}
+
+TEST(Image, APartIsCutOut) {
+  const Image image{2, 3, 1, {1, 2, 3, 4, 5, 6}};
+  const Image part = cut_out(image, {.x = 1, .y = 1, .w = 2, .h = 1});
+  EXPECT_THAT(extents(part), ElementsAre(1, 2, 1));
+  EXPECT_THAT(part.pixels, ElementsAre(5, 6));
+  EXPECT_EQ(cut_out(image, {0, 0, 3, 2}).pixels, image.pixels);
+  EXPECT_THAT(cut_out({1, 2, 3, {1, 2, 3, 4, 5, 6}}, {1, 0, 1, 1}).pixels, ElementsAre(4, 5, 6));
 }
 
 TEST(Image, PngGoesOutAndComesBack) {
@@ -291,19 +322,6 @@ TEST(Image, ResizeAveragesAndInterpolates) {
   EXPECT_THAT(
       [&] { static_cast<void>(library.resize(image, 0, 3, Interpolation::kArea)); },
       ThrowsMessage<ShapeError>("resize: 0 x 3 pixels were wanted, from 1 to 1048576 can be"));
-}
-
-TEST(Image, BlurSpreadsAPoint) {
-  const ImageLibrary& library = image_library();
-  Image point{5, 5, 1, std::vector<std::uint8_t>(25)};
-  point.pixels[12] = 255;
-  const Image blurred = library.gaussian_blur(point, 0.8);
-  EXPECT_LT(blurred.pixels[12], 255);
-  EXPECT_GT(blurred.pixels[12], blurred.pixels[11]);
-  EXPECT_GT(blurred.pixels[11], blurred.pixels[6]);
-  EXPECT_EQ(blurred.pixels[11], blurred.pixels[17]);
-  EXPECT_THAT([&] { static_cast<void>(library.gaussian_blur(point, 0)); },
-              ThrowsMessage<ShapeError>("gaussian_blur: sigma is 0, above 0 is needed"));
 }
 
 TEST(Image, ChannelsAreChanged) {
@@ -350,8 +368,10 @@ TEST(Image, PortraitsHaveAFaceInTheMiddle) {
 TEST(Image, ThreadsGiveTheSameBytes) {
   const ImageLibrary& library = image_library();
   const Image image = pattern(700, 900, 3);
-  const auto work = [&] {
-    return library.gaussian_blur(library.resize(image, 300, 500, Interpolation::kArea), 1.5).pixels;
+  const auto work = [&](Interpolation enlarging = Interpolation::kBicubic) {
+    return library
+        .resize(library.resize(image, 300, 500, Interpolation::kArea), 700, 900, enlarging)
+        .pixels;
   };
   const std::vector<std::uint8_t> alone = work();
   std::vector<std::vector<std::uint8_t>> results(4);
@@ -363,9 +383,7 @@ TEST(Image, ThreadsGiveTheSameBytes) {
     thread.join();
   }
   EXPECT_THAT(results, Each(alone));
-  EXPECT_NE(
-      library.gaussian_blur(library.resize(image, 300, 500, Interpolation::kArea), 1.6).pixels,
-      alone);
+  EXPECT_NE(work(Interpolation::kBilinear), alone);
 }
 
 }  // namespace

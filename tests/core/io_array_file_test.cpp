@@ -220,6 +220,7 @@ TEST_F(ArrayFileTest, PacksHoldBytesAndIntegersToo) {
   EXPECT_TRUE(begins_as(path_, FileKind::kPack));
   EXPECT_FALSE(begins_as(path_, FileKind::kModel));
   EXPECT_FALSE(begins_as(folder_ / "none", FileKind::kPack));
+  EXPECT_FALSE(begins_as(folder_, FileKind::kPack));
   EXPECT_THAT(verify_array_file(path_), IsEmpty());
   const Bytes file = read_file(path_);
   const ArrayViews read = view_array_file("p", file, FileKind::kPack);

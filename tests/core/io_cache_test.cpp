@@ -106,6 +106,24 @@ TEST_F(CacheTest, OneMakesAndTheOthersWait) {
   EXPECT_EQ(right, 8);
 }
 
+TEST_F(CacheTest, WhoeverWaitsIsToldOnce) {
+  std::atomic<int> told{0};
+  std::thread other;
+  static_cast<void>(cache_.get(kKey, [&](const fs::path& path) {
+    other = std::thread([&] {
+      static_cast<void>(cache_.get(
+          kKey, [](const fs::path& /*path*/) {}, [&] { ++told; }));
+    });
+    for (int i = 0; told == 0 && i < 1000; ++i) {
+      std::this_thread::sleep_for(10ms);
+    }
+    std::this_thread::sleep_for(100ms);  // several looks of the waiting one
+    write(path, "made");
+  }));
+  other.join();
+  EXPECT_EQ(told, 1);
+}
+
 TEST_F(CacheTest, AFailedMakerLeavesNothing) {
   EXPECT_THAT(
       [&] {
@@ -148,8 +166,10 @@ TEST_F(CacheTest, ListsAndClears) {
   EXPECT_EQ(entries[0].key, kOther);
   EXPECT_EQ(entries[1].bytes, 5);
   write(folder_ / (std::string(64, 'b') + ".tmp"), "of a dead maker");
+  write(folder_ / (std::string(64, 'c') + ".lock"), "");  // of one who died before he wrote
+  write(folder_ / "c.lock", "of somebody else");
   EXPECT_THAT(cache_.clear(), SizeIs(2));
-  EXPECT_THAT(names(), ElementsAre("notes.txt"));
+  EXPECT_THAT(names(), testing::UnorderedElementsAre("notes.txt", "c.lock"));
   EXPECT_THAT(cache_.clear(), IsEmpty());
 }
 
@@ -172,8 +192,29 @@ TEST_F(CacheTest, ClearingLeavesWhatIsBeingMade) {
   const fs::path file = cache_.get(kKey, [&](const fs::path& path) {
     write(path, "whole");
     EXPECT_THAT(cache_.clear(), IsEmpty());
+    EXPECT_THAT(names(), testing::UnorderedElementsAre(kKey + ".lock", kKey + ".tmp"));
   });
   EXPECT_EQ(text_of(file), "whole");
+}
+
+// One who has the lock and no file yet, and one who died there.
+TEST_F(CacheTest, ClearingLeavesTheLockOfTheLivingAlone) {
+  const pid_t child = fork();
+  if (child == 0) {
+    static_cast<void>(cache_.get(kKey, [](const fs::path&) { _exit(7); }));
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_EQ(WEXITSTATUS(status), 7);
+  EXPECT_THAT(names(), ElementsAre(kKey + ".lock"));
+  const fs::path file = cache_.get(kOther, [&](const fs::path& path) {
+    EXPECT_THAT(cache_.clear(), IsEmpty());
+    EXPECT_THAT(names(), ElementsAre(kOther + ".lock"));
+    EXPECT_FALSE(cache_.put(kOther, [](const fs::path&) {})) << "the lock is still held";
+    write(path, "whole");
+  });
+  EXPECT_EQ(text_of(file), "whole");
+  EXPECT_THAT(names(), ElementsAre(kOther));
 }
 
 TEST_F(CacheTest, PuttingReplacesAndWaitsForNobody) {

@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "core/io/atomic_file.h"
+#include "core/io/posix_file.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
+#include "tests/support/as_nobody.h"
 
 namespace gentrain::io {
 namespace {
@@ -51,6 +53,15 @@ class AtomicFile : public testing::Test {
 TEST(Sha256, MatchesThePublishedVectors) {
   EXPECT_EQ(hash(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST(Sha256, ItsDigitsAreLowerCaseHex) {
+  EXPECT_TRUE(is_hex(hash("abc")));
+  EXPECT_TRUE(is_hex("0123456789abcdef"));
+  EXPECT_TRUE(is_hex(""));
+  for (const char* text : {"A", "g", "12 ", "0x1"}) {
+    EXPECT_FALSE(is_hex(text)) << text;
+  }
 }
 
 TEST(Sha256, PiecesGiveTheHashOfTheWhole) {
@@ -99,6 +110,28 @@ TEST_F(AtomicFile, AFolderInTheFilesPlace) {
   EXPECT_THAT([&] { write_file_atomically(folder_ / "file", "x"); },
               ThrowsMessage<IoError>(AllOf(HasSubstr("rename to"), HasSubstr("Is a directory"))));
   EXPECT_EQ(files(), 1);
+}
+
+TEST_F(AtomicFile, IsThereOrNotOrNobodyCanTell) {
+  const fs::path hidden = folder_ / "hidden";
+  fs::create_directories(hidden);
+  std::ofstream(hidden / "file") << "x";
+  EXPECT_TRUE(is_there(hidden));
+  EXPECT_TRUE(is_there(hidden / "file"));
+  EXPECT_FALSE(is_there(hidden / "other"));
+  EXPECT_FALSE(is_there(hidden / "file/below")) << "a file is no folder";
+  fs::permissions(folder_, fs::perms::all);
+  fs::permissions(hidden, fs::perms::none);
+  {
+    const test::AsNobody nobody;
+    EXPECT_TRUE(is_there(hidden));
+    for (const char* name : {"file", "other"}) {
+      EXPECT_THAT([&] { is_there(hidden / name); },
+                  ThrowsMessage<IoError>((hidden / name).string() +
+                                         ": it cannot be looked for: Permission denied"));
+    }
+  }
+  fs::permissions(hidden, fs::perms::all);
 }
 
 TEST_F(AtomicFile, AFolderThatTakesNoFiles) {

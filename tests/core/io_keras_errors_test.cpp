@@ -97,15 +97,6 @@ TEST_F(KerasFiles, PathsThatAreNone) {
   EXPECT_EQ(opening(), ": layer : it has no attribute weight_names");
 }
 
-TEST_F(KerasFiles, AnotherFileThanWasMeant) {
-  write(small_network());
-  const std::string hash = KerasWeights(path_).sha256();
-  EXPECT_EQ(KerasWeights(path_, hash).sha256(), hash);
-  const std::string other = sha256({});
-  EXPECT_EQ(behind_path(message_of<IoError>([&] { KerasWeights weights(path_, other); })),
-            ": its SHA-256 is " + hash + ", but " + other + " was expected");
-}
-
 TEST_F(KerasFiles, TheanoIsRefused) {
   write(small_network(), {.backend = "theano"});
   EXPECT_EQ(opening(),

@@ -9,6 +9,7 @@
 #include "core/image/pack.h"
 #include "kernels/device.h"
 #include "tests/jobs/verbs_fixture.h"
+#include "tests/support/as_nobody.h"
 #include "trainers/map_cache.h"
 
 namespace gentrain::jobs {
@@ -66,6 +67,17 @@ TEST_F(CacheVerb, ListsKeysKindsAndBytes) {
                             std::to_string(bytes) + "\n" + kA2 + "  maps               72\n" + kB +
                             "  other               7\n" + folder_.string() + ": 3 entries, " +
                             std::to_string(bytes + 79) + " bytes\n");
+}
+
+TEST_F(CacheVerb, ListsWhatItCannotRead) {
+  fs::permissions(folder_, fs::perms::all);
+  fs::permissions(folder_ / kA1, fs::perms::none);
+  fs::permissions(folder_ / kA2, fs::perms::all);
+  const test::AsNobody nobody;
+  const Outcome listed = cache();
+  EXPECT_EQ(listed.code, kSuccess) << listed.err;
+  EXPECT_THAT(listed.out, HasSubstr(kA1 + "  other "));
+  EXPECT_THAT(listed.out, HasSubstr(kA2 + "  maps "));
 }
 
 TEST_F(CacheVerb, RemovesTheOneWhoseKeyBeginsSo) {

@@ -130,8 +130,9 @@ TEST_F(Verbs, CheckPrintsJobLayersAndNeeds) {
   EXPECT_THAT(check.out, testing::ContainsRegex("shards +at most 6 a rank"));
   EXPECT_THAT(check.out, testing::ContainsRegex("tensor memory +[0-9.]+ MiB a rank"));
   EXPECT_THAT(check.out, testing::ContainsRegex(
-                             "resident memory +[0-9]+ MiB a rank\nall ranks +[0-9]+ MiB on one "
-                             "host: 3 x [0-9]+, and [0-9]+ once"));
+                             "resident memory +[0-9]+ MiB a rank, [0-9]+ more of rank 0 while it "
+                             "writes a checkpoint\nall ranks +[0-9]+ MiB on one host: 3 x [0-9]+, "
+                             "and once [0-9]+ .* and [0-9]+ .a checkpoint."));
   EXPECT_THAT(check.out, testing::ContainsRegex("exchanged +at most [0-9,]+ bytes sent"));
   EXPECT_THAT(check.out, testing::ContainsRegex("missing +nothing"));
 }
@@ -148,6 +149,29 @@ TEST_F(Verbs, CheckSaysWhatIsMissing) {
   EXPECT_THAT(hdf5.out, HasSubstr("source: hdf5"));
   EXPECT_THAT(hdf5.out, testing::ContainsRegex("contract +16 shards"));
   EXPECT_THAT(hdf5.out, testing::ContainsRegex("missing +a.h5 is missing"));
+}
+
+TEST_F(Verbs, CheckSaysThatContentWeightsAreMissing) {
+  write(path("gan.yaml"), R"(
+batch: {global: 4, shards: 2}
+data: {source: auto, train_count: 4, test_count: 2}
+model: {name: srgan, width: 4, blocks: 1}
+threads: 1
+stages:
+  mse: {stop: {steps: 1}}
+  gan: {stop: {steps: 1}}
+samples: {every: never}
+)");
+  const char* old = std::getenv("GENTRAIN_DATA");
+  const std::string kept = old == nullptr ? "" : old;
+  setenv("GENTRAIN_DATA", path("bare").c_str(), 1);
+  const Outcome check = gentrain({"check", path("gan.yaml").string()});
+  setenv("GENTRAIN_DATA", kept.c_str(), 1);
+  EXPECT_EQ(check.code, kBadFile) << check.err;
+  EXPECT_EQ(check.err, "");
+  EXPECT_THAT(check.out, testing::ContainsRegex("contract +2 shards"));
+  EXPECT_THAT(check.out, testing::ContainsRegex("missing +the weights of the content loss are not "
+                                                "there: vgg19.*bare/weights"));
 }
 
 TEST_F(Verbs, CheckRefusesImpossibleRanks) {
@@ -199,6 +223,11 @@ TEST_F(Verbs, EvalRefusesWhatDoesNotFit) {
   EXPECT_THAT(gentrain({"eval", model(), data(), "--threads=-1"}).err,
               HasSubstr("--threads -1: must be at least 0 and at most 4096"));
   EXPECT_EQ(gentrain({"eval"}).code, kUsage);
+  const Outcome none =
+      gentrain({"eval", path("gone.h5").string(), data(), "--importance-samples", "0"});
+  EXPECT_EQ(none.code, kUsage) << "before anything is read";
+  EXPECT_THAT(none.err,
+              HasSubstr("--importance-samples 0: must be at least 1 and at most 1000000"));
 }
 
 TEST_F(Verbs, PredictWritesTablesCsvAndJsonLines) {

@@ -27,6 +27,8 @@ JPEG = bytes.fromhex(
     "ffc40014100100000000000000000000000000000000ffc40014010100000000000000000000000000000009ffc400191100"
     "020301000000000000000000000000000a4887c788ffda000c03010002110311003f008be90e054165e6c7376f6350c3310e"
     "fec50fffd9")
+JPEG_FRAME = slice(158, 177)  # its segment
+JPEG_EXTENTS = slice(163, 167)
 JPEG_CHANNELS = 167  # where their number stands
 NOBODY = "65534"
 KERAS_WRITER = Path(__file__).parent / "write_keras_weights.py"
@@ -128,6 +130,11 @@ class Images(ImageTest):
         self.bad(in_cmyk(JPEG), "set/b/99.jpeg")
         self.refused("set/b/99.jpeg is a JPEG in CMYK; grey and RGB are read: convert it")
 
+    def test_a_jpeg_of_two_frames(self):
+        huge = JPEG[:JPEG_EXTENTS.start] + struct.pack(">HH", 65535, 16384) + JPEG[JPEG_EXTENTS.stop:]
+        self.bad(huge[:-2] + JPEG[JPEG_FRAME] + huge[-2:], "set/b/99.jpg")
+        self.refused("set/b/99.jpg is a damaged JPEG: it has two frames")
+
     def test_more_pixels_than_the_limit(self):
         self.bad(with_extents(png(1, 1, [1, 2, 3]), 65535, 65535))
         self.refused("set/a/04.png: 65535 x 65535 pixels are more than the limit of 134217728")
@@ -209,6 +216,12 @@ class ImageFolders(ImageTest):
             path.chmod(0)
             self.each_ranks(self.permitted, BAD_FILE, f"{name}: the folder cannot be read: Permission denied")
             path.chmod(0o755)
+        (self.folder / "hidden").mkdir()
+        (self.folder / "set").rename(self.folder / "hidden/set")
+        (self.folder / "set").symlink_to("hidden/set")
+        (self.folder / "hidden").chmod(0)
+        self.each_ranks(self.permitted, BAD_FILE, "set: it cannot be looked for: Permission denied")
+        (self.folder / "hidden").chmod(0o755)
         (self.folder / "set/b/03.png").chmod(0)
         self.each_ranks(self.permitted, BAD_FILE, "set/b/03.png: open failed: Permission denied")
         (self.folder / "set/b/03.png").chmod(0o644)
@@ -264,6 +277,9 @@ class Packs(ImageTest):
             with self.subTest(at=at):
                 self.refused(f"set.h5{said}", "data.folder=set.h5")
                 self.assert_refused(self.gentrain("verify", "set.h5"), BAD_FILE, f"set.h5{said}")
+        path.write_bytes(b"G" + whole[1:])
+        self.refused(r"set.h5 is no gentrain pack \(it does not begin with the line 'gentrain pack'\)",
+                     "data.folder=set.h5")
         path.write_bytes(whole[:-5])
         self.refused(f"set.h5 is truncated: {len(whole) - 5} bytes of {len(whole)}", "data.folder=set.h5")
         path.write_bytes(whole)

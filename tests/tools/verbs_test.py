@@ -54,7 +54,7 @@ class VerbTest(unittest.TestCase):
         text = self.gentrain("check", "job.yaml", *arguments, code=code)
         numbers = {}
         for key, pattern in (("tensor", r"tensor memory +([\d.]+) MiB"),
-                             ("resident", r"resident memory +([\d.]+) MiB"),
+                             ("resident", r"resident memory +([\d.]+) MiB a rank"),
                              ("bytes", r"exchanged +at most ([\d,]+) bytes")):
             numbers[key] = float(re.search(pattern, text)[1].replace(",", ""))
         return numbers

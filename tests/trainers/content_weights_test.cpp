@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "kernels/error.h"
+#include "tests/support/as_nobody.h"
 #include "tests/support/compare.h"
 #include "tests/support/keras_file.h"
 #include "tests/trainers/small_runs.h"
@@ -134,6 +135,24 @@ TEST_F(ContentWeights, WithoutAFileItIsSaidHowToGetOne) {
                 "content.weights, or take content.weights: random, which have learned nothing");
   unsetenv("GENTRAIN_DATA");
   EXPECT_THAT(error_of(job("block1_conv1")), HasSubstr("was looked for in data/weights. Put"));
+}
+
+TEST_F(ContentWeights, AFolderThatMayNotBeReadIsNamed) {
+  write("data/weights/vgg19.h5", 2);
+  fs::permissions(root_, fs::perms::all);
+  const auto denied = [&](const fs::path& folder) {
+    fs::permissions(folder, fs::perms::none);
+    std::string error;
+    {
+      const test::AsNobody nobody;
+      error = error_of(job("block1_conv2"));
+    }
+    fs::permissions(folder, fs::perms::all);
+    return error;
+  };
+  EXPECT_EQ(denied(home_), home_.string() + ": the folder cannot be read: Permission denied");
+  EXPECT_EQ(denied(home_.parent_path()),
+            home_.string() + ": it cannot be looked for: Permission denied");
 }
 
 /// A file that the job names is taken or refused for what it holds, whatever else is there.

@@ -12,6 +12,7 @@
 #include "core/image/image.h"
 #include "core/image/pack.h"
 #include "kernels/error.h"
+#include "tests/support/as_nobody.h"
 #include "tests/support/compare.h"
 #include "trainers/run_log.h"
 
@@ -179,6 +180,31 @@ TEST_F(DataSourceTest, APackStandsForItsFolder) {
   options.test_folder = "large.h5";
   EXPECT_EQ(message_of<IoError>([&] { load(options); }),
             "large.h5: images are [5, 5, 1], those of the training set [2, 3, 1]: set data.size");
+}
+
+TEST_F(DataSourceTest, APackThatCannotBeReadSaysWhy) {
+  write_images("train");
+  image::pack_folder("train", "train.h5", {.fit = {.channels = 1}});
+  fs::copy_file("train.h5", "packed");
+  fs::permissions(".", fs::perms::all);
+  const auto error_of = [](const char* folder) {
+    return message_of<IoError>([&] { load(images(folder, "train")); });
+  };
+  const auto change_first_byte = [](const char* name) {
+    std::fstream(name, std::ios::in | std::ios::out | std::ios::binary) << 'G';
+  };
+  for (const char* name : {"train.h5", "packed"}) {
+    fs::permissions(name, fs::perms::none);
+    const test::AsNobody nobody;
+    EXPECT_EQ(error_of(name), std::string(name) + ": open failed: Permission denied");
+  }
+  fs::permissions("train.h5", fs::perms::owner_all);
+  fs::permissions("packed", fs::perms::owner_all);
+  change_first_byte("train.h5");
+  EXPECT_EQ(error_of("train.h5"),
+            "train.h5 is no gentrain pack (it does not begin with the line 'gentrain pack')");
+  change_first_byte("packed");
+  EXPECT_EQ(error_of("packed"), "packed: is no folder: one of images was expected");
 }
 
 TEST_F(DataSourceTest, ImagesThatAreNoDataAreRefused) {

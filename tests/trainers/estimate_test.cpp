@@ -167,6 +167,20 @@ TEST(Estimate, KnowsNothingOfMissingArrays) {
   EXPECT_THAT(estimate.contract, testing::HasSubstr("16 shards"));
 }
 
+// Of srgan data.source auto is faces: no digits stand for them.
+TEST(Estimate, KnowsNothingWithoutContentWeights) {
+  for (const auto source : {DataOptions::Source::kAuto, DataOptions::Source::kFaces}) {
+    TrainOptions options = small_srgan_job();
+    options.data.source = source;
+    options.data.folder = "no/photographs";
+    options.content.weights = "nowhere.h5";
+    const Estimate estimate = trainers::estimate(options, 2);
+    EXPECT_THAT(estimate.missing, testing::HasSubstr("nowhere.h5"));
+    EXPECT_TRUE(estimate.layers.empty());
+    EXPECT_THAT(estimate.contract, testing::HasSubstr("16 shards"));
+  }
+}
+
 // Two stages whose gradients all parameters have: those of the first one go before the second
 // begins.
 TEST(Estimate, CountsGradientsOfOneStage) {
@@ -181,10 +195,26 @@ TEST(Estimate, CountsGradientsOfOneStage) {
 }
 
 TEST(Estimate, AddsUpTheRanksOfAHost) {
-  const Estimate estimate = trainers::estimate(small_job(), 3);
+  TrainOptions options = small_job();
+  const Estimate estimate = trainers::estimate(options, 3);
   EXPECT_GT(estimate.shared_mib, 0);
-  EXPECT_EQ(estimate.host_mib,
-            3 * (estimate.resident_mib - estimate.shared_mib) + estimate.shared_mib);
+  EXPECT_GT(estimate.writer_mib, 0);
+  EXPECT_EQ(estimate.host_mib, 3 * (estimate.resident_mib - estimate.shared_mib) +
+                                   estimate.shared_mib + estimate.writer_mib);
+  options.checkpoint.every.unit = CheckpointOptions::Unit::kNever;
+  EXPECT_EQ(trainers::estimate(options, 3).writer_mib, 0);
+}
+
+// The weights, Adam's two states and the best weights so far.
+TEST(Estimate, KnowsWhatACheckpointTakes) {
+  TrainOptions options = small_job();
+  const double sgd = trainers::estimate(options, 2).writer_mib;
+  options.stages[0].optimizer.name = OptimizerOptions::Name::kAdam;
+  options.best.metric = Metric::kLoss;
+  const Estimate adam = trainers::estimate(options, 2);
+  EXPECT_EQ(adam.writer_mib, 2 * sgd) << "of SGD the weights and its momentum";
+  EXPECT_GE(adam.writer_mib * 1024 * 1024,
+            4 * static_cast<double>(adam.parameters) * sizeof(float));
 }
 
 TEST(Estimate, RefusesWhatTheHostHasNoMemoryFor) {

@@ -17,6 +17,7 @@
 #include "core/io/cache.h"
 #include "kernels/error.h"
 #include "tests/core/portraits.h"
+#include "tests/support/as_nobody.h"
 #include "tests/support/compare.h"
 #include "tests/trainers/small_runs.h"
 #include "trainers/face_preparation.h"
@@ -327,6 +328,15 @@ TEST_F(FaceSourceTest, PlacesThatCannotBeWrittenAreNamed) {
                 [&] { run_face_preparation(lfw(), root_ / "file/out", 1, *comm::make_single()); }),
             fmt::format("output: the folder {} cannot be made: Not a directory",
                         (root_ / "file/out").string()));
+  fs::create_directories(root_ / "closed");
+  fs::permissions(root_ / "closed", fs::perms::owner_read | fs::perms::owner_exec |
+                                        fs::perms::others_read | fs::perms::others_exec);
+  fs::permissions(root_, fs::perms::all);
+  const test::AsNobody nobody;
+  EXPECT_THAT(message_of<IoError>(
+                  [&] { run_face_preparation(lfw(), root_ / "closed", 1, *comm::make_single()); }),
+              AllOf(HasSubstr("cannot write " + (root_ / "closed/report.json").string()),
+                    HasSubstr("Permission denied")));
 }
 
 TEST_F(FaceSourceTest, ADamagedPackOfTheCacheIsNamed) {

@@ -141,6 +141,23 @@ TEST(ImageQuality, IsThatOfScikitImage) {
   }
 }
 
+TEST(LaplacianEnergy, IsThatOfEachChannel) {
+  image::Image image{3, 4, 2, std::vector<std::uint8_t>(24, 100)};
+  EXPECT_EQ(laplacian_energy(image), 0);
+  image.pixels[(1 * 4 + 1) * 2] = 110;  // inside; its neighbour to the right is inside too
+  EXPECT_DOUBLE_EQ(laplacian_energy(image), (40.0 * 40 + 10 * 10) / 4);
+  image.pixels[0] = 255;  // a corner is nobody's neighbour
+  EXPECT_DOUBLE_EQ(laplacian_energy(image), (40.0 * 40 + 10 * 10) / 4);
+  image.pixels[1 * 2 + 1] = 97;  // the other channel, above a pixel inside
+  EXPECT_DOUBLE_EQ(laplacian_energy(image), (40.0 * 40 + 10 * 10 + 3 * 3) / 4);
+}
+
+TEST(LaplacianEnergy, RefusesWhatHasNoInside) {
+  const image::Image thin{2, 9, 1, std::vector<std::uint8_t>(18)};
+  EXPECT_EQ(message_of<ShapeError>([&] { laplacian_energy(thin); }),
+            "an image of 2 x 9 pixels: its Laplacian needs 3 x 3");
+}
+
 TEST(ImageQuality, RefusesWhatCannotBeCompared) {
   const image::Image small = noise(10, 12, 1, 1, 10);
   const image::Image other = noise(12, 10, 1, 1, 10);

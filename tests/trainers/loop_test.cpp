@@ -1,6 +1,8 @@
 // The loop: how many steps a stage takes, where each of them stands, and when a stage ends.
 #include "trainers/loop.h"
 
+#include <atomic>
+#include <memory>
 #include <mutex>
 
 #include <gmock/gmock.h>
@@ -70,12 +72,14 @@ class Notes final : public Observer {
 class Announced final : public data::Loader {
  public:
   void load(const data::BatchRequest& /*request*/, data::ShardBatch& /*batch*/) override {}
-  void announce(const std::vector<data::BatchRequest>& announced) override {
+  void announce(const std::vector<data::BatchRequest>& announced, int times_wanted) override {
     requests.push_back(announced);
+    times.push_back(times_wanted);
   }
   void forget() override { ++forgotten; }
   [[nodiscard]] double waited() const override { return 0; }
   std::vector<std::vector<data::BatchRequest>> requests;
+  std::vector<int> times;
   int forgotten = 0;
 };
 
@@ -202,6 +206,55 @@ TEST_F(LoopTest, AnnouncesWhatComesNextAndNothingBehindTheEnd) {
   EXPECT_EQ(loader.requests[2][1].last, 10);
   EXPECT_EQ(loader.requests[3][0].epoch, 1);
   EXPECT_EQ(loader.requests[3][0].first, 0);
+}
+
+TEST_F(LoopTest, AnnouncesAStepOnceForAllItsPasses) {
+  Announced loader;
+  run({stage("one", {.epochs = {}, .steps = 2}), stage("two", {.epochs = {}, .steps = 1}, 2)},
+      &loader);
+  EXPECT_THAT(loader.times, ElementsAre(1, 1, 2));
+}
+
+/// Samples on disk, as far as a loader can tell; counts what is read of them.
+class SlowPixels final : public data::Dataset {
+ public:
+  [[nodiscard]] std::int64_t size() const override { return 10; }
+  [[nodiscard]] Shape sample_shape() const override { return {1, 1, 1}; }
+  [[nodiscard]] int classes() const override { return 1; }
+  void read(std::int64_t index, std::uint8_t* pixels) const override {
+    ++reads;
+    *pixels = static_cast<std::uint8_t>(index);
+  }
+  [[nodiscard]] std::int32_t label(std::int64_t /*index*/) const override { return 0; }
+  [[nodiscard]] bool in_memory() const override { return false; }
+  [[nodiscard]] std::string sha256(const std::stop_token& /*stop*/) const override { return ""; }
+  [[nodiscard]] std::string description() const override { return "slow"; }
+
+  mutable std::atomic<int> reads{0};
+};
+
+TEST_F(LoopTest, APassIsServedWhatTheOneBeforeItRead) {
+  const auto pixels = std::make_shared<SlowPixels>();
+  const auto loader = data::make_loader(pixels, options_.seed, true);
+  std::atomic<int> served{0};
+  for (workers_ = 1; workers_ <= 2; ++workers_) {
+    Stage two_passes = stage("one", {.epochs = 1, .steps = {}}, 2);
+    for (Pass& pass : two_passes.passes) {
+      pass.shard = [&](ShardRun& run) {
+        loader->load({run.position.epoch, run.samples.first, run.samples.last}, run.worker.batch);
+        const std::vector<std::int64_t> order = data::sample_order(options_.seed, 0, 10);
+        for (std::int64_t i = run.samples.first; i < run.samples.last; ++i) {
+          served += run.worker.batch.pixels.at(static_cast<std::size_t>(i - run.samples.first)) ==
+                    order[static_cast<std::size_t>(i)];
+        }
+      };
+    }
+    pixels->reads = 0;
+    served = 0;
+    run({two_passes}, loader.get());
+    EXPECT_EQ(served, 20);
+    EXPECT_EQ(pixels->reads, 10) << "not once for each pass";
+  }
 }
 
 TEST_F(LoopTest, GoesOnFromAnyPositionAsIfItHadNotStopped) {

@@ -178,5 +178,16 @@ TEST_F(ModelFiles, HashesCoverValuesAlone) {
   EXPECT_NE(state_sha256(*device_, *queue_, small, {state}), hash);
 }
 
+TEST_F(ModelFiles, HashesTakeLargeParametersInPieces) {
+  ParameterSet large;
+  large.add("large", {700, 900}, {Initializer::Kind::kXavierUniform}, 700, 900);
+  large.add("odd", {3}, {Initializer::Kind::kOnes}, 1, 1);
+  large.allocate(*device_, *queue_);
+  large.initialize(*device_, *queue_, RngKey(1));
+  std::vector<float> values = copy_to_host<float>(*device_, *queue_, large[0]);
+  values.insert(values.end(), 3, 1.0F);
+  EXPECT_EQ(weights_sha256(*device_, *queue_, large), io::sha256(std::as_bytes(std::span(values))));
+}
+
 }  // namespace
 }  // namespace gentrain::trainers

@@ -109,6 +109,32 @@ TEST_F(ObserverTest, FiniteCheckNamesStepAndFirstTensor) {
               ::testing::HasSubstr("not finite: linear1/weight."));
 }
 
+TEST_F(ObserverTest, FiniteCheckNamesATermThatIsNotTheLoss) {
+  FiniteCheck check(runner_, net_.parameters);
+  StepReport bad = report(41, 1.0F);
+  EXPECT_NO_THROW(check.after_step(bad));
+  bad.statistics[1] = -HUGE_VALF;
+  EXPECT_EQ(message_of<NumericError>([&] { check.after_step(bad); }),
+            "the term top1 is -inf at step 42 (epoch 42); the first tensor that is not finite: "
+            "none of the parameters, so a layer's results. A lower learning rate or clip_norm may "
+            "help");
+  bad.statistics[0] = kNan;
+  EXPECT_THAT(message_of<NumericError>([&] { check.after_step(bad); }),
+              ::testing::StartsWith("the loss is nan at step 42"));
+}
+
+TEST_F(ObserverTest, FiniteCheckLooksAtTheWeightsThatTheLastStepLeft) {
+  FiniteCheck check(runner_, net_.parameters);
+  const LoopPosition position{.stage = 0, .stage_step = 7, .step = 9, .first_epoch = 0};
+  EXPECT_NO_THROW(check.end(position, LoopEnd::kFinished));
+  set_slope(kNan);
+  for (const LoopEnd end : {LoopEnd::kFinished, LoopEnd::kStopped}) {
+    EXPECT_EQ(message_of<NumericError>([&] { check.end(position, end); }),
+              "linear1/weight is not finite behind step 9. A lower learning rate or clip_norm may "
+              "help");
+  }
+}
+
 TEST_F(ObserverTest, EvaluatesAsOftenAsToldAndAtTheEnd) {
   auto options = setting();
   options.evaluate.every = 3;

@@ -6,6 +6,7 @@
 
 #include "kernels/error.h"
 #include "tests/support/compare.h"
+#include "tests/support/workbench.h"
 
 namespace gentrain::trainers {
 namespace {
@@ -24,6 +25,18 @@ TEST(ImagesOf, RoundsAndCutsOff) {
               images_of(values, {2, 2, 1});
             }),
             "images of [2, 2, 1] from 6 values");
+}
+
+TEST(ImagesOf, BlackMayBeAnotherValue) {
+  const test::Workbench bench(test::cpu_device());
+  Context context{bench.device(), bench.queue(), nullptr, false, {}};
+  const Tensor x = bench.tensor({2, 1, 2, 1}, std::vector<double>{-1, 1, 0, -1.5}, DType::kF32);
+  const std::vector<image::Image> images = images_of(context, x, -1);
+  ASSERT_THAT(images, SizeIs(2));
+  EXPECT_EQ(images[0].w, 2);
+  EXPECT_THAT(images[0].pixels, ElementsAre(0, 255));
+  EXPECT_THAT(images[1].pixels, ElementsAre(128, 0));
+  EXPECT_THAT(images_of(context, x)[1].pixels, ElementsAre(0, 0));
 }
 
 TEST(Sheet, StandsInRowsWithGaps) {

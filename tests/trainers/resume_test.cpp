@@ -289,6 +289,17 @@ TEST_F(ResumeTest, KeepsTheNewestAndTheBest) {
   EXPECT_EQ(steps.back(), 30);
 }
 
+TEST_F(ResumeTest, KeepsTheNewestAloneWhereNoneIsTheBest) {
+  options_.checkpoint.keep = 2;
+  options_.stages[0].stop.steps = 30;
+  options_.best.metric = Metric::kNone;
+  EXPECT_FALSE(train(setting("run")).summary.contains("best_step"));
+  const std::vector<std::int64_t> steps = RunFolder(base_ / "run").checkpoints();
+  EXPECT_EQ(steps.size(), 2U);
+  EXPECT_GT(steps.front(), 6) << "the first one goes too";
+  EXPECT_EQ(steps.back(), 30);
+}
+
 TEST_F(ResumeTest, ACheckpointThatCannotBeWrittenSaysWhichIsTheNewest) {
   RunFolder folder(base_);
   fs::create_directories(base_ / "checkpoints");

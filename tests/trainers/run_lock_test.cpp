@@ -24,6 +24,8 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using test::message_of;
 
+constexpr std::int64_t kMib = 1 << 20;
+
 class RunLockTest : public ::testing::Test {
  protected:
   RunLockTest() { fs::create_directories(folder_); }
@@ -151,11 +153,42 @@ TEST_F(RunLockTest, MemoryThatIsNotThere) {
   const auto single = comm::make_single();
   ASSERT_TRUE(available_memory());
   EXPECT_GT(*available_memory(), 0);
-  EXPECT_NO_THROW(check_memory(*single, 1000));
-  EXPECT_THAT(
-      message_of<DeviceError>([&] { check_memory(*single, std::int64_t{1} << 60); }),
-      ::testing::StartsWith("there is not enough memory: 1 ranks on this host want at least "
-                            "1099511627776 MiB each"));
+  EXPECT_NO_THROW(check_memory(*single, 1000, available_memory()));
+  const std::string where = single->where();
+  EXPECT_THAT(message_of<DeviceError>(
+                  [&] { check_memory(*single, std::int64_t{1} << 60, available_memory()); }),
+              ::testing::StartsWith("there is not enough memory: 1 rank on host " +
+                                    where.substr(0, where.rfind(':')) +
+                                    " needs at least 1099511627776 MiB, "));
+}
+
+// Rank 0 alone has a checkpoint to write.
+TEST_F(RunLockTest, RanksOfAHostTogetherNeedItsMemory) {
+  run_ranks(3, [&](comm::Communicator& communicator) {
+    const std::int64_t bytes = (communicator.rank() == 0 ? 400 : 100) * kMib;
+    EXPECT_NO_THROW(check_memory(communicator, bytes, 600 * kMib)) << "less than 3 x 400";
+    EXPECT_NO_THROW(check_memory(communicator, bytes, std::nullopt));
+    const std::string message =
+        "there is not enough memory: 3 ranks on host local need at least 600 MiB, 599 MiB are "
+        "free: start fewer ranks a host, or see `gentrain check JOB`";
+    EXPECT_EQ(message_of<DeviceError>([&] { check_memory(communicator, bytes, 599 * kMib); }),
+              message);
+    // What one rank sees, all tell.
+    const auto seen =
+        communicator.rank() == 2 ? std::nullopt : std::optional(599 * kMib + communicator.rank());
+    EXPECT_EQ(message_of<DeviceError>([&] { check_memory(communicator, bytes, seen); }), message);
+  });
+}
+
+TEST_F(RunLockTest, EveryHostNeedsItsOwnMemory) {
+  std::vector<MemoryNeed> ranks = {{"a", 300 * kMib, 700 * kMib},
+                                   {"b", 300 * kMib, 600 * kMib},
+                                   {"a", 400 * kMib, 700 * kMib},
+                                   {"b", 300 * kMib, 600 * kMib}};
+  EXPECT_NO_THROW(check_memory(ranks));
+  ranks[3].bytes += kMib;
+  EXPECT_THAT(message_of<DeviceError>([&] { check_memory(ranks); }),
+              ::testing::HasSubstr("2 ranks on host b need at least 601 MiB, 600 MiB are free"));
 }
 
 /// A tree with what the kernel says of memory: the host's, and that of two control groups.

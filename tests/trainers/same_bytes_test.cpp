@@ -270,8 +270,8 @@ class StaleLoader final : public data::Loader {
     batch.pixels[0] = left;
     left = batch.pixels[batch.pixels.size() / 2];
   }
-  void announce(const std::vector<data::BatchRequest>& requests) override {
-    inner_.announce(requests);
+  void announce(const std::vector<data::BatchRequest>& requests, int times) override {
+    inner_.announce(requests, times);
   }
   void forget() override { inner_.forget(); }
   [[nodiscard]] double waited() const override { return inner_.waited(); }

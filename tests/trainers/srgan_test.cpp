@@ -15,6 +15,7 @@
 #include "tests/support/compare.h"
 #include "tests/trainers/small_runs.h"
 #include "trainers/gan_watch.h"
+#include "trainers/observers.h"
 #include "trainers/run_log.h"
 
 namespace gentrain::trainers {
@@ -211,12 +212,16 @@ TEST(SrganRuns, LearnPixelsAndAreComparedWithBicubicInterpolation) {
     run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&losses});
     EXPECT_LT(losses.all.back(), 0.5 * losses.all.front());
     const auto after = evaluated();
-    ASSERT_EQ(after.size(), 4U);
+    ASSERT_EQ(after.size(), 6U);
     EXPECT_EQ(after[0].first, "psnr");
     EXPECT_NE(after[0], before[0]);
     EXPECT_EQ(after[2], before[2]) << "bicubic interpolation learns nothing";
     EXPECT_GT(after[2].second, 15);
     EXPECT_EQ(after[3], before[3]);
+    EXPECT_EQ(after[4].first, "laplacian");
+    EXPECT_NE(after[4], before[4]);
+    EXPECT_EQ(after[5].first, "laplacian_original");
+    EXPECT_EQ(after[5], before[5]);
     const auto& srgan = dynamic_cast<const Srgan&>(run.objective());
     EXPECT_EQ(srgan.bicubic_quality().computed(), run.data().test->size()) << "once for each image";
   });
@@ -246,6 +251,14 @@ TEST(SrganRuns, BlurredImagesAreComparedWithTheirOwnBicubicInterpolation) {
 
 using Weights = std::map<std::string, std::vector<float>>;
 
+void set_weights(TrainingRun& run, const Weights& given) {
+  for (const auto& [name, values] : given) {
+    copy_from_host<float>(run.device(), run.runner().queue(), values,
+                          run.parameters()[run.parameters().find(name)]);
+  }
+  run.parameters().mark_changed();
+}
+
 /// What one step of the stage gan makes of the initial weights, or of those that `given` names.
 Weights after_gan_step(TrainOptions options, const Weights& given = {}) {
   options.stages.erase(options.stages.begin());
@@ -254,11 +267,7 @@ Weights after_gan_step(TrainOptions options, const Weights& given = {}) {
   run_ranks(1, [&](comm::Communicator& communicator) {
     TrainingRun run(options, communicator);
     Queue& queue = run.runner().queue();
-    for (const auto& [name, values] : given) {
-      copy_from_host<float>(run.device(), queue, values,
-                            run.parameters()[run.parameters().find(name)]);
-    }
-    run.parameters().mark_changed();
+    set_weights(run, given);
     std::vector<Stage> stages = run.make_stages("");
     run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
     for (int i = 0; i < run.parameters().size(); ++i) {
@@ -272,6 +281,55 @@ Weights after_gan_step(TrainOptions options, const Weights& given = {}) {
 Weights of_network(Weights weights, const std::string& network) {
   std::erase_if(weights, [&](const auto& item) { return !item.first.starts_with(network); });
   return weights;
+}
+
+/// The error that one step of the stage gan ends with, likewise.
+std::string error_of_gan_step(TrainOptions options, const Weights& given = {}) {
+  options.stages.erase(options.stages.begin());
+  options.stages[0].stop.steps = 1;
+  std::string error;
+  run_ranks(1, [&](comm::Communicator& communicator) {
+    TrainingRun run(options, communicator);
+    set_weights(run, given);
+    std::vector<Stage> stages = run.make_stages("");
+    FiniteCheck finite(run.runner(), run.parameters());
+    error = message_of<NumericError>(
+        [&] { run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&finite}); });
+  });
+  return error;
+}
+
+// By cross entropy each generated image that is surely taken for real costs 1e38 / 2, real ones
+// cost nothing, and the generator has all it wants: of 16 images the discriminator's loss alone is
+// too large.
+TEST(SrganRuns, EndWhereTheDiscriminatorsLossIsNotFinite) {
+  TrainOptions options = small_srgan_job();
+  options.adversarial.loss = AdversarialLoss::kCrossEntropy;
+  EXPECT_EQ(error_of_gan_step(options), "nothing was thrown");
+  EXPECT_EQ(error_of_gan_step(options, {{"discriminator/dense2/bias", {1e38F}}}),
+            "the term discriminator is inf at step 1 (epoch 1); the first tensor that is not "
+            "finite: none of the parameters, so a layer's results. A lower learning rate or "
+            "clip_norm may help");
+}
+
+TEST(SrganRuns, EndWhereTheLastStepSpoilsTheDiscriminator) {
+  for (const auto updates :
+       {AdversarialOptions::Updates::kTogether, AdversarialOptions::Updates::kAlternating}) {
+    TrainOptions options = small_srgan_job();
+    options.adversarial.updates = updates;
+    EXPECT_EQ(error_of_gan_step(options), "nothing was thrown");
+    options.stages[1].discriminator_optimizer->lr = 1e300;
+    const std::string error = error_of_gan_step(options);
+    if (updates == AdversarialOptions::Updates::kTogether) {
+      EXPECT_EQ(error,
+                "discriminator/conv1/weight is not finite behind step 1. A lower learning rate or "
+                "clip_norm may help");
+    } else {  // the generator's pass sees it, and spoils the generator too
+      EXPECT_EQ(error,
+                "the loss is nan at step 1 (epoch 1); the first tensor that is not finite: "
+                "generator/first/weight. A lower learning rate or clip_norm may help");
+    }
+  }
 }
 
 TEST(SrganRuns, AlternatingUpdatesLetTheGeneratorSeeTheNewDiscriminator) {

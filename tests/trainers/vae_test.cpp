@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include "core/data/dataset.h"
 #include "core/image/image.h"
 #include "kernels/error.h"
 #include "tests/support/compare.h"
@@ -202,6 +203,40 @@ TEST(VaeLikelihood, IsTheIntegralOverTheLatentNumber) {
   EXPECT_NEAR(vae.log_likelihood(context, x, 20000), expected, 0.02);
   EXPECT_EQ(vae.log_likelihood(context, x, 10), vae.log_likelihood(context, x, 10));
   EXPECT_LT(vae.log_likelihood(context, x, 1), 0);
+}
+
+// Ten images in a row, below them what becomes of them; or all in one.
+TEST(VaePictures, ReconstructionsStandBelowTheirImages) {
+  const test::Workbench bench(test::cpu_device());
+  ParameterSet parameters;
+  const Vae vae({.latent = 2, .hidden = 5}, {}, {28, 28, 1}, parameters);
+  parameters.allocate(bench.device(), bench.queue(), DType::kF32);
+  parameters.initialize(bench.device(), bench.queue(), RngKey(3));
+  Context context{bench.device(), bench.queue(), nullptr, false, RngKey(5)};
+  constexpr std::int64_t kStep = 30;  // from one image to the next
+  struct Case {
+    std::int64_t images;
+    std::int64_t across;
+    std::int64_t down;  // rows of images, whose copies are not counted
+  };
+  const std::vector<Case> cases = {{1, 1, 1},   {7, 7, 1},   {10, 10, 1}, {11, 10, 1},
+                                   {19, 10, 1}, {29, 10, 2}, {31, 10, 3}};
+  for (const auto& [images, across, down] : cases) {
+    const data::DataPair data = data::make_digits(1, 1, images, 1);
+    const std::vector<Picture> pictures = vae.pictures({context, *data.test, {0, 1}});
+    ASSERT_EQ(pictures.at(1).name, "reconstructions");
+    const image::Image& sheet = pictures[1].image;
+    EXPECT_EQ(sheet.w, across * kStep - 2) << images;
+    ASSERT_EQ(sheet.h, 2 * down * kStep - 2) << images;
+    for (std::int64_t row = 0; row < down; ++row) {
+      std::vector<std::uint8_t> original(28 * 28);
+      data.test->read(row * across, original.data());
+      const image::Image first = image::cut_out(sheet, {0, 2 * row * kStep, 28, 28});
+      EXPECT_EQ(first.pixels, original) << images << ", row " << row;
+      const image::Image copy = image::cut_out(sheet, {0, (2 * row + 1) * kStep, 28, 28});
+      EXPECT_NE(copy.pixels, original) << images << ", row " << row;
+    }
+  }
 }
 
 TEST(ConvolutionalVae, LearnsWithTheSameBytesOnOtherRanks) {

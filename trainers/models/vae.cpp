@@ -150,13 +150,6 @@ double Vae::log_likelihood(Context& context, const Tensor& x, std::int64_t sampl
 
 namespace {
 
-/// Values of the images of `x` [n, h, w, c] one after the other.
-std::vector<image::Image> to_images(Context& context, const Tensor& x) {
-  const std::vector<double> values = values_of(context, x);
-  return images_of(std::vector<float>(values.begin(), values.end()),
-                   {x.shape()[1], x.shape()[2], x.shape()[3]});
-}
-
 /// The means of what encode() gives [n, 2 k].
 std::vector<double> means_of(const std::vector<double>& latent, std::size_t k) {
   std::vector<double> means;
@@ -193,24 +186,22 @@ Picture Vae::reconstructions(const PictureSource& source) const {
   constexpr std::int64_t kAcross = 10;
   constexpr std::int64_t kRows = 3;
   Context& context = source.context;
-  std::vector<std::int64_t> indices(
-      static_cast<std::size_t>(std::min(kRows * kAcross, source.test.size())));
+  const std::int64_t across = std::clamp<std::int64_t>(source.test.size(), 1, kAcross);
+  const std::int64_t shown = std::min(kRows, source.test.size() / across) * across;  // whole rows
+  std::vector<std::int64_t> indices(static_cast<std::size_t>(shown));
   std::iota(indices.begin(), indices.end(), std::int64_t{0});
   const Tensor x = read_images(context, source.test, source.normalization, indices);
   const auto k = static_cast<std::size_t>(latent_);
   const std::vector<double> means = means_of(values_of(context, networks_->encode(context, x)), k);
-  const std::vector<image::Image> originals = to_images(context, x);
-  const std::vector<image::Image> copies = to_images(
+  const std::vector<image::Image> originals = images_of(context, x);
+  const std::vector<image::Image> copies = images_of(
       context, images_of_latent(context, from_doubles(context, means, {x.shape()[0], latent_})));
   std::vector<image::Image> rows;
-  for (std::size_t first = 0; first < originals.size(); first += kAcross) {
-    const auto count =
-        static_cast<std::ptrdiff_t>(std::min<std::size_t>(kAcross, originals.size() - first));
-    const auto at = static_cast<std::ptrdiff_t>(first);
-    rows.insert(rows.end(), originals.begin() + at, originals.begin() + at + count);
-    rows.insert(rows.end(), copies.begin() + at, copies.begin() + at + count);
+  for (std::int64_t first = 0; first < shown; first += across) {
+    rows.insert(rows.end(), originals.begin() + first, originals.begin() + first + across);
+    rows.insert(rows.end(), copies.begin() + first, copies.begin() + first + across);
   }
-  return {"reconstructions", sheet(rows, std::min<std::int64_t>(kAcross, source.test.size()))};
+  return {"reconstructions", sheet(rows, across)};
 }
 
 Picture Vae::line(const PictureSource& source) const {
@@ -235,12 +226,12 @@ Picture Vae::line(const PictureSource& source) const {
   }
   const auto count = static_cast<std::int64_t>(points.size() / k);
   const Tensor z = from_doubles(context, points, {count, latent_});
-  return {"line", sheet(to_images(context, images_of_latent(context, z)), kPoints)};
+  return {"line", sheet(images_of(context, images_of_latent(context, z)), kPoints)};
 }
 
 std::vector<Picture> Vae::pictures(const PictureSource& source) const {
   constexpr std::int64_t kSamples = 16;
-  Picture samples{"samples", sheet(to_images(source.context, sample(source.context, kSamples)), 4)};
+  Picture samples{"samples", sheet(images_of(source.context, sample(source.context, kSamples)), 4)};
   std::vector<Picture> pictures{std::move(samples), reconstructions(source)};
   if (Picture between = line(source); !between.name.empty()) {
     pictures.push_back(std::move(between));

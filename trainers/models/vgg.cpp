@@ -154,11 +154,6 @@ void VggFeatures::allocate(Device& device, Queue& queue, DType dtype,
   }
 }
 
-void VggFeatures::load(Device& device, Queue& queue, const std::filesystem::path& file,
-                       std::string_view sha256) {
-  load(device, queue, io::KerasWeights(file, sha256));
-}
-
 void VggFeatures::load(Device& device, Queue& queue, const io::KerasWeights& weights) {
   allocate(device, queue, DType::kF32, [&] {
     for (int p = 0; p < parameters_.size(); p += 2) {

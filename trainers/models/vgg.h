@@ -5,12 +5,10 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -54,11 +52,8 @@ class VggFeatures {
   /// or initializes, and one of them writes.
   void keep_in(std::shared_ptr<SharedBlocks> blocks) { blocks_ = std::move(blocks); }
   /// Reads the weights of its layers, f32, from a Keras file that may hold more layers. Throws
-  /// IoError as io::KerasWeights, whose `expected` is `sha256`: naming the file, the layer that is
-  /// missing or does not fit, and what the file holds.
-  void load(Device& device, Queue& queue, const std::filesystem::path& file,
-            std::string_view sha256 = {});
-  /// The same of a file that has been opened.
+  /// IoError as io::KerasWeights: naming the file, the layer that is missing or does not fit, and
+  /// what the file holds.
   void load(Device& device, Queue& queue, const io::KerasWeights& weights);
   /// Of the layers whose weights it needs those that are not in a file; in order.
   [[nodiscard]] std::vector<std::string> missing_in(const io::KerasWeights& weights) const;

@@ -1,7 +1,6 @@
 // The module: ImageLibrary by OpenCV. Its own threads are switched off, so that a call gives the
 // same bytes wherever it runs. OpenCV keeps colours as BGR.
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <tuple>
 
@@ -141,18 +140,6 @@ class OpenCvLibrary final : public ImageLibrary {
     });
   }
 
-  [[nodiscard]] Image gaussian_blur(const Image& image, double sigma) const override {
-    if (!(sigma > 0) || !std::isfinite(sigma)) {
-      throw ShapeError(fmt::format("gaussian_blur: sigma is {}, above 0 is needed", sigma));
-    }
-    const cv::Mat pixels = view(image);
-    Target target(image.h, image.w, image.c);
-    return guarded("gaussian_blur", [&] {
-      cv::GaussianBlur(pixels, target.mat, cv::Size(), sigma, sigma, cv::BORDER_REFLECT_101);
-      return target.take();
-    });
-  }
-
   [[nodiscard]] Image with_channels(const Image& image, int channels) const override {
     const cv::Mat pixels = view(image);
     if (channels != 1 && channels != 3) {
@@ -204,7 +191,7 @@ class OpenCvLibrary final : public ImageLibrary {
 }  // namespace gentrain::image
 
 /// What the program looks for: kModuleFunction of core/image/module.h.
-extern "C" const gentrain::image::ImageLibrary* gentrain_image_library_2() {
+extern "C" const gentrain::image::ImageLibrary* gentrain_image_library_3() {
   static const gentrain::image::OpenCvLibrary library;
   return &library;
 }

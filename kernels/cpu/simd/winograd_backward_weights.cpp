@@ -22,12 +22,19 @@ struct Plan {
 
   explicit Plan(const WinogradShape& s) : inputs(round_up(s.c, kLanes)) {
     constexpr std::int64_t kBlock = 48;
-    constexpr std::int64_t kSums = 65536;  // of a point
-    constexpr std::int64_t kSumsOfOneBlock = 8192;
+    constexpr std::int64_t kDeepBlock = 144;
+    constexpr std::int64_t kNear = 32768;  // sums of a point, of all points some 4 MiB
+    constexpr std::int64_t kSums = 65536;
+    constexpr std::int64_t kFewTiles = 64;  // so few that windows are read from near for each group
+    constexpr std::int64_t kSumsOfFewTiles = 8192;
+    // Measured: each block reads and writes the sums of a group; where they are not near, it must
+    // be worth that.
+    const bool near = inputs * round_up(s.oc, kLanes) <= kNear;
+    const std::int64_t most_tiles = near ? kBlock : kDeepBlock;
     const std::int64_t tiles = Tiles(s).count;
-    one_block = tiles <= kBlock;
-    block = smaller(kBlock, tiles);
-    const std::int64_t sums_of_group = one_block ? kSumsOfOneBlock : kSums;
+    one_block = tiles <= most_tiles;
+    block = smaller(most_tiles, tiles);
+    const std::int64_t sums_of_group = one_block && tiles <= kFewTiles ? kSumsOfFewTiles : kSums;
     const std::int64_t most = larger(sums_of_group / inputs / kPanel, 1) * kPanel;
     const std::int64_t groups = (s.oc + most - 1) / most;
     group = round_up((s.oc + groups - 1) / groups, kLanes);
