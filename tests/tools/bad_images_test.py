@@ -346,6 +346,17 @@ threads: 1
         self.write_weights("layer")
         self.refused("vgg.h5: layer block1_conv2: there is no such layer; layers with weights: block1_conv1")
 
+    def test_an_array_too_many(self):
+        self.write_weights("extra")
+        self.refused(r"vgg.h5: layer block1_conv2: its array block1_conv2/gamma:0 \[64\] is not needed; needed: kernel "
+                     r"\[3, 3, 64, 64\], bias \[64\]")
+
+    def test_transposed(self):
+        self.write_weights("transposed")
+        self.refused(r"vgg.h5: layer block1_conv2: array block1_conv2/kernel:0: its extents are \[64, 3, 3, 64\], but "
+                     r"\[3, 3, 64, 64\] are needed: they are in the order \[out, kh, kw, in\] instead of "
+                     r"\[kh, kw, in, out\]")
+
     def test_other_extents(self):
         self.write_weights("extents")
         self.refused(r"vgg.h5: layer block1_conv2: array block1_conv2/kernel:0: its extents are \[3, 3, 32, 64\], but "

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a Keras weights file with VGG19's first two convolutions, drawn at random, whole or with one thing wrong.
 
-usage: write_keras_weights.py FILE whole|layer|extents|nan     (needs h5py)
+usage: write_keras_weights.py FILE whole|layer|extra|extents|transposed|nan     (needs h5py)
 """
 
 import sys
@@ -22,6 +22,10 @@ def main():
     second = arrays["block1_conv2"]
     if wrong == "layer":
         del arrays["block1_conv2"]
+    elif wrong == "extra":
+        second["block1_conv2/gamma:0"] = numpy.ones(64, "f4")
+    elif wrong == "transposed":
+        second["block1_conv2/kernel:0"] = second["block1_conv2/kernel:0"].transpose(3, 0, 1, 2)
     elif wrong == "extents":
         second["block1_conv2/kernel:0"] = second["block1_conv2/kernel:0"][:, :, :32]
     elif wrong == "nan":
