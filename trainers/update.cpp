@@ -71,20 +71,31 @@ Wishes Update::wishes() const {
   return {sums[sums.size() - 2] > 0, sums[sums.size() - 1] > 0};
 }
 
-std::vector<bool> select_parameters(const ParameterSet& parameters,
-                                    const std::vector<Pattern>& patterns, const std::string& what) {
-  std::vector<bool> selected(static_cast<std::size_t>(parameters.size()), false);
-  std::vector<std::string> names;  // of all that may be selected
+namespace {
+
+bool may_be_selected(const ParameterInfo& info) {
+  return info.role != ParameterRole::kAverage;
+}
+
+std::vector<std::string> selectable_names(const ParameterSet& parameters) {
+  std::vector<std::string> names;
   for (int i = 0; i < parameters.size(); ++i) {
-    if (parameters.info(i).role != ParameterRole::kAverage) {
+    if (may_be_selected(parameters.info(i))) {
       names.push_back(parameters.info(i).name);
     }
   }
+  return names;
+}
+
+}  // namespace
+
+std::vector<bool> select_parameters(const ParameterSet& parameters,
+                                    const std::vector<Pattern>& patterns, const std::string& what) {
+  std::vector<bool> selected(static_cast<std::size_t>(parameters.size()), false);
   for (const Pattern& pattern : patterns) {
     bool found = false;
     for (int i = 0; i < parameters.size(); ++i) {
-      if (parameters.info(i).role != ParameterRole::kAverage &&
-          matches(pattern.text, parameters.info(i).name)) {
+      if (may_be_selected(parameters.info(i)) && matches(pattern.text, parameters.info(i).name)) {
         selected[static_cast<std::size_t>(i)] = true;
         found = true;
       }
@@ -92,7 +103,7 @@ std::vector<bool> select_parameters(const ParameterSet& parameters,
     if (!found) {
       throw JobError(fmt::format("{}{}{} pattern '{}' matches no parameter (there are {})",
                                  pattern.where, pattern.where.empty() ? "" : ": ", what,
-                                 pattern.text, fmt::join(names, ", ")));
+                                 pattern.text, fmt::join(selectable_names(parameters), ", ")));
     }
   }
   return selected;

@@ -53,7 +53,7 @@ class Judge {
 
   [[nodiscard]] const std::vector<VggMap>& maps() const { return maps_; }
 
-  /// Adds to `sums` the squared differences from the photographs x and the squares of their maps.
+  /// Adds the squared differences from the maps of the photographs x, and the squares of these.
   void compare(Context& context, const Tensor& made, const Tensor& x,
                std::vector<double>& differences, std::vector<double>& squares) const {
     const std::vector<Tensor> targets = features_->forward(context, x, maps_);
