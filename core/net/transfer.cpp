@@ -136,7 +136,7 @@ class Transfer final : private Receiver {
     request.stall_s = limits_.stall_s;
     request.redirects = limits_.redirects;
     const Ending ending = net_library().get(request, *this);
-    last_url_ = ending.last_url;
+    last_url_ = ending.end == End::kProtocol ? "" : ending.last_url;  // it was not gone to
     return refusal_ ? *refusal_ : judged(ending);
   }
 
