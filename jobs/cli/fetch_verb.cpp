@@ -31,7 +31,7 @@ namespace po = boost::program_options;
 
 namespace {
 
-constexpr const char* kUsage = "gentrain fetch NAME|URL... [options]";
+constexpr const char* kSynopsis = "gentrain fetch NAME|URL... [options]";
 
 /// Where and how everything is fetched.
 struct Plan {
@@ -243,7 +243,7 @@ std::string name_of_file(const std::string& url) {
 }  // namespace
 
 int fetch_verb(Session& /*session*/, const Arguments& arguments) {
-  OptionSet options(kUsage,
+  OptionSet options(kSynopsis,
                     "Fetches public data sets and weights to where jobs look for them: "
                     "$GENTRAIN_DATA, else data. A URL's file lands in that folder itself.\n"
                     "A transfer that broke off is gone on with; what is there is verified and "
@@ -271,8 +271,8 @@ int fetch_verb(Session& /*session*/, const Arguments& arguments) {
     return kSuccess;
   }
   if (!options.has("names")) {
-    throw JobError(
-        fmt::format("fetch: what to fetch is missing, --list shows the names (usage: {})", kUsage));
+    throw JobError(fmt::format(
+        "fetch: what to fetch is missing, --list shows the names (usage: {})", kSynopsis));
   }
   const auto& names = options.get<std::vector<std::string>>("names");
   const std::string sha256 = sha256_of(options, names);
