@@ -46,7 +46,7 @@ enum class End : std::uint8_t {
 
 struct Ending {
   End end = End::kDone;
-  std::string reason;    // libcurl's words, or the place that a redirect named
+  std::string reason;    // libcurl's words; of kProtocol: the URL
   std::string last_url;  // behind redirects
 };
 

@@ -165,7 +165,7 @@ class Transfer final : private Receiver {
         return {What::kFailed,
                 fmt::format("the server redirects to '{}': only http and https are followed, and "
                             "from https only https",
-                            ending.reason)};
+                            shown_url(ending.reason))};
       case End::kFailed:
         break;
     }

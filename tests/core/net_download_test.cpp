@@ -216,9 +216,12 @@ TEST_F(Download, TooFewBytesAreSaidAndKept) {
 }
 
 TEST_F(Download, WhatIsNotHttpIsRefused) {
-  const CannedServer server({"nonsense\r\n\r\n"});
+  const CannedServer server({"nonsense, longer than a status line\r\n\r\n",
+                             "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"});
   EXPECT_THAT([&] { download(server.url(), path(), {}, once_); },
-              ThrowsMessage<IoError>(HasSubstr("/x: the transfer failed (")));
+              ThrowsMessage<IoError>(HasSubstr("/x: the transfer failed (Received HTTP/0.9")));
+  EXPECT_THAT([&] { download(server.url(), path(), {}, once_); },
+              ThrowsMessage<IoError>(HasSubstr("/x: the transfer failed (Invalid Content-L")));
   EXPECT_THAT([&] { download("ftp://a/b", path()); },
               ThrowsMessage<JobError>(HasSubstr("'ftp://a/b' cannot be fetched")));
   EXPECT_EQ(files(), 0);

@@ -222,9 +222,13 @@ class CurlLibrary final : public NetLibrary {
       return {End::kRefused, "", handle.last_url()};
     }
     const std::string reason = handle.reason(code);
+    const std::string last_url = handle.last_url();
     const End end = end_of(code, reason, handle);
-    return {end, end == End::kProtocol && !transfer.location.empty() ? transfer.location : reason,
-            handle.last_url()};
+    if (end == End::kProtocol) {  // libcurl's code for answers that are no HTTP, too
+      return may_be_asked(last_url, request) ? Ending{End::kFailed, reason, last_url}
+                                             : Ending{end, last_url, last_url};
+    }
+    return {end, reason, last_url};
   }
 
   void read_archive(const std::string& path, ArchiveVisitor& visitor) const override {
@@ -239,6 +243,11 @@ class CurlLibrary final : public NetLibrary {
   }
 
  private:
+  static bool may_be_asked(const std::string& url, const Request& request) {
+    return begins_with(url, "https:") ||
+           (begins_with(url, "http:") && begins_with(request.url, "http:"));
+  }
+
   /// Sets what does not depend on the receiver; gives the header fields, which must stay.
   static std::unique_ptr<curl_slist, FreeList> prepare(Handle& handle, const Request& request) {
     const bool safe = begins_with(request.url, "https:");
