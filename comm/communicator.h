@@ -121,6 +121,9 @@ struct Launcher {
   std::string name;       // "mpirun", "srun" (present or not: without PMI it is not), ""
 };
 Launcher detect_launcher();
+/// The rank that the launcher's environment gives this process, for what is done without MPI; 0
+/// where it gives none.
+int launched_rank();
 
 /// make_mpi() under a launcher, make_single() without. Both remove what killed ranks of this user
 /// left in this host's shared memory.

@@ -68,6 +68,15 @@ Launcher detect_launcher() {
   return {};
 }
 
+int launched_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
+    if (const auto rank = number(name)) {
+      return static_cast<int>(*rank);
+    }
+  }
+  return is_srun_task() ? static_cast<int>(*number("SLURM_PROCID")) : 0;
+}
+
 namespace {
 
 /// When the program ends: what processes left that were still ending when it began.

@@ -4,55 +4,23 @@
 #include <string_view>
 #include <utility>
 
-#include <dlfcn.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "core/image/format.h"
 #include "core/image/module.h"
 #include "core/io/atomic_file.h"
+#include "core/io/module_file.h"
 #include "core/io/posix_file.h"
 #include "kernels/error.h"
 
 namespace gentrain::image {
 namespace {
 
-namespace fs = std::filesystem;
-
-/// dlerror() of the call that has just failed.
-std::string reason() {
-  const char* const text = dlerror();
-  return text == nullptr ? "unknown" : text;
-}
-
-/// The module out of one file. It stays loaded: what it gave out may be in use until the end.
-const ImageLibrary& open_module(const fs::path& path) {
-  void* const module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (module == nullptr) {
-    throw DeviceError(fmt::format("the image module cannot be loaded: {}", reason()));
-  }
-  using Function = const ImageLibrary* (*)();
-  const auto function = reinterpret_cast<Function>(dlsym(module, kModuleFunction));
-  if (function == nullptr) {
-    throw DeviceError(
-        fmt::format("the image module {} is of another version: {}", path.string(), reason()));
-  }
-  return *function();
-}
-
 const ImageLibrary& find_module() {
-  const fs::path folder = fs::read_symlink("/proc/self/exe").parent_path();
-  const std::vector<std::string> places = {
-      (folder / kModuleFile).string(),
-      (folder.parent_path() / "lib" / "gentrain" / kModuleFile).string()};
-  for (const std::string& place : places) {
-    if (std::error_code ignored; fs::exists(place, ignored)) {
-      return open_module(place);
-    }
-  }
-  throw DeviceError(
-      fmt::format("the image module, which reads images, is not there: it was looked for as {}",
-                  fmt::join(places, " and ")));
+  using Function = const ImageLibrary* (*)();
+  const auto function = reinterpret_cast<Function>(io::load_module_function(
+      {"image module", "which reads images", kModuleFile, kModuleFunction}));
+  return *function();
 }
 
 }  // namespace

@@ -29,6 +29,8 @@ const std::vector<Verb>& verbs() {
        upscale_verb},
       {"pack", "pack FOLDER FILE [--size HxW]", "decodes a folder of images into one file",
        pack_verb, false},
+      {"fetch", "fetch NAME... [--to FOLDER]", "data sets and weights from the network", fetch_verb,
+       false},
       {"cache", "cache [--clear [WHAT]]", "lists or removes what is prepared for later runs",
        cache_verb, false},
       {"verify", "verify FILE", "whether a model, checkpoint or pack is whole", verify_verb},

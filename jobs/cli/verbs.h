@@ -49,6 +49,8 @@ int sample_verb(Session& session, const Arguments& arguments);
 int upscale_verb(Session& session, const Arguments& arguments);
 /// gentrain pack FOLDER FILE: decodes a folder of images into one file.
 int pack_verb(Session& session, const Arguments& arguments);
+/// gentrain fetch NAME...: data sets and weights from the network.
+int fetch_verb(Session& session, const Arguments& arguments);
 /// gentrain cache [--clear [WHAT]]: what is prepared for later runs, and its end.
 int cache_verb(Session& session, const Arguments& arguments);
 /// gentrain verify FILE: whether a file of gentrain's own is whole.

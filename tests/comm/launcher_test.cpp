@@ -16,6 +16,7 @@ namespace gentrain::comm {
 namespace {
 
 constexpr const char* kNames[] = {"OMPI_COMM_WORLD_SIZE",
+                                  "OMPI_COMM_WORLD_RANK",
                                   "PMIX_RANK",
                                   "PMI_RANK",
                                   "PMI_SIZE",
@@ -61,6 +62,21 @@ void expect(const std::map<std::string, std::string>& values, bool present, int 
   EXPECT_EQ(launcher.present, present);
   EXPECT_EQ(launcher.promised_size, promised);
   EXPECT_EQ(launcher.name, name);
+}
+
+void expect_rank(const std::map<std::string, std::string>& values, int rank) {
+  const Environment environment(values);
+  EXPECT_EQ(launched_rank(), rank);
+}
+
+TEST(Launcher, TheRankIsInTheEnvironment) {
+  expect_rank({}, 0);
+  expect_rank({{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_RANK", "3"}}, 3);
+  expect_rank({{"PMIX_RANK", "2"}}, 2);
+  expect_rank({{"PMI_RANK", "1"}}, 1);
+  expect_rank({{"SLURM_STEP_ID", "0"}, {"SLURM_PROCID", "5"}}, 5);
+  expect_rank({{"SLURM_PROCID", "5"}}, 0);  // of a batch script
+  expect_rank({{"OMPI_COMM_WORLD_RANK", "none"}}, 0);
 }
 
 TEST(Launcher, NoneIsALoneProcess) {

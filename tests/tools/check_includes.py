@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 # Folder -> the folders whose headers it may include, besides its own. "core" does not stand for its
-# sub-libraries core/data, core/io and core/image.
+# sub-libraries core/data, core/io, core/image and core/net.
 LAYERS = {
     "kernels": [],
     "kernels/cpu": ["kernels"],
@@ -21,11 +21,12 @@ LAYERS = {
     "core/io": ["kernels"],
     "core/data": ["kernels", "core/io"],
     "core/image": ["kernels", "core/io", "core/data"],
+    "core/net": ["kernels", "core/io"],
     "comm": ["kernels", "core"],
     "comm/mpi": ["kernels", "core", "comm"],
     "comm/nccl": ["kernels", "core", "comm"],
     "trainers": ["core", "core/io", "core/data", "core/image", "comm"],
-    "jobs": ["core", "core/io", "core/data", "core/image", "comm", "trainers"],
+    "jobs": ["core", "core/io", "core/data", "core/image", "core/net", "comm", "trainers"],
 }
 
 # Folders whose headers only the named folders may include (tests aside).
@@ -63,6 +64,7 @@ VENDORS = [
     (r"zlib\.h", ["core/data", "core/image"]),
     (r"openssl/.*", ["core/io"]),
     (r"opencv2/.*", ["core/image"]),
+    (r"curl/.*|archive(_entry)?\.h", ["core/net"]),
     (r"yaml-cpp/.*", ["jobs/cli"]),
     (r"boost/.*", ["jobs/cli"]),
     (r"spdlog/.*", ["trainers", "jobs"]),

@@ -89,6 +89,8 @@ class IncludeRule(unittest.TestCase):
                 ("core/io/a.cpp", "zlib.h", "core/data, core/image"),
                 ("core/data/a.cpp", "openssl/evp.h", "core/io"),
                 ("core/data/a.cpp", "opencv2/core.hpp", "core/image"),
+                ("core/io/a.cpp", "curl/curl.h", "core/net"),
+                ("jobs/cli/a.cpp", "archive_entry.h", "core/net"),
                 ("trainers/loop.cpp", "yaml-cpp/yaml.h", "jobs/cli"),
                 ("jobs/main.cpp", "boost/program_options.hpp", "jobs/cli"),
                 ("comm/exchange.cpp", "spdlog/spdlog.h", "trainers, jobs")):

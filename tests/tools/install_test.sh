@@ -9,3 +9,4 @@ PATH=$prefix/bin:$PATH
 command -v gentrain
 gentrain --version
 test -f lib/gentrain/libgentrain_image.so
+test -f lib/gentrain/libgentrain_net.so

@@ -1,0 +1,59 @@
+// The lock belongs to a file, not to a name: whoever gets it looks whether the name still means
+// that file, since its last owner may have renamed it.
+#include "core/net/file_lock.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kernels/error.h"
+
+namespace gentrain::net {
+namespace {
+
+namespace fs = std::filesystem;
+
+int open_for_lock(const fs::path& path) {
+  std::error_code ignored;
+  const int flags =
+      fs::is_directory(path, ignored) ? O_RDONLY | O_DIRECTORY : O_RDWR | O_CREAT | O_NOFOLLOW;
+  const int descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+  if (descriptor < 0) {
+    throw IoError(fmt::format("{}: open failed: {}", path.string(), std::strerror(errno)));
+  }
+  return descriptor;
+}
+
+bool is_of_name(int descriptor, const fs::path& path) {
+  struct stat mine {};
+  struct stat there {};
+  return ::fstat(descriptor, &mine) == 0 && ::stat(path.c_str(), &there) == 0 &&
+         mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
+}
+
+}  // namespace
+
+FileLock::FileLock(const fs::path& path) {
+  for (;;) {
+    descriptor_ = open_for_lock(path);
+    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+      ::close(descriptor_);
+      throw IoError(fmt::format("{}: another process is fetching it", path.string()));
+    }
+    if (is_of_name(descriptor_, path)) {
+      return;
+    }
+    ::close(descriptor_);
+  }
+}
+
+FileLock::~FileLock() {
+  ::close(descriptor_);
+}
+
+}  // namespace gentrain::net
