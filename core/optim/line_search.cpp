@@ -40,12 +40,10 @@ double interpolate(const SearchPoint& a, const SearchPoint& b) {
 /// `low` has the least value so far of those with sufficient decrease, and descends towards `high`.
 bool zoom(const SearchPoint& start, SearchPoint low, SearchPoint high,
           const AlongDirection& along) {
-  while (std::abs(high.step - low.step) > kShortest * std::max(low.step, high.step)) {
-    const double step = is_finite(high) ? interpolate(low, high) : (low.step + high.step) / 2;
-    const std::optional<SearchPoint> point = along(step);
-    if (!point) {
-      return false;
-    }
+  const auto between = [&] {
+    return is_finite(high) ? interpolate(low, high) : (low.step + high.step) / 2;
+  };
+  while (const std::optional<SearchPoint> point = along(between())) {
     if (!sufficient_decrease(start, *point) || point->value >= low.value) {
       high = *point;
       continue;
