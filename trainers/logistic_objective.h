@@ -25,7 +25,7 @@ struct LabelledFeatures {
   [[nodiscard]] std::int64_t samples() const { return static_cast<std::int64_t>(labels.size()); }
 };
 
-/// The samples whose features rank `rank` has to have: those of its shards.
+/// The samples whose features rank `rank` has to have: those of its shards, shards >= ranks >= 1.
 comm::Range owned_samples(std::int64_t samples, std::int64_t shards, int ranks, int rank);
 
 /// The variables are w [rows, d] of the standardised features, then b [rows]; rows is 1 for two

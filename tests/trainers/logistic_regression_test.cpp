@@ -238,17 +238,19 @@ TEST_P(Logistic, StatisticsAreThoseOfTheFeatures) {
   EXPECT_EQ(objective.centres(), GetParam().second ? objective.means() : std::vector<double>(14));
 }
 
+/// Centred they come near the optimum, which they are still on their way to otherwise.
 TEST_P(Logistic, TwentyIterationsFallAllTheWay) {
-  LogisticOptions twenty = LogisticOptions{};
+  LogisticOptions twenty;
   twenty.centre = GetParam().second;
   const LogisticResult fit = fit_alone(problem(), twenty);
-  EXPECT_EQ(fit.iterations, 20);
-  EXPECT_EQ(fit.ending, optim::Ending::kIterations);
-  EXPECT_EQ(fit.history.size(), 21U);
+  EXPECT_LE(fit.iterations, 20);
+  EXPECT_EQ(fit.ending == optim::Ending::kIterations, fit.iterations == 20);
+  EXPECT_EQ(fit.history.size(), static_cast<std::size_t>(fit.iterations) + 1);
   EXPECT_TRUE(std::is_sorted(fit.history.rbegin(), fit.history.rend()));
-  const LogisticResult end = fit_alone(problem(), options());
-  EXPECT_LT(end.history.back(), fit.history.back());
-  EXPECT_NEAR(end.history.back(), fit.history.back(), 2e-3);
+  const double least = fit_alone(problem(), options()).history.back();
+  EXPECT_LT(least, fit.history.back());
+  EXPECT_LT((fit.history.back() - least) / (fit.history.front() - least),
+            twenty.centre ? 1e-4 : 0.2);
   EXPECT_EQ(fit_alone(problem(), twenty).model, fit.model);
 }
 
@@ -327,7 +329,10 @@ TEST(LogisticRegression, TellsOfItselfAsJson) {
 }
 
 std::string refusal(const LogisticProblem& data, const LogisticOptions& options = {}) {
-  return message_of<JobError>([&] { fit_alone(data, options); });
+  const auto single = comm::make_single();
+  WorkerPool pool(1, true);
+  const LabelledFeatures features = data.on(*single, 16);
+  return message_of<JobError>([&] { fit_logistic_regression(*single, pool, options, features); });
 }
 
 TEST(LogisticRegression, RefusesSamplesThatCannotBeFitted) {
