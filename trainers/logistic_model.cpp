@@ -44,17 +44,17 @@ const io::NamedArray& array_of(std::span<const io::NamedArray> arrays, const cha
 
 }  // namespace
 
-double dot(std::span<const double> w, const float* x) {
+double dot(std::span<const double> w, std::span<const double> x) {
   constexpr std::size_t kLanes = 8;
   double sums[kLanes] = {};
   const std::size_t whole = w.size() / kLanes * kLanes;
   for (std::size_t j = 0; j < whole; j += kLanes) {
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      sums[lane] += w[j + lane] * static_cast<double>(x[j + lane]);
+      sums[lane] += w[j + lane] * x[j + lane];
     }
   }
   for (std::size_t j = whole; j < w.size(); ++j) {
-    sums[j - whole] += w[j] * static_cast<double>(x[j]);
+    sums[j - whole] += w[j] * x[j];
   }
   return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
 }
@@ -70,9 +70,10 @@ std::vector<double> LogisticModel::probabilities(std::span<const float> x) const
                                  x.size(), features));
   }
   const std::span<const double> all(coefficients);
+  const std::vector<double> wide(x.begin(), x.end());
   std::vector<double> result;
   for (std::size_t row = 0; row < intercepts.size(); ++row) {
-    result.push_back(dot(all.subspan(row * x.size(), x.size()), x.data()) + intercepts[row]);
+    result.push_back(dot(all.subspan(row * x.size(), x.size()), wide) + intercepts[row]);
   }
   if (classes == 2) {
     result.insert(result.begin(), 0.0);

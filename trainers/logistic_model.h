@@ -38,7 +38,7 @@ std::vector<io::NamedArray> to_arrays(const LogisticModel& model);
 LogisticModel logistic_model_from(std::span<const io::NamedArray> arrays,
                                   const std::string& source);
 
-/// Fixed order of the sum, the same on any x86-64: w . x in f64.
-double dot(std::span<const double> w, const float* x);
+/// w . x of equal lengths; the order of the sum is fixed, the same on any x86-64.
+double dot(std::span<const double> w, std::span<const double> x);
 
 }  // namespace gentrain::trainers

@@ -51,10 +51,10 @@ std::vector<std::int64_t> count_classes(const LabelledFeatures& data) {
   return counts;
 }
 
-/// into += factor * x
-void add_scaled(std::span<double> into, double factor, const float* x) {
+/// into += factor * x, of equal lengths.
+void add_scaled(std::span<double> into, double factor, std::span<const double> x) {
   for (std::size_t j = 0; j < into.size(); ++j) {
-    into[j] += factor * static_cast<double>(x[j]);
+    into[j] += factor * x[j];
   }
 }
 
@@ -242,8 +242,9 @@ double LogisticObjective::operator()(std::span<const double> x, std::span<double
   const std::vector<double> sums =
       sum_over_shards(variables() + 1, [&](const comm::Range& samples, std::span<double> sum) {
         std::vector<double> logits(rows_);
+        std::vector<double> features(features_);
         for (std::int64_t i = samples.first; i < samples.last; ++i) {
-          const float* features = data_.row(i);
+          std::copy_n(data_.row(i), features_, features.begin());
           for (std::size_t row = 0; row < rows_; ++row) {
             logits[row] = plain[weights + row] +
                           dot(std::span(plain).subspan(row * features_, features_), features);

@@ -30,8 +30,8 @@ struct LogisticOptions {
   /// gradient vanishes; for the optimum itself raise max_iterations and take 0.
   double tolerance = 1e-6;
   std::int64_t shards = 16;  // into which the samples are cut; part of the contract
-  /// Whether features are centred as well, as Spark 3.2 and later do: the optimum is the same, the
-  /// way there is another and mostly shorter.
+  /// Whether features are centred as well, as later versions of Spark 3 do: the optimum is the
+  /// same, the way there much shorter where means are not small beside the deviations.
   bool centre = false;
 };
 

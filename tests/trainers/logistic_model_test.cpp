@@ -55,12 +55,14 @@ TEST(LogisticModel, ProductsOfAnyLength) {
   for (std::int64_t size = 1; size < 40; ++size) {
     const std::vector<float> x = test::floats(size, 1);
     const std::vector<float> w = test::floats(size, 2);
-    const std::vector<double> wide(w.begin(), w.end());
     double sum = 0;
     for (std::size_t i = 0; i < x.size(); ++i) {
-      sum += wide[i] * static_cast<double>(x[i]);
+      sum += static_cast<double>(w[i]) * static_cast<double>(x[i]);
     }
-    EXPECT_NEAR(dot(wide, x.data()), sum, 1e-14) << size;
+    EXPECT_NEAR(
+        dot(std::vector<double>(w.begin(), w.end()), std::vector<double>(x.begin(), x.end())), sum,
+        1e-14)
+        << size;
   }
 }
 
