@@ -15,6 +15,13 @@ foreach(ranks 2 4)
   gentrain_mpi_test(frozen ${ranks} $<TARGET_FILE:mpi_frozen>)
 endforeach()
 
+# Logistic regression: the bytes of one rank.
+add_executable(mpi_logistic trainers/mpi_logistic.cpp)
+target_link_libraries(mpi_logistic PRIVATE gentrain_trainers gentrain_reference GTest::gtest)
+foreach(ranks 1 2 3 4)
+  gentrain_mpi_test(logistic ${ranks} $<TARGET_FILE:mpi_logistic>)
+endforeach()
+
 add_executable(mpi_fault trainers/mpi_fault.cpp)
 target_link_libraries(mpi_fault PRIVATE gentrain_trainers)
 add_test(NAME mpi.fault

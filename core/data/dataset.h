@@ -99,6 +99,14 @@ struct Split {
 Split split_validation(const std::shared_ptr<const Dataset>& whole, double fraction,
                        std::uint64_t seed);
 
+/// The same split of samples 0 to size - 1, as numbers in ascending order.
+struct SplitIndices {
+  std::vector<std::int64_t> train;
+  std::vector<std::int64_t> validation;
+};
+/// Throws as split_validation().
+SplitIndices split_indices(std::int64_t size, double fraction, std::uint64_t seed);
+
 /// The order of an epoch: a permutation of [0, size) that is a pure function of (seed, epoch).
 /// Throws JobError unless 0 <= size < 2^32.
 std::vector<std::int64_t> sample_order(std::uint64_t seed, std::int64_t epoch, std::int64_t size);

@@ -110,9 +110,7 @@ std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> whole,
   return std::make_shared<Subset>(std::move(whole), std::move(indices));
 }
 
-Split split_validation(const std::shared_ptr<const Dataset>& whole, double fraction,
-                       std::uint64_t seed) {
-  const std::int64_t size = whole->size();
+SplitIndices split_indices(std::int64_t size, double fraction, std::uint64_t seed) {
   if (!(fraction > 0 && fraction < 1)) {
     throw JobError(
         fmt::format("data.validation: a fraction between 0 and 1 is needed, not {}", fraction));
@@ -129,7 +127,13 @@ Split split_validation(const std::shared_ptr<const Dataset>& whole, double fract
   validation.resize(static_cast<std::size_t>(count));
   std::sort(train.begin(), train.end());
   std::sort(validation.begin(), validation.end());
-  return {subset(whole, std::move(train)), subset(whole, std::move(validation))};
+  return {std::move(train), std::move(validation)};
+}
+
+Split split_validation(const std::shared_ptr<const Dataset>& whole, double fraction,
+                       std::uint64_t seed) {
+  SplitIndices indices = split_indices(whole->size(), fraction, seed);
+  return {subset(whole, std::move(indices.train)), subset(whole, std::move(indices.validation))};
 }
 
 }  // namespace gentrain::data

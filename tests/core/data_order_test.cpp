@@ -120,6 +120,16 @@ TEST(SplitValidation, DependsOnTheSeed) {
   EXPECT_NE(validation(1), validation(2));
 }
 
+TEST(SplitValidation, IndicesAreThoseOfTheDataSets) {
+  const SplitIndices indices = split_indices(100, 0.4, 3);
+  const Split split = split_validation(numbered(100), 0.4, 3);
+  const std::vector<int> train = first_bytes(*split.train);
+  const std::vector<int> validation = first_bytes(*split.validation);
+  EXPECT_EQ(indices.train, std::vector<std::int64_t>(train.begin(), train.end()));
+  EXPECT_EQ(indices.validation, std::vector<std::int64_t>(validation.begin(), validation.end()));
+  EXPECT_NE(split_indices(100, 0.4, 4).train, indices.train);
+}
+
 TEST(SplitValidation, RefusesEmptyParts) {
   EXPECT_THAT([] { split_validation(numbered(10), 0.01, 1); },
               ThrowsMessage<JobError>(
