@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 # Folder -> the folders whose headers it may include, besides its own. "core" does not stand for its
-# sub-libraries core/data, core/io and core/image.
+# sub-libraries core/data, core/graph, core/io and core/image.
 LAYERS = {
     "kernels": [],
     "kernels/cpu": ["kernels"],
@@ -21,11 +21,12 @@ LAYERS = {
     "core/io": ["kernels"],
     "core/data": ["kernels", "core/io"],
     "core/image": ["kernels", "core/io", "core/data"],
+    "core/graph": ["kernels", "core", "core/io"],
     "comm": ["kernels", "core"],
     "comm/mpi": ["kernels", "core", "comm"],
     "comm/nccl": ["kernels", "core", "comm"],
-    "trainers": ["core", "core/io", "core/data", "core/image", "comm"],
-    "jobs": ["core", "core/io", "core/data", "core/image", "comm", "trainers"],
+    "trainers": ["core", "core/io", "core/data", "core/graph", "core/image", "comm"],
+    "jobs": ["core", "core/io", "core/data", "core/graph", "core/image", "comm", "trainers"],
 }
 
 # Folders whose headers only the named folders may include (tests aside).
