@@ -15,10 +15,10 @@ namespace gentrain::graph {
 /// What need not come from the file. Patterns (matches() in core/pattern.h) stand for parameters,
 /// "conv2d_82/weight", and for layers, "conv2d_82": all of its parameters.
 struct KerasRules {
-  std::vector<std::string> allow_missing;  // may be missing in the file
-  std::vector<std::string> allow_extra;    // layers of the file that the network has not
-  std::vector<std::string> reinit;         // are not taken, whatever the file has
-  std::vector<std::string> reinit_zeros;   // values that are 0 in the file are not taken
+  std::vector<std::string> allow_missing = {};  // may be missing in the file
+  std::vector<std::string> allow_extra = {};    // layers of the file that the network has not
+  std::vector<std::string> reinit = {};         // are not taken, whatever the file has
+  std::vector<std::string> reinit_zeros = {};   // values that are 0 in the file are not taken
 };
 
 /// What was done.
