@@ -89,8 +89,7 @@ Tape::ParameterState& Tape::state_of(const GradRef& ref) {
   return states[index];
 }
 
-void Tape::record(const char* op, Tensor& y, std::initializer_list<Tensor> inputs,
-                  Backward backward) {
+void Tape::record(const char* op, Tensor& y, std::span<const Tensor> inputs, Backward backward) {
   if (used_) {
     throw Error(fmt::format("{}: this graph was used by backward() already; begin a new one", op));
   }

@@ -9,6 +9,7 @@
 #include <functional>
 #include <initializer_list>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "core/tensor.h"
@@ -90,7 +91,13 @@ class Tape {
 
   /// Gives y a history, if any of the inputs has one or is a parameter that wants a gradient;
   /// otherwise does nothing. `op` is a name that outlives the tape.
-  void record(const char* op, Tensor& y, std::initializer_list<Tensor> inputs, Backward backward);
+  void record(const char* op, Tensor& y, std::initializer_list<Tensor> inputs, Backward backward) {
+    record(op, y, std::span<const Tensor>(inputs.begin(), inputs.size()), std::move(backward));
+  }
+  void record(const char* op, Tensor& y, std::span<const Tensor> inputs, Backward backward);
+  /// Whether this recording is to give a gradient of x: it has a history here or is a parameter
+  /// that wants one.
+  [[nodiscard]] bool wants(const Tensor& x) const { return x.defined() && wants(x.grad_ref()); }
 
   /// Runs the closures that lead to `loss` (one element), seeded with 1, freeing each when used.
   /// Throws Error if the loss has no history here or the graph was used already.

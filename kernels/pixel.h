@@ -1,4 +1,5 @@
-// The contract for routines that move the pixels of NHWC images. Determinism: as in conv.h.
+// The contract for routines that move the pixels or channels of NHWC images. Determinism: as in
+// conv.h.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +45,27 @@ class PixelKernels {
   /// Throws ShapeError too if r is above kLargestShrink or sigma is not in
   /// [kLeastSigma, kLargestShrink].
   virtual void gaussian_shrink(Queue& queue, std::int64_t r, double sigma, ConstView x, View y) = 0;
+
+  /// Channels into a range of another tensor's: y[..., first + j] = x[..., j]; the other channels
+  /// of y stay as they are. Values are moved only.
+  ///
+  /// x [..., c]
+  /// y [..., width], the extents before the last as those of x; 0 <= first <= width - c
+  virtual void put_channels(Queue& queue, std::int64_t first, ConstView x, View y) = 0;
+  /// The way back: y [..., c] from a range of x's channels, y[..., j] = x[..., first + j].
+  virtual void take_channels(Queue& queue, std::int64_t first, ConstView x, View y) = 0;
 };
+
+/// How rows of channels lie in wider ones.
+struct ChannelRange {
+  std::int64_t rows = 0;   // all extents but the last, multiplied
+  std::int64_t few = 0;    // channels of a row that is moved
+  std::int64_t width = 0;  // of a row that they are a range of
+};
+
+/// The range of `few`, [..., c], from channel `first` on in `many`, [..., width]. Throws ShapeError
+/// naming the routine if it does not lie inside, or a tensor has no axis or no elements.
+ChannelRange channel_range(const char* routine, std::int64_t first, const Shape& few,
+                           const Shape& many);
 
 }  // namespace gentrain

@@ -109,31 +109,6 @@ std::vector<bool> select_parameters(const ParameterSet& parameters,
   return selected;
 }
 
-bool matches(const std::string& pattern, const std::string& text) {
-  std::size_t p = 0;
-  std::size_t t = 0;
-  std::size_t star = std::string::npos;
-  std::size_t retry = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t]) && pattern[p] != '*') {
-      ++p;
-      ++t;
-    } else if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      retry = t;
-    } else if (star != std::string::npos) {
-      p = star + 1;
-      t = ++retry;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') {
-    ++p;
-  }
-  return p == pattern.size();
-}
-
 Update::Update(const UpdateSetting& setting, Queue& queue, ParameterSet& parameters,
                const StageOptions& stage, std::int64_t statistics,
                const std::vector<std::vector<Pattern>>& parts)

@@ -11,6 +11,7 @@
 #include "comm/exchange.h"
 #include "core/optim/optimizer.h"
 #include "core/parameters.h"
+#include "core/pattern.h"
 #include "trainers/options.h"
 
 namespace gentrain::trainers {
@@ -137,8 +138,5 @@ class Update {
 /// there is.
 std::vector<bool> select_parameters(const ParameterSet& parameters,
                                     const std::vector<Pattern>& patterns, const std::string& what);
-
-/// Whether `text` matches a pattern in which * stands for any characters and ? for one.
-bool matches(const std::string& pattern, const std::string& text);
 
 }  // namespace gentrain::trainers

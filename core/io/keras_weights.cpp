@@ -139,15 +139,15 @@ std::string order_hint(const Shape& came, const Shape& needed) {
              : "";
 }
 
-void check_shape(const std::string& where, const Shape& came, const Shape& needed) {
+/// What is wrong with extents, or "".
+std::string shape_problem(const Shape& came, const Shape& needed) {
   if (came.rank() != needed.rank()) {
-    throw IoError(fmt::format("{}: it has {} extents, {}, but {}, {}, are needed", where,
-                              came.rank(), came.str(), needed.rank(), needed.str()));
+    return fmt::format("it has {} extents, {}, but {}, {}, are needed", came.rank(), came.str(),
+                       needed.rank(), needed.str());
   }
-  if (came != needed) {
-    throw IoError(fmt::format("{}: its extents are {}, but {} are needed{}", where, came.str(),
-                              needed.str(), order_hint(came, needed)));
-  }
+  return came == needed ? ""
+                        : fmt::format("its extents are {}, but {} are needed{}", came.str(),
+                                      needed.str(), order_hint(came, needed));
 }
 
 /// Index of a row-major element by axis: "[1, 0, 2]".
@@ -176,11 +176,19 @@ std::string describe(std::span<const KerasNeed> needs) {
   return texts.empty() ? "nothing" : fmt::format("{}", fmt::join(texts, ", "));
 }
 
-/// For each need the array of the layer that it means.
-std::vector<const KerasArray*> match(const KerasLayer& layer, std::span<const KerasNeed> needs,
-                                     const std::string& where) {
-  std::vector<const KerasArray*> found(needs.size());
+/// For each need the array of the layer that it means, null if there is none, and what does not
+/// fit.
+struct Matching {
+  std::vector<const KerasArray*> arrays;
+  std::vector<std::string> problems;
+};
+
+void match_roles(const KerasLayer& layer, std::span<const KerasNeed> needs, Matching& matching) {
   std::vector<const KerasArray*> nameless;
+  const auto not_needed = [&](const KerasArray& array) {
+    matching.problems.push_back(fmt::format("its array {} {} is not needed; needed: {}", array.name,
+                                            array.shape.str(), describe(needs)));
+  };
   for (const KerasArray& array : layer.arrays) {
     const auto role = keras_role(array.name);
     const auto need = std::ranges::find_if(
@@ -188,32 +196,44 @@ std::vector<const KerasArray*> match(const KerasLayer& layer, std::span<const Ke
     if (!role) {
       nameless.push_back(&array);
     } else if (need == needs.end()) {
-      throw IoError(fmt::format("{}: its array {} {} is not needed; needed: {}", where, array.name,
-                                array.shape.str(), describe(needs)));
+      not_needed(array);
     } else {
-      const KerasArray*& place = found[static_cast<std::size_t>(need - needs.begin())];
+      const KerasArray*& place = matching.arrays[static_cast<std::size_t>(need - needs.begin())];
       if (place != nullptr) {
-        throw IoError(fmt::format("{}: {} and {} both look like its {}", where, place->name,
-                                  array.name, name_of(*role)));
+        matching.problems.push_back(fmt::format("{} and {} both look like its {}", place->name,
+                                                array.name, name_of(*role)));
       }
       place = &array;
     }
   }
-  const auto missing = std::ranges::find(found, nullptr);
-  if (nameless.size() == 1 && std::ranges::count(found, nullptr) == 1) {
-    *missing = nameless[0];
-    return found;
+  if (nameless.size() == 1 && std::ranges::count(matching.arrays, nullptr) == 1) {
+    *std::ranges::find(matching.arrays, nullptr) = nameless[0];
+    nameless.clear();
   }
-  if (missing != found.end()) {
-    const KerasNeed& need = needs[static_cast<std::size_t>(missing - found.begin())];
-    throw IoError(fmt::format("{}: its {} {} is missing; {}", where, name_of(need.role),
-                              keras_shape(need).str(), describe(layer)));
+  for (std::size_t i = 0; i < needs.size(); ++i) {
+    if (matching.arrays[i] == nullptr && needs[i].take == KerasTake::kRequired) {
+      matching.problems.push_back(fmt::format("its {} {} is missing; {}", name_of(needs[i].role),
+                                              keras_shape(needs[i]).str(), describe(layer)));
+    }
   }
-  if (!nameless.empty()) {
-    throw IoError(fmt::format("{}: its array {} {} is not needed; needed: {}", where,
-                              nameless[0]->name, nameless[0]->shape.str(), describe(needs)));
+  std::ranges::for_each(nameless, [&](const KerasArray* array) { not_needed(*array); });
+}
+
+Matching match(const KerasLayer& layer, std::span<const KerasNeed> needs) {
+  Matching matching{std::vector<const KerasArray*>(needs.size()), {}};
+  match_roles(layer, needs, matching);
+  for (std::size_t i = 0; i < needs.size(); ++i) {
+    const KerasArray* array = matching.arrays[i];
+    if (needs[i].take == KerasTake::kNever) {
+      matching.arrays[i] = nullptr;
+    } else if (array != nullptr) {
+      const std::string problem = shape_problem(array->shape, keras_shape(needs[i]));
+      if (!problem.empty()) {
+        matching.problems.push_back(fmt::format("array {}: {}", array->name, problem));
+      }
+    }
   }
-  return found;
+  return matching;
 }
 
 }  // namespace
@@ -355,18 +375,28 @@ std::vector<float> KerasWeights::read(std::string_view layer_name, std::string_v
 
 std::vector<std::vector<float>> KerasWeights::read_layer(std::string_view layer_name,
                                                          std::span<const KerasNeed> needs) const {
-  const KerasLayer& of = layer(layer_name);
-  const std::vector<const KerasArray*> arrays = match(of, needs, where(layer_name));
-  for (std::size_t i = 0; i < needs.size(); ++i) {
-    check_shape(where(layer_name, arrays[i]->name), arrays[i]->shape, keras_shape(needs[i]));
+  const Matching matching = match(layer(layer_name), needs);
+  if (!matching.problems.empty()) {
+    throw IoError(fmt::format("{}: {}", where(layer_name), matching.problems[0]));
   }
-  std::vector<std::vector<float>> result;
+  std::vector<std::vector<float>> result(needs.size());
   for (std::size_t i = 0; i < needs.size(); ++i) {
-    std::vector<float> values = read(layer_name, arrays[i]->name);
-    result.push_back(is_kernel(needs[i].role) ? last_axis_first(values, arrays[i]->shape)
-                                              : std::move(values));
+    if (const KerasArray* array = matching.arrays[i]; array != nullptr) {
+      std::vector<float> values = read(layer_name, array->name);
+      result[i] =
+          is_kernel(needs[i].role) ? last_axis_first(values, array->shape) : std::move(values);
+    }
   }
   return result;
+}
+
+std::vector<std::string> KerasWeights::problems(std::string_view layer_name,
+                                                std::span<const KerasNeed> needs) const {
+  std::vector<std::string> problems = match(layer(layer_name), needs).problems;
+  for (std::string& problem : problems) {
+    problem = fmt::format("layer {}: {}", layer_name, problem);
+  }
+  return problems;
 }
 
 std::string KerasWeights::sha256() const {

@@ -46,10 +46,14 @@ struct KerasLayer {
   std::vector<KerasArray> arrays;  // none: a layer without weights
 };
 
+/// Whether an array must be in the file, may be missing, or is not taken even if it is there.
+enum class KerasTake : std::uint8_t { kRequired, kIfThere, kNever };
+
 /// One array that a layer of a network takes.
 struct KerasNeed {
   KerasRole role = KerasRole::kKernel;
   Shape shape;  // in gentrain's order: kernels [out, kh, kw, in] or [out, in]
+  KerasTake take = KerasTake::kRequired;
 };
 
 /// A file, read into memory as a whole; does without the HDF5 library.
@@ -79,11 +83,18 @@ class KerasWeights {
 
   /// The arrays of a layer in the order of the needs, kernels with their last axis moved to the
   /// front. Arrays are known by the role that their names tell; one whose name tells none (Keras 1
-  /// kept those of initializers) is taken for the one need that is left over. Throws IoError as
-  /// read(), and where an array is missing, not needed or has other extents than needed.
+  /// kept those of initializers) is taken for the one need that is left over. What is not taken is
+  /// empty. Throws IoError as read(), and the first of the problems() there are.
   [[nodiscard]] std::vector<std::vector<float>> read_layer(std::string_view layer,
                                                            std::span<const KerasNeed> needs) const;
 
+  /// What does not fit between a layer and the needs: every array that is missing, not needed or
+  /// has other extents than needed, each a text that begins "layer NAME: ". Throws IoError as
+  /// layer().
+  [[nodiscard]] std::vector<std::string> problems(std::string_view layer,
+                                                  std::span<const KerasNeed> needs) const;
+
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   /// Of the file, 64 digits of hex.
   [[nodiscard]] std::string sha256() const;
 

@@ -57,10 +57,12 @@ Tensor Conv2d::forward_max_pool(Context& context, const Tensor& x, Activation ac
 }
 
 BatchNorm2d::BatchNorm2d(ParameterSet& parameters, const std::string& name, std::int64_t channels,
-                         double decay)
+                         double decay, bool scaled)
     : parameters_(&parameters), name_(name) {
   using Kind = Initializer::Kind;
-  gamma_ = parameters.add(name + "/gamma", {channels}, {Kind::kOnes}, 1, 1);
+  if (scaled) {
+    gamma_ = parameters.add(name + "/gamma", {channels}, {Kind::kOnes}, 1, 1);
+  }
   beta_ = parameters.add(name + "/beta", {channels}, {Kind::kZeros}, 1, 1);
   running_mean_ = parameters.add_statistic(name + "/running_mean", {channels}, Kind::kZeros, decay);
   running_var_ = parameters.add_statistic(name + "/running_var", {channels}, Kind::kOnes, decay);
@@ -71,8 +73,8 @@ Tensor BatchNorm2d::forward(Context& context, const Tensor& x, const ops::BatchN
   const ParameterSet& parameters = *parameters_;
   return named(name_, [&] {
     return ops::batch_norm(context, x,
-                           {parameters[gamma_], parameters[beta_], parameters[running_mean_],
-                            parameters[running_var_]},
+                           {gamma_ < 0 ? Tensor{} : parameters[gamma_], parameters[beta_],
+                            parameters[running_mean_], parameters[running_var_]},
                            options, residual);
   });
 }

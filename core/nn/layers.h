@@ -46,14 +46,14 @@ class Conv2d {
   int bias_ = -1;
 };
 
-/// Batch normalisation with parameters NAME/gamma (ones), NAME/beta, NAME/running_mean (zeros) and
-/// NAME/running_var (ones), each [channels].
+/// Batch normalisation with parameters NAME/gamma (ones; not without `scaled`), NAME/beta,
+/// NAME/running_mean (zeros) and NAME/running_var (ones), each [channels].
 class BatchNorm2d {
  public:
   /// `parameters` must outlive the layer and be allocated before forward(). Throws as
   /// ParameterSet::add, and ShapeError if the number of channels is negative.
   BatchNorm2d(ParameterSet& parameters, const std::string& name, std::int64_t channels,
-              double decay = 0.99);
+              double decay = 0.99, bool scaled = true);
   /// x [n, h, w, channels], result as ops::batch_norm. Throws ShapeError with the layer's name.
   Tensor forward(Context& context, const Tensor& x, const ops::BatchNormOptions& options,
                  const Tensor& residual = {}) const;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "core/context.h"
 #include "core/tensor.h"
@@ -71,6 +72,15 @@ Tensor average_pool2d(Context& context, const Tensor& x, Window window, Stride s
 /// channels. Source: Shi et al. 2016, arXiv:1609.05158.
 Tensor pixel_shuffle(Context& context, const Tensor& x, std::int64_t r,
                      Activation activation = Activation::kNone);
+
+/// Tensors side by side along their last axis, the channels.
+///
+/// xs     one or more tensors [..., c] that differ in c alone
+/// result [..., sum of c], the channels of xs[0] first
+///
+/// Throws ShapeError if there is none, one has no axis or no elements, or other extents or element
+/// types differ.
+Tensor concat(Context& context, std::span<const Tensor> xs);
 
 /// Images 1 / r as high and wide: weighted means around the middle of each r x r square, by a
 /// Gaussian whose standard deviation is `sigma` pixels of x, over the pixels inside the image and

@@ -269,6 +269,14 @@ class Bf16Pixel final : public AroundF32<PixelKernels> {
     f32_->gaussian_shrink(queue, r, sigma, call.read("x", x), call.write("y", y));
     call.finish();
   }
+
+  void put_channels(Queue& queue, std::int64_t first, ConstView x, View y) override {
+    f32_->put_channels(queue, first, x, y);  // moves elements of either type
+  }
+
+  void take_channels(Queue& queue, std::int64_t first, ConstView x, View y) override {
+    f32_->take_channels(queue, first, x, y);
+  }
 };
 
 }  // namespace

@@ -1,10 +1,12 @@
 // Pixel shuffle: checks, then the vector kernels. Shrinking by Gaussian means, which only small
-// images of the input go through, is plain.
+// images of the input go through, is plain. Channels are moved as bytes, so bf16 as f32.
 #include "kernels/pixel.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
+#include <cstring>
 #include <span>
 
 #include <fmt/format.h>
@@ -73,6 +75,14 @@ void shrink(const Shape& y, std::int64_t i, const Shrinking& shrinking, const fl
   }
 }
 
+/// f32 or bf16, the same of both.
+void require_channels(const char* routine, ConstView x, ConstView y) {
+  const Arguments arguments(routine);
+  const DType type = x.dtype == DType::kBf16 ? DType::kBf16 : DType::kF32;
+  arguments.require("x", x, x.shape, type);
+  arguments.require("y", y, y.shape, type);
+}
+
 class Pixel final : public PixelKernels {
  public:
   explicit Pixel(const Backend& backend) : table_(backend.simd->pixel) {}
@@ -115,6 +125,34 @@ class Pixel final : public PixelKernels {
     arguments.require("y", y, s);
     for (std::int64_t i = 0; i < s[1]; ++i) {
       shrink(s, i, {length, r, sigma}, x.as<float>(), y.as<float>());
+    }
+  }
+
+  void put_channels(Queue& /*queue*/, std::int64_t first, ConstView x, View y) override {
+    constexpr const char* kRoutine = "put channels";
+    require_channels(kRoutine, x, y);
+    const ChannelRange range = channel_range(kRoutine, first, x.shape, y.shape);
+    const std::size_t size = size_of(x.dtype);
+    const std::size_t few = static_cast<std::size_t>(range.few) * size;
+    const std::size_t width = static_cast<std::size_t>(range.width) * size;
+    const auto* from = x.as<std::byte>();
+    auto* to = y.as<std::byte>() + static_cast<std::size_t>(first) * size;
+    for (std::int64_t row = 0; row < range.rows; ++row, from += few, to += width) {
+      std::memcpy(to, from, few);
+    }
+  }
+
+  void take_channels(Queue& /*queue*/, std::int64_t first, ConstView x, View y) override {
+    constexpr const char* kRoutine = "take channels";
+    require_channels(kRoutine, x, y);
+    const ChannelRange range = channel_range(kRoutine, first, y.shape, x.shape);
+    const std::size_t size = size_of(x.dtype);
+    const std::size_t few = static_cast<std::size_t>(range.few) * size;
+    const std::size_t width = static_cast<std::size_t>(range.width) * size;
+    const auto* from = x.as<std::byte>() + static_cast<std::size_t>(first) * size;
+    auto* to = y.as<std::byte>();
+    for (std::int64_t row = 0; row < range.rows; ++row, from += width, to += few) {
+      std::memcpy(to, from, few);
     }
   }
 

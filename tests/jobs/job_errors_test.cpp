@@ -147,8 +147,8 @@ TEST(JobErrors, ValueThatIsNotInTheList) {
   EXPECT_EQ(added("optimizer: rmsprop"),
             "j.yaml:3:12: optimizer.name is 'rmsprop' but must be one of sgd, adam, adamw");
   EXPECT_EQ(error_of("model: lenett\nstop: {epochs: 1}"),
-            "j.yaml:1:8: model.name is 'lenett' but must be one of lenet, vae, vae_conv, srgan "
-            "(did you mean 'lenet'?)");
+            "j.yaml:1:8: model.name is 'lenett' but must be one of lenet, vae, vae_conv, srgan, "
+            "inception_v3, vgg16, vgg19, squeezenet (did you mean 'lenet'?)");
 }
 
 TEST(JobErrors, Intervals) {

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernels/elementwise.h"
 #include "kernels/pixel.h"
 #include "tests/support/conformance.h"
 
@@ -113,6 +114,47 @@ TEST(PixelConformanceOfMeans, GaussianShrink) {
   }
 }
 
+/// x into channels `first` and following of a tensor full of 5.
+Values put_channels(const Workbench& bench, std::int64_t first, const Shape& few, const Shape& many,
+                    const Values& x) {
+  const Result y(bench, many, DType::kF32, 1);
+  bench.device().elementwise().fill(bench.queue(), 5, y.view());
+  bench.device().pixel().put_channels(bench.queue(), first,
+                                      bench.tensor(few, x, DType::kF32).cview(), y.view());
+  return y.values();
+}
+
+Values take_channels(const Workbench& bench, std::int64_t first, const Shape& few,
+                     const Shape& many, const Values& x) {
+  const Result y(bench, few, DType::kF32, 1);
+  bench.device().pixel().take_channels(bench.queue(), first,
+                                       bench.tensor(many, x, DType::kF32).cview(), y.view());
+  return y.values();
+}
+
+TEST(PixelConformanceOfChannels, AreMovedAlike) {
+  const Workbench cpu(test::cpu_device());
+  const Workbench reference(test::reference_device());
+  struct Range {
+    std::int64_t first, few, many;
+  };
+  for (const Range& r :
+       {Range{0, 1, 1}, Range{2, 1, 3}, Range{0, 3, 20}, Range{3, 17, 20}, Range{64, 33, 100}}) {
+    for (const bool rows : {false, true}) {
+      const Shape few = rows ? Shape{5, r.few} : Shape{2, 3, 1, r.few};
+      const Shape many = rows ? Shape{5, r.many} : Shape{2, 3, 1, r.many};
+      const Values x = random_values(few.elements(), RngKey(1));
+      const Values put = put_channels(cpu, r.first, few, many, x);
+      EXPECT_EQ(put, put_channels(reference, r.first, few, many, x)) << few.str();
+      EXPECT_EQ(take_channels(cpu, r.first, few, many, put), x) << few.str();
+      const Values wide = random_values(many.elements(), RngKey(2));
+      EXPECT_EQ(take_channels(cpu, r.first, few, many, wide),
+                take_channels(reference, r.first, few, many, wide))
+          << few.str();
+    }
+  }
+}
+
 class PixelRules : public test::OnBothDevices {};
 
 INSTANTIATE_TEST_SUITE_P(Devices, PixelRules,
@@ -140,6 +182,11 @@ TEST_P(PixelRules, GaussianMeansOfOneValueAreThatValue) {
        gaussian_shrink(bench_, DType::kF32, 4, 1.5, {2, 96, 3}, Values(576, 0.75))) {
     EXPECT_NEAR(mean, 0.75, 1e-6);
   }
+}
+
+TEST_P(PixelRules, OtherChannelsStayAsTheyAre) {
+  EXPECT_EQ(put_channels(bench_, 1, {2, 2}, {2, 4}, {1, 2, 3, 4}),
+            (Values{5, 1, 2, 5, 5, 3, 4, 5}));
 }
 
 TEST_P(PixelRules, ReluKeepsNanAndDropsInfinityBelowZero) {

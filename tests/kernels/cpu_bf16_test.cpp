@@ -371,6 +371,30 @@ TEST_F(CpuBf16, Pixels) {
   });
 }
 
+TEST_F(CpuBf16, Channels) {
+  // Nothing is rounded where values are moved only, so the types are compared here.
+  PixelKernels& kernels = cpu_.device().pixel();
+  const Values x = rounded(random_values(3 * 2 * 4, RngKey(1)));
+  std::vector<Values> moved;
+  for (const DType type : {DType::kF32, DType::kBf16}) {
+    const Result wide(cpu_, {3, 2, 8}, type, 1);
+    const Result back(cpu_, {3, 2, 5}, type, 1);
+    const Tensor few = cpu_.tensor({3, 2, 4}, x, type);
+    kernels.put_channels(cpu_.queue(), 0, few.cview(), wide.view());
+    kernels.put_channels(cpu_.queue(), 4, few.cview(), wide.view());
+    kernels.take_channels(cpu_.queue(), 2, wide.view(), back.view());
+    moved.push_back(wide.values());
+    moved.push_back(back.values());
+  }
+  EXPECT_EQ(moved[0], moved[2]);
+  EXPECT_EQ(moved[1], moved[3]);
+  const Tensor floats = cpu_.tensor({3, 2, 4}, x, DType::kF32);
+  const Tensor narrow = cpu_.tensor({3, 2, 4}, x, DType::kBf16);
+  EXPECT_EQ(message_of<ShapeError>(
+                [&] { kernels.put_channels(cpu_.queue(), 0, narrow.cview(), floats.view()); }),
+            "put channels: y has type f32: bf16 needed");
+}
+
 TEST_F(CpuBf16, DropoutAndReductions) {
   expect_rounded_f32("dropout", [&](Call& call) {
     call.bench().device().random().dropout(call.bench().queue(), RngKey(9), 0.7,

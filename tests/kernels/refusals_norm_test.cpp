@@ -126,5 +126,33 @@ TEST_P(ChannelRefusals, GaussianShrink) {
               HasSubstr("x has shape [2, 7, 3]: [2, 8, 3] needed"));
 }
 
+TEST_P(ChannelRefusals, RangesOfChannels) {
+  const auto put = [&](std::int64_t first, const Shape& few, const Shape& many) {
+    return message_of<ShapeError>(
+        [&] { device().pixel().put_channels(queue(), first, f32(few).cview(), f32(many).view()); });
+  };
+  const auto take = [&](std::int64_t first, const Shape& few, const Shape& many) {
+    return message_of<ShapeError>([&] {
+      device().pixel().take_channels(queue(), first, f32(many).cview(), f32(few).view());
+    });
+  };
+  EXPECT_EQ(put(3, {2, 2}, {2, 4}),
+            "put channels: [2, 2] is no range of [2, 4]'s channels from 3 on, or it is empty");
+  EXPECT_EQ(take(-1, {2, 2}, {2, 4}),
+            "take channels: [2, 2] is no range of [2, 4]'s channels from -1 on, or it is empty");
+  EXPECT_THAT(put(0, {2, 5}, {2, 4}), HasSubstr("[2, 5] is no range"));
+  EXPECT_THAT(put(0, {3, 2}, {2, 4}), HasSubstr("[3, 2] is no range"));
+  EXPECT_THAT(take(0, {2, 1, 2}, {2, 4}), HasSubstr("[2, 1, 2] is no range"));
+  EXPECT_THAT(take(0, {2, 0}, {2, 4}), HasSubstr("[2, 0] is no range"));
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              device().pixel().put_channels(queue(), 0, {}, f32({2, 4}).view());
+            }),
+            "put channels: x is missing");
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              device().pixel().take_channels(queue(), 0, f32({2, 4}).cview(), {});
+            }),
+            "take channels: y is missing");
+}
+
 }  // namespace
 }  // namespace gentrain

@@ -1,4 +1,4 @@
-// Pixel shuffle and shrinking by Gaussian means, element by element.
+// Pixel shuffle, shrinking by Gaussian means and ranges of channels, element by element.
 #include "kernels/pixel.h"
 
 #include <cmath>
@@ -97,6 +97,28 @@ class Pixel final : public PixelKernels {
         }
       }
       result[to] = sum / weights;
+    }
+    call.store("y", result, y);
+  }
+
+  void put_channels(Queue& /*queue*/, std::int64_t first, ConstView x, View y) override {
+    const Call call("put channels", y.dtype);
+    const Values source = call.load("x", x, x.shape);
+    Values result = call.load("y", y, y.shape);
+    const ChannelRange range = channel_range("put channels", first, x.shape, y.shape);
+    for (std::int64_t i = 0; i < source.elements(); ++i) {
+      result[i / range.few * range.width + first + i % range.few] = source[i];
+    }
+    call.store("y", result, y);
+  }
+
+  void take_channels(Queue& /*queue*/, std::int64_t first, ConstView x, View y) override {
+    const Call call("take channels", y.dtype);
+    const Values source = call.load("x", x, x.shape);
+    Values result = call.load("y", y, y.shape);
+    const ChannelRange range = channel_range("take channels", first, y.shape, x.shape);
+    for (std::int64_t i = 0; i < result.elements(); ++i) {
+      result[i] = source[i / range.few * range.width + first + i % range.few];
     }
     call.store("y", result, y);
   }

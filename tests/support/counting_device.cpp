@@ -256,6 +256,12 @@ class CountingPixel final : public Counting<PixelKernels> {
   void gaussian_shrink(Queue& queue, std::int64_t r, double sigma, ConstView x, View y) override {
     counted("pixel.gaussian_shrink").gaussian_shrink(queue, r, sigma, x, y);
   }
+  void put_channels(Queue& queue, std::int64_t first, ConstView x, View y) override {
+    counted("pixel.put_channels").put_channels(queue, first, x, y);
+  }
+  void take_channels(Queue& queue, std::int64_t first, ConstView x, View y) override {
+    counted("pixel.take_channels").take_channels(queue, first, x, y);
+  }
 };
 
 class CountingRandom final : public Counting<RandomKernels> {

@@ -424,7 +424,7 @@ class ModelFiles(ProgramTest):
         self.refused(r"model.h5: holds fc1/weight \[100, 192\] where the network has fc1/weight ",
                      verbs=("eval", "predict"))
         self.rewrite(self.replace(b'{"name":"lenet"}', b'{"name":"renet"}'), True)
-        self.refused(r"model.h5: model: there is no 'renet' \(known: lenet, vae, vae_conv, srgan\)", verbs=("eval", "predict"))
+        self.refused(r"model.h5: model: there is no 'renet' \(known: lenet, vae, vae_conv, srgan, inception_v3, vgg16, vgg19, squeezenet\)", verbs=("eval", "predict"))
 
     def test_another_model_on_one_rank(self):
         self.assertEqual(self.train("seed=2", "output=other").code, 0)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 # Folder -> the folders whose headers it may include, besides its own. "core" does not stand for its
-# sub-libraries core/data, core/io, core/image and core/net.
+# sub-libraries core/data, core/graph, core/io, core/image and core/net.
 LAYERS = {
     "kernels": [],
     "kernels/cpu": ["kernels"],
@@ -22,11 +22,13 @@ LAYERS = {
     "core/data": ["kernels", "core/io"],
     "core/image": ["kernels", "core/io", "core/data"],
     "core/net": ["kernels", "core/io"],
+    "core/graph": ["kernels", "core", "core/io"],
     "comm": ["kernels", "core"],
     "comm/mpi": ["kernels", "core", "comm"],
     "comm/nccl": ["kernels", "core", "comm"],
-    "trainers": ["core", "core/io", "core/data", "core/image", "comm"],
-    "jobs": ["core", "core/io", "core/data", "core/image", "core/net", "comm", "trainers"],
+    "trainers": ["core", "core/io", "core/data", "core/graph", "core/image", "comm"],
+    "jobs": ["core", "core/io", "core/data", "core/graph", "core/image", "core/net", "comm",
+             "trainers"],
 }
 
 # Folders whose headers only the named folders may include (tests aside).

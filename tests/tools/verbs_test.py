@@ -234,7 +234,8 @@ class Ranks(VerbTest):
         model = self.train()
         text = self.gentrain("predict", model, "digits", "-n", "2", "--format", "csv", ranks=2)
         self.assertEqual(text.count("image,label"), 1)
-        self.assertEqual(self.gentrain("list", "models", ranks=2), "lenet\nvae\nvae_conv\nsrgan\n")
+        self.assertEqual(self.gentrain("list", "models", ranks=2), "lenet\nvae\nvae_conv\nsrgan\n"
+                         "inception_v3\nvgg16\nvgg19\nsqueezenet\n")
 
 
 if __name__ == "__main__":

@@ -143,8 +143,9 @@ TEST_F(ModelFiles, AHeaderThatIsNoModelsIsRefused) {
   EXPECT_THAT(load_error(), StartsWith(file_.string() + ": the header is not that of a model: "));
   save(lenet());
   change([](io::ArrayFile& file) { file.header["model"] = {{"name", "resnet"}}; });
-  EXPECT_EQ(load_error(),
-            file_.string() + ": model: there is no 'resnet' (known: lenet, vae, vae_conv, srgan)");
+  EXPECT_EQ(load_error(), file_.string() +
+                              ": model: there is no 'resnet' (known: lenet, vae, vae_conv, srgan, "
+                              "inception_v3, vgg16, vgg19, squeezenet)");
   save(lenet());
   change([](io::ArrayFile& file) { file.header["image"] = {-8, 28, 1}; });
   EXPECT_THAT(load_error(), StartsWith(file_.string() + ": shape "));

@@ -187,7 +187,9 @@ TEST(NetworkErrors, NoLayersUnknownNameSmallImages) {
             "model: there are no layers");
   EXPECT_EQ(
       message_of<JobError>([&] { build_network(named("lennet"), {}, kImage, 10, parameters); }),
-      "model: there is no 'lennet' (known: lenet, vae, vae_conv, srgan)");
+      "model: there is no 'lennet' (known: lenet, vae, vae_conv, srgan, inception_v3, vgg16, "
+      "vgg19, "
+      "squeezenet)");
   EXPECT_EQ(message_of<JobError>([&] {
               build_network(named("lenet"), {}, {15, 28, 1}, 10, parameters);
             }),

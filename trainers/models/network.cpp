@@ -1,11 +1,16 @@
 // Building networks by name, their JSON form, and their arithmetic.
 #include "trainers/models/network.h"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.h"
+#include "trainers/models/graph_network.h"
 #include "trainers/models/layer_names.h"
 
 namespace gentrain::trainers {
@@ -19,9 +24,37 @@ std::unique_ptr<Network> build_network(const ModelOptions& model, const InitOpti
   if (model.name == "lenet") {
     return make_lenet(init, image, outputs, parameters);
   }
+  if (is_pretrained(model)) {
+    return make_pretrained(model, init, image, outputs, parameters);
+  }
   throw JobError(
       fmt::format("model: there is no '{}' (known: {})", model.name, fmt::join(kModelNames, ", ")));
 }
+
+namespace {
+
+constexpr std::array<std::string_view, 3> kTops = {"head", "original", "none"};  // by their values
+
+void write_pretrained(const PretrainedOptions& pretrained, nlohmann::json& json) {
+  json["top"] = kTops.at(static_cast<std::size_t>(pretrained.top));
+  json["hidden"] = pretrained.hidden;
+  json["batch_statistics"] = pretrained.batch_statistics;
+}
+
+PretrainedOptions read_pretrained(const nlohmann::json& json) {
+  PretrainedOptions pretrained;
+  const auto top = json.at("top").get<std::string>();
+  const auto* const found = std::find(kTops.begin(), kTops.end(), top);
+  if (found == kTops.end()) {
+    throw JobError(fmt::format("the model has a top '{}' that this version does not know", top));
+  }
+  pretrained.top = static_cast<PretrainedOptions::Top>(found - kTops.begin());
+  pretrained.hidden = json.at("hidden").get<std::int64_t>();
+  pretrained.batch_statistics = json.at("batch_statistics").get<bool>();
+  return pretrained;
+}
+
+}  // namespace
 
 nlohmann::json to_json(const ModelOptions& model) {
   nlohmann::json json;
@@ -41,6 +74,9 @@ nlohmann::json to_json(const ModelOptions& model) {
       if (model.srgan.ema != 0) {
         json["ema"] = model.srgan.ema;
       }
+    }
+    if (is_pretrained(model)) {
+      write_pretrained(model.pretrained, json);
     }
     return json;
   }
@@ -108,6 +144,9 @@ ModelOptions model_from_json(const nlohmann::json& json) {
         model.srgan.blocks = json.at("blocks").get<std::int64_t>();
         model.srgan.blur = json.value("blur", 0.0);
         model.srgan.ema = json.value("ema", 0.0);
+      }
+      if (is_pretrained(model)) {
+        model.pretrained = read_pretrained(json);
       }
     }
   } catch (const nlohmann::json::exception& error) {

@@ -12,8 +12,8 @@
 namespace gentrain::trainers {
 
 /// Names of the built-in models.
-inline constexpr std::array<std::string_view, 4> kModelNames = {"lenet", "vae", "vae_conv",
-                                                                "srgan"};
+inline constexpr std::array<std::string_view, 8> kModelNames = {
+    "lenet", "vae", "vae_conv", "srgan", "inception_v3", "vgg16", "vgg19", "squeezenet"};
 
 /// Extents of a variational autoencoder.
 struct VaeOptions {
@@ -84,12 +84,27 @@ struct AdversarialOptions {
   friend bool operator==(const AdversarialOptions&, const AdversarialOptions&) = default;
 };
 
+/// Of the networks that ImageNet weights exist for: what stands behind their convolutions, and how
+/// their batch normalisations train.
+struct PretrainedOptions {
+  /// kHead: global average pooling, a dense layer with ReLU, one for the classes; kOriginal: what
+  /// the published network has; kNone: nothing, the network gives feature maps.
+  enum class Top : std::uint8_t { kHead, kOriginal, kNone };
+  Top top = Top::kHead;
+  std::int64_t hidden = 1024;  // of the head's first dense layer; 0: there is none
+  /// Whether batch normalisations that are trained normalise with the batch's statistics, or with
+  /// the file's as constants.
+  bool batch_statistics = false;
+  friend bool operator==(const PretrainedOptions&, const PretrainedOptions&) = default;
+};
+
 /// Either `name` or `layers` is set.
 struct ModelOptions {
   std::string name;               // one of kModelNames
   std::vector<LayerSpec> layers;  // a sequential network
   VaeOptions vae;                 // of the model "vae"
   SrganOptions srgan;             // of the model "srgan"
+  PretrainedOptions pretrained;   // of inception_v3, vgg16, vgg19 and squeezenet
   friend bool operator==(const ModelOptions&, const ModelOptions&) = default;
 };
 inline bool is_vae(const ModelOptions& model) {
@@ -97,6 +112,10 @@ inline bool is_vae(const ModelOptions& model) {
 }
 inline bool is_srgan(const ModelOptions& model) {
   return model.name == "srgan";
+}
+inline bool is_pretrained(const ModelOptions& model) {
+  return model.name == "inception_v3" || model.name == "vgg16" || model.name == "vgg19" ||
+         model.name == "squeezenet";
 }
 
 }  // namespace gentrain::trainers

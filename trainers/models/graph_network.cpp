@@ -1,0 +1,82 @@
+// A graph as a network: what it registers, its layers for summaries, and its logits.
+#include "trainers/models/graph_network.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/graph/shapes.h"
+#include "kernels/error.h"
+#include "trainers/models/pretrained.h"
+
+namespace gentrain::trainers {
+
+namespace {
+
+/// The graph itself, its parameters registered.
+graph::Graph registered(graph::Graph graph, const Initializer& initializer,
+                        ParameterSet& parameters) {
+  graph::register_parameters(graph, parameters, initializer);
+  return graph;
+}
+
+LayerInfo info_of(const graph::Graph& graph, const graph::Node& node,
+                  const ParameterSet& parameters) {
+  LayerInfo info{node.name, node.shape, 0, 0, parameter_names(parameters, node.name)};
+  for (const std::string& name : info.names) {
+    const ParameterInfo& parameter = parameters.info(parameters.find(name));
+    if (parameter.role == ParameterRole::kTrained) {
+      info.parameters += parameter.shape.elements();
+    }
+  }
+  if (!node.inputs.empty()) {
+    info.products = graph::products_of(node.kind, graph.node(node.inputs[0]).shape, node.shape);
+  }
+  return info;
+}
+
+}  // namespace
+
+GraphNetwork::GraphNetwork(graph::Graph graph, const Initializer& initializer,
+                           graph::ExecutorOptions options, std::int64_t outputs,
+                           ParameterSet& parameters)
+    : executor_(registered(std::move(graph), initializer, parameters), parameters, options),
+      logits_(-1) {
+  const graph::Graph& of = executor_.graph();
+  if (of.inputs().size() != 1 || of.outputs().size() != 1) {
+    throw JobError(
+        fmt::format("model: its graph has {} inputs and {} outputs, a classifier one of "
+                    "each",
+                    of.inputs().size(), of.outputs().size()));
+  }
+  logits_ = graph::before_softmax(of, of.outputs()[0]);
+  if (of.node(logits_).shape != Shape{outputs}) {
+    throw JobError(
+        fmt::format("model: its last layer {} gives {} per sample but the data needs "
+                    "[{}]",
+                    of.node(logits_).name, of.node(logits_).shape.str(), outputs));
+  }
+  for (int i = 0; i < of.size(); ++i) {
+    layers_.push_back(info_of(of, of.node(i), parameters));
+  }
+}
+
+Tensor GraphNetwork::forward(Context& context, const Tensor& x) const {
+  return executor_.compute(context, {&x, 1}, {&logits_, 1})[0];
+}
+
+std::unique_ptr<GraphNetwork> make_pretrained(const ModelOptions& model, const InitOptions& init,
+                                              const Shape& image, std::int64_t outputs,
+                                              ParameterSet& parameters) {
+  try {
+    return std::make_unique<GraphNetwork>(
+        make_graph(model, image, outputs), Initializer{init.name, init.stddev},
+        graph::ExecutorOptions{.batch_statistics = model.pretrained.batch_statistics}, outputs,
+        parameters);
+  } catch (const ShapeError& error) {
+    throw JobError(
+        fmt::format("model {} does not take images {}: {}", model.name, image.str(), error.what()));
+  }
+}
+
+}  // namespace gentrain::trainers

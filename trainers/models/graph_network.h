@@ -1,0 +1,41 @@
+// A classifier's network that is a graph of layers: a built-in one, or one out of a file.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/graph/executor.h"
+#include "trainers/models/network.h"
+
+namespace gentrain::trainers {
+
+class GraphNetwork final : public Network {
+ public:
+  /// Registers the parameters of all nodes. The graph has one input and one output.
+  ///
+  /// outputs: numbers per image, what the graph's output must give
+  ///
+  /// Throws JobError if the graph has more inputs or outputs, or its output is not [outputs]; and
+  /// as graph::register_parameters.
+  GraphNetwork(graph::Graph graph, const Initializer& initializer, graph::ExecutorOptions options,
+               std::int64_t outputs, ParameterSet& parameters);
+
+  /// x [n, h, w, c], result [n, outputs]: of a graph that ends with a softmax what that is of.
+  Tensor forward(Context& context, const Tensor& x) const override;
+
+  /// For outputs of any nodes, and parameters to freeze through a block.
+  [[nodiscard]] const graph::Executor& executor() const { return executor_; }
+
+ private:
+  graph::Executor executor_;
+  int logits_;
+};
+
+/// One of kPretrainedNames. Throws JobError naming the model, and the layer if an image is too
+/// small.
+std::unique_ptr<GraphNetwork> make_pretrained(const ModelOptions& model, const InitOptions& init,
+                                              const Shape& image, std::int64_t outputs,
+                                              ParameterSet& parameters);
+
+}  // namespace gentrain::trainers
