@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/exchange.h"
+#include "core/data/augment.h"
 #include "core/data/dataset.h"
 #include "core/image/face_preparation.h"
 #include "core/image/folder.h"
@@ -89,6 +90,7 @@ struct DataOptions {
   std::string train_file;                    // hdf5
   std::string test_file;                     // hdf5; as test_folder
   double validation = 0;  // fraction of the training set that is set aside, 0 <= x < 1; 0: none
+  std::optional<data::AugmentOptions> augment;  // of a classifier's training images
   /// digits, faces: which are drawn; not the job's seed, so that data stay.
   std::uint64_t seed = 1;
   std::int64_t train_count = 60000;  // digits, faces
