@@ -27,6 +27,10 @@ enum class Metric : std::uint8_t { kNone, kTop1, kLoss };
 /// Which way is better: of a loss less, of an accuracy more (kAuto).
 enum class MetricMode : std::uint8_t { kAuto, kMin, kMax };
 
+/// How much the images of a class count in the loss: all alike, or in inverse proportion to how
+/// many there are.
+enum class ClassWeight : std::uint8_t { kNone, kAuto };
+
 /// The global batch and its cut into shards, the unit of work and of randomness.
 struct BatchOptions {
   std::int64_t global = 64;  // images of one step, over all ranks; >= shards
@@ -109,6 +113,12 @@ struct EvaluateOptions {
   /// Samples of each test image's latent numbers for the log-likelihood at the end of the run; 0:
   /// none.
   std::int64_t importance_samples = 0;
+  /// Of a classifier: images count as right for top-k whose label is among so many of the likeliest
+  /// classes; at least 1, and all of them if there are fewer. 1: top-1 alone.
+  std::int64_t top_k = 5;
+  /// Of a classifier: whether the end of the run writes confusion matrix, precision and recall of
+  /// each class, and the worst mistakes.
+  bool report = true;
   friend bool operator==(const EvaluateOptions&, const EvaluateOptions&) = default;
 };
 
@@ -183,6 +193,7 @@ struct TrainOptions {
   comm::ExchangeMode exchange = comm::ExchangeMode::kCanonical;
   BatchOptions batch;
   DataOptions data;
+  ClassWeight class_weight = ClassWeight::kNone;  // of a classifier
   ModelOptions model;
   InitOptions init;
   InitFromOptions init_from;
