@@ -31,11 +31,17 @@ std::string image_library_of(const TrainOptions& options, const data::DataPair& 
 
 /// Throws JobError for what only a classifier has, of another model.
 void check_is_classification(const TrainOptions& options) {
-  if (options.data.augment && (is_vae(options.model) || is_srgan(options.model))) {
+  if (!is_vae(options.model) && !is_srgan(options.model)) {
+    return;
+  }
+  if (options.data.augment) {
     throw JobError(
         fmt::format("data.augment: model {} learns no classes; only a classifier's "
                     "labelled training images are augmented",
                     options.model.name));
+  }
+  if (options.class_weight != ClassWeight::kNone) {
+    throw JobError(fmt::format("class_weight: model {} learns no classes", options.model.name));
   }
 }
 

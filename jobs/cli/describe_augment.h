@@ -1,4 +1,4 @@
-// The description of data.augment: as describe.h.
+// The description of data.augment, and the names of choices for classifiers: as describe.h.
 #pragma once
 
 #include "core/data/augment.h"
@@ -6,6 +6,10 @@
 
 namespace gentrain::jobs {
 
+template <>
+inline constexpr auto kChoices<trainers::ClassWeight> =
+    std::to_array<Choice<trainers::ClassWeight>>({{trainers::ClassWeight::kNone, "none"},
+                                                  {trainers::ClassWeight::kAuto, "auto"}});
 template <>
 inline constexpr auto kChoices<data::FillMode> =
     std::to_array<Choice<data::FillMode>>({{data::FillMode::kNearest, "nearest"},

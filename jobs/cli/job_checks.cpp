@@ -199,6 +199,11 @@ class Checks {
                        "training images are augmented: set it to none",
                        job_.model.name));
     }
+    constexpr std::string_view kNeeds = "a classifier as model";
+    const trainers::EvaluateOptions defaults;
+    only_with("class_weight", job_.class_weight != trainers::ClassWeight::kNone, !other, kNeeds);
+    only_with("evaluate.top_k", job_.evaluate.top_k != defaults.top_k, !other, kNeeds);
+    only_with("evaluate.report", job_.evaluate.report != defaults.report, !other, kNeeds);
   }
 
   /// What only a generative model has.

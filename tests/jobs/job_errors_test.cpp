@@ -402,6 +402,20 @@ TEST(JobErrors, Augmentation) {
   EXPECT_EQ(error_of("model: vae\nstop: {epochs: 1}\ndata: {augment: none}"), "");
 }
 
+TEST(JobErrors, Classification) {
+  EXPECT_EQ(added("class_weight: auto\nevaluate: {top_k: 3, report: false}"), "");
+  EXPECT_EQ(added("class_weight: balanced"),
+            "j.yaml:3:15: class_weight is 'balanced' but must be one of none, auto");
+  EXPECT_EQ(added("evaluate: {top_k: 0}"),
+            "j.yaml:3:19: evaluate.top_k is 0 but must be at least 1 and at most 10000000");
+  EXPECT_EQ(
+      error_of("model: vae\nstop: {epochs: 1}\nclass_weight: auto\nevaluate: {top_k: 3, report: "
+               "false}"),
+      "j.yaml:3:1: class_weight has no effect without a classifier as model\n"
+      "j.yaml:4:12: evaluate.top_k has no effect without a classifier as model\n"
+      "j.yaml:4:22: evaluate.report has no effect without a classifier as model");
+}
+
 TEST(JobErrors, OptimizerScheduleAndMetrics) {
   EXPECT_EQ(added("optimizer: {name: adam, momentum: 0.9}"),
             "j.yaml:3:25: optimizer.momentum has no effect without optimizer.name sgd");

@@ -111,6 +111,14 @@ data:
   EXPECT_EQ(small("data: {augment: {}}").data.augment, data::AugmentOptions{});
 }
 
+TEST(Job, Classification) {
+  const Job job = small("class_weight: auto\nevaluate: {top_k: 2, report: false}");
+  EXPECT_EQ(job.class_weight, trainers::ClassWeight::kAuto);
+  EXPECT_EQ(job.evaluate.top_k, 2);
+  EXPECT_FALSE(job.evaluate.report);
+  EXPECT_EQ(small("").evaluate.top_k, 5);
+}
+
 TEST(Job, NamedGroupsMayBeTheirNameAlone) {
   EXPECT_EQ(small("optimizer: adam\ninit: xavier"),
             small("optimizer: {name: adam}\ninit: {name: xavier}"));
@@ -280,7 +288,9 @@ TEST(Job, IdentityIsOfTheComputation) {
                             "early_stop.metric=loss",
                             "best.metric=top1",
                             "evaluate.batch=3",
-                            "data.augment.rotation=3"}) {
+                            "data.augment.rotation=3",
+                            "class_weight=auto",
+                            "evaluate.top_k=3"}) {
     EXPECT_NE(job_identity(small("", {other})), identity) << other;
   }
   for (const char* stop : {"stop.epochs=9", "stop.steps=9"}) {
