@@ -17,14 +17,16 @@ class LossKernels {
   ///
   /// logits        [n, k]
   /// labels        [n], i32, 0 <= label < k (the caller has checked)
+  /// weights       [n], of each row, or absent: then all are 1, with the same bits
   /// probabilities [n, k] = softmax(logits)
-  /// sums          [2]: sum over rows of -log p(label), in a fixed order; number of rows
-  ///               whose first largest logit is the label
+  /// sums          [2]: sum over rows of -weight log p(label), in a fixed order; number of rows
+  ///               whose first largest logit is the label, whatever their weights
   virtual void softmax_cross_entropy(Queue& queue, ConstView logits, ConstView labels,
-                                     View probabilities, View sums) = 0;
-  /// dlogits [n, k] = scale * (probabilities - onehot(labels))
+                                     ConstView weights, View probabilities, View sums) = 0;
+  /// dlogits [n, k] = scale * weight * (probabilities - onehot(labels)); weights may be absent
   virtual void softmax_cross_entropy_backward(Queue& queue, ConstView probabilities,
-                                              ConstView labels, double scale, View dlogits) = 0;
+                                              ConstView labels, ConstView weights, double scale,
+                                              View dlogits) = 0;
   /// probabilities [n, k] = softmax(logits [n, k]), row by row.
   virtual void softmax(Queue& queue, ConstView logits, View probabilities) = 0;
 

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -42,34 +44,31 @@ std::vector<double> run_chunk(Device& device, Worker& worker, const EvaluationDa
   return sums_of(context, x, labels);
 }
 
-/// The sums of all chunks, from those of this rank's.
-std::vector<double> total_of(comm::Communicator& communicator,
-                             const std::vector<std::vector<double>>& chunks, std::size_t count) {
+/// The numbers of all chunks, from those of this rank's.
+std::vector<double> gathered(comm::Communicator& communicator,
+                             const std::vector<std::vector<double>>& chunks) {
   std::string text;
-  for (const std::vector<double>& sums : chunks) {
-    text.append(reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(double));
+  for (const std::vector<double>& numbers : chunks) {
+    text.append(reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(double));
   }
-  std::vector<double> total(count);
+  std::vector<double> all;
   for (const std::string& part : communicator.all_gather_text(text)) {
-    for (std::size_t i = 0; i < part.size() / sizeof(double); ++i) {
-      double one = 0;
-      std::memcpy(&one, part.data() + i * sizeof one, sizeof one);
-      total[i % count] += one;
-    }
+    const std::size_t before = all.size();
+    all.resize(before + part.size() / sizeof(double));
+    std::memcpy(all.data() + before, part.data(), part.size());
   }
-  return total;
+  return all;
 }
 
 }  // namespace
 
-std::vector<double> sum_over_chunks(comm::Communicator& communicator, StepRunner& runner,
-                                    const EvaluationData& data, std::size_t count,
-                                    const ChunkSums& sums_of) {
+std::vector<double> gather_over_chunks(comm::Communicator& communicator, StepRunner& runner,
+                                       const EvaluationData& data, const ChunkSums& numbers_of) {
   const comm::PhaseScope phase(communicator.activity(), comm::Phase::kEvaluating);
   const std::int64_t size = data.dataset.size();
   const std::int64_t chunks = (size + data.chunk - 1) / data.chunk;
   const comm::Range mine = comm::part_of(chunks, communicator.size(), communicator.rank());
-  std::vector<std::vector<double>> sums(static_cast<std::size_t>(mine.size()));
+  std::vector<std::vector<double>> numbers(static_cast<std::size_t>(mine.size()));
   std::atomic<std::int64_t> next{mine.first};
   runner.pool().run([&](int index) {
     while (!runner.pool().failed()) {
@@ -78,18 +77,85 @@ std::vector<double> sum_over_chunks(comm::Communicator& communicator, StepRunner
         return;
       }
       const comm::Range samples{i * data.chunk, std::min((i + 1) * data.chunk, size)};
-      sums[static_cast<std::size_t>(i - mine.first)] =
-          run_chunk(runner.device(), runner.worker(index), data, samples, sums_of);
+      numbers[static_cast<std::size_t>(i - mine.first)] =
+          run_chunk(runner.device(), runner.worker(index), data, samples, numbers_of);
     }
   });
-  return total_of(communicator, sums, count);
+  return gathered(communicator, numbers);
 }
+
+std::vector<double> sum_over_chunks(comm::Communicator& communicator, StepRunner& runner,
+                                    const EvaluationData& data, std::size_t count,
+                                    const ChunkSums& sums_of) {
+  const std::vector<double> all = gather_over_chunks(communicator, runner, data, sums_of);
+  std::vector<double> total(count);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    total[i % count] += all[i];
+  }
+  return total;
+}
+
+std::int64_t rank_of_label(std::span<const float> logits, std::int32_t label) {
+  const auto own = static_cast<std::size_t>(label);
+  std::int64_t likelier = 0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    likelier += logits[i] > logits[own] || (logits[i] == logits[own] && i < own) ? 1 : 0;
+  }
+  return likelier;
+}
+
+namespace {
+
+double share_of(std::int64_t count, std::int64_t all) {
+  return all == 0 ? 0.0 : static_cast<double>(count) / static_cast<double>(all);
+}
+
+/// The sums of a classifier's objective, and how many labels are among the top_k.
+std::vector<double> classifier_sums(Context& context, const Tensor& logits, const Tensor& labels,
+                                    std::int64_t top_k) {
+  const ops::CrossEntropy result = ops::softmax_cross_entropy(context, logits, labels, 1.0);
+  const std::vector<float> sums = copy_to_host<float>(context.device, context.queue, result.sums);
+  const std::vector<float> rows = copy_to_host<float>(context.device, context.queue, logits);
+  const auto classes = static_cast<std::size_t>(logits.shape()[1]);
+  double among = 0;
+  std::size_t at = 0;
+  for (const std::int32_t label :
+       copy_to_host<std::int32_t>(context.device, context.queue, labels)) {
+    among += rank_of_label(std::span(rows).subspan(at, classes), label) < top_k ? 1 : 0;
+    at += classes;
+  }
+  return {static_cast<double>(sums[0]), static_cast<double>(sums[1]), among};
+}
+
+/// evaluate() with the likeliest top_k classes.
+Evaluation evaluate_classifier(comm::Communicator& communicator, StepRunner& runner,
+                               const Network& network, const EvaluationData& data) {
+  Evaluation result;
+  result.samples = data.dataset.size();
+  const std::vector<double> total = sum_over_chunks(
+      communicator, runner, data, 3, [&](Context& context, const Tensor& x, const Tensor& labels) {
+        const Tensor logits = network.forward(context, x);
+        return classifier_sums(context, logits, labels, data.top_k);
+      });
+  result.top_k = data.top_k;
+  result.loss = total[0] / static_cast<double>(result.samples);
+  result.correct = static_cast<std::int64_t>(total[1]);
+  result.correct_k = static_cast<std::int64_t>(total[2]);
+  return result;
+}
+
+}  // namespace
 
 nlohmann::json to_json(const Evaluation& evaluation) {
   nlohmann::json json = {{"loss", evaluation.loss}, {"samples", evaluation.samples}};
   if (evaluation.is_of_classifier()) {
     json["top1"] = evaluation.top1();
     json["correct"] = evaluation.correct;
+  }
+  if (evaluation.top_k > 1) {
+    const std::string name = fmt::format("top{}", evaluation.top_k);
+    json[name] = share_of(evaluation.correct_k, evaluation.samples);
+    json["correct_" + name] = evaluation.correct_k;
   }
   for (const auto& [name, mean] : evaluation.terms) {
     json[name] = mean;
@@ -103,6 +169,13 @@ Evaluation evaluation_from_json(const nlohmann::json& json) {
   evaluation.samples = json.at("samples").get<std::int64_t>();
   if (json.contains("correct")) {
     evaluation.correct = json["correct"].get<std::int64_t>();
+    constexpr std::string_view kTop = "correct_top";
+    for (const auto& [name, count] : json.items()) {
+      if (name.starts_with(kTop)) {
+        evaluation.top_k = std::atoll(name.c_str() + kTop.size());
+        evaluation.correct_k = count.get<std::int64_t>();
+      }
+    }
     return evaluation;
   }
   for (const auto& [name, mean] : json.items()) {
@@ -131,7 +204,10 @@ std::string with_digits(double number) {
 std::string describe(const Evaluation& evaluation) {
   if (evaluation.is_of_classifier()) {
     return fmt::format("{} of {} right ({:.4f}), loss {:.4f}", with_commas(evaluation.correct),
-                       with_commas(evaluation.samples), evaluation.top1(), evaluation.loss);
+                       with_commas(evaluation.samples), evaluation.top1(), evaluation.loss) +
+           (evaluation.top_k > 1 ? fmt::format(", top-{} {:.4f}", evaluation.top_k,
+                                               share_of(evaluation.correct_k, evaluation.samples))
+                                 : "");
   }
   std::string text = fmt::format("loss {:.4f}", evaluation.loss);
   for (const auto& [name, mean] : evaluation.terms) {
@@ -142,6 +218,9 @@ std::string describe(const Evaluation& evaluation) {
 
 Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner,
                     const Objective& objective, const EvaluationData& data) {
+  if (objective.classifier() != nullptr && data.top_k > 1) {
+    return evaluate_classifier(communicator, runner, *objective.classifier(), data);
+  }
   const auto names = objective.names();
   const std::vector<double> total =
       sum_over_chunks(communicator, runner, data, names.size(),

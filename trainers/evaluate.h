@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,6 +22,10 @@ struct Evaluation {
   std::int64_t correct = 0;  // of a classifier
   std::int64_t samples = 0;
   double loss = 0;  // mean, nats
+  /// Of a classifier: images whose label is among its top_k likeliest classes; with 1 none are
+  /// counted.
+  std::int64_t top_k = 1;
+  std::int64_t correct_k = 0;
   /// Of other objectives: means of what else they tell, by name.
   std::vector<std::pair<std::string, double>> terms;
   [[nodiscard]] bool is_of_classifier() const { return terms.empty(); }
@@ -29,12 +34,14 @@ struct Evaluation {
   }
 };
 
-/// {"top1", "correct", "samples", "loss"} of a classifier, else {"loss", "samples"} and the terms.
+/// {"top1", "correct", "samples", "loss"} of a classifier, with top_k 5 "top5" and "correct_top5"
+/// too; else {"loss", "samples"} and the terms.
 nlohmann::json to_json(const Evaluation& evaluation);
 /// Of what to_json() wrote. Throws nlohmann::json::exception.
 Evaluation evaluation_from_json(const nlohmann::json& json);
 
-/// The words of its line in the log: "9,832 of 10,000 right (0.9832), loss 0.0521".
+/// The words of its line in the log: "9,832 of 10,000 right (0.9832), loss 0.0521", with top_k 5
+/// ", top-5 0.9991" behind it.
 std::string describe(const Evaluation& evaluation);
 /// 9832 as "9,832".
 std::string with_commas(std::int64_t number);
@@ -46,11 +53,17 @@ struct EvaluationData {
   const data::Dataset& dataset;
   data::Normalization normalization;
   std::int64_t chunk = 256;
+  std::int64_t top_k = 1;  // see Evaluation; classes at most count
 };
 
-/// What is computed of a chunk of images: sums over them.
+/// What is computed of a chunk of images: sums over them, or numbers of each.
 using ChunkSums =
     std::function<std::vector<double>(Context& context, const Tensor& x, const Tensor& labels)>;
+
+/// What `numbers_of` gives for each chunk of a data set, one behind the other, on every rank.
+/// Collective.
+std::vector<double> gather_over_chunks(comm::Communicator& communicator, StepRunner& runner,
+                                       const EvaluationData& data, const ChunkSums& numbers_of);
 
 /// `count` sums over a data set, in chunks dealt out over ranks and workers; they are added in the
 /// chunks' order, so they are the same for any number of either. Collective.
@@ -68,6 +81,10 @@ Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner,
 double mean_log_likelihood(comm::Communicator& communicator, StepRunner& runner,
                            const Objective& objective, const EvaluationData& data,
                            std::int64_t samples);
+
+/// How many classes are likelier than a row's label, from 0: larger logits, or as large ones of
+/// classes before it.
+std::int64_t rank_of_label(std::span<const float> logits, std::int32_t label);
 
 /// Probabilities [count, classes] of samples [first, first + count). On this rank alone.
 std::vector<float> predict(StepRunner& runner, const Network& network, const data::Dataset& dataset,

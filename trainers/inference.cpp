@@ -169,7 +169,7 @@ void Inference::check_shape(const data::Dataset& samples) const {
   }
 }
 
-Evaluation Inference::evaluate(const data::Dataset& samples) {
+Evaluation Inference::evaluate(const data::Dataset& samples, std::int64_t top_k) {
   check_shape(samples);
   const bool labelled = model_.objective->classifier() != nullptr;
   for (std::int64_t i = 0; labelled && i < samples.size(); ++i) {
@@ -187,13 +187,25 @@ Evaluation Inference::evaluate(const data::Dataset& samples) {
             {"model", weights_sha256(*device_, runner_->queue(), *model_.parameters)},
             {"data set", data_identity(samples)}};
   });
-  Evaluation result = trainers::evaluate(communicator_, *runner_, *model_.objective,
-                                         {samples, description().test_normalization, kChunk});
+  Evaluation result =
+      trainers::evaluate(communicator_, *runner_, *model_.objective,
+                         {samples, description().test_normalization, kChunk,
+                          std::clamp<std::int64_t>(top_k, 1, std::max(1, description().classes))});
   if (!std::isfinite(result.loss)) {
     throw NumericError(fmt::format("{}: the loss over {} is {}", file_, samples.description(),
                                    std::fabs(result.loss)));
   }
   return result;
+}
+
+ClassificationReport Inference::report(const data::Dataset& samples) {
+  const Network* const network = model_.objective->classifier();
+  if (network == nullptr) {
+    throw JobError(
+        fmt::format("{} holds a {}, which predicts no classes", file_, description().model.name));
+  }
+  return classification_report(communicator_, *runner_, *network,
+                               {samples, description().test_normalization, kChunk});
 }
 
 /// What a model cannot do names its file.

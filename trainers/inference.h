@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/image/image.h"
+#include "trainers/classification_report.h"
 #include "trainers/data_source.h"
 #include "trainers/evaluate.h"
 #include "trainers/model_io.h"
@@ -58,10 +59,14 @@ class Inference {
   /// colour images.
   InferenceData load(const std::string& source);
 
-  /// Every sample once, over all ranks. Collective.
+  /// Every sample once, over all ranks; of a classifier with top_k, see Evaluation. Collective.
   /// Throws JobError if the samples are not what the model takes, or have no labels; CommError if
   /// the ranks have different models, data or contracts; NumericError if the loss is not finite.
-  Evaluation evaluate(const data::Dataset& samples);
+  Evaluation evaluate(const data::Dataset& samples, std::int64_t top_k = 1);
+
+  /// What a classifier's evaluation tells beside its sums. Collective, behind evaluate(), which
+  /// checks the samples. Throws JobError of another model.
+  ClassificationReport report(const data::Dataset& samples);
 
   /// The mean of log p(x) over the samples, nats: see Objective::log_likelihood. Collective, behind
   /// evaluate(), which checks the samples. Throws JobError of a model that gives images no

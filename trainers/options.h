@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/exchange.h"
+#include "core/data/augment.h"
 #include "core/data/dataset.h"
 #include "core/image/face_preparation.h"
 #include "core/image/folder.h"
@@ -25,6 +26,10 @@ enum class Precision : std::uint8_t { kF32, kBf16, kBf16Emulated, kTf32 };
 enum class Metric : std::uint8_t { kNone, kTop1, kLoss };
 /// Which way is better: of a loss less, of an accuracy more (kAuto).
 enum class MetricMode : std::uint8_t { kAuto, kMin, kMax };
+
+/// How much the images of a class count in the loss: all alike, or in inverse proportion to how
+/// many there are.
+enum class ClassWeight : std::uint8_t { kNone, kAuto };
 
 /// The global batch and its cut into shards, the unit of work and of randomness.
 struct BatchOptions {
@@ -89,6 +94,7 @@ struct DataOptions {
   std::string train_file;                    // hdf5
   std::string test_file;                     // hdf5; as test_folder
   double validation = 0;  // fraction of the training set that is set aside, 0 <= x < 1; 0: none
+  std::optional<data::AugmentOptions> augment;  // of a classifier's training images
   /// digits, faces: which are drawn; not the job's seed, so that data stay.
   std::uint64_t seed = 1;
   std::int64_t train_count = 60000;  // digits, faces
@@ -107,6 +113,12 @@ struct EvaluateOptions {
   /// Samples of each test image's latent numbers for the log-likelihood at the end of the run; 0:
   /// none.
   std::int64_t importance_samples = 0;
+  /// Of a classifier: images count as right for top-k whose label is among so many of the likeliest
+  /// classes; at least 1, and all of them if there are fewer. 1: top-1 alone.
+  std::int64_t top_k = 5;
+  /// Of a classifier: whether the end of the run writes confusion matrix, precision and recall of
+  /// each class, and the worst mistakes.
+  bool report = true;
   friend bool operator==(const EvaluateOptions&, const EvaluateOptions&) = default;
 };
 
@@ -181,6 +193,7 @@ struct TrainOptions {
   comm::ExchangeMode exchange = comm::ExchangeMode::kCanonical;
   BatchOptions batch;
   DataOptions data;
+  ClassWeight class_weight = ClassWeight::kNone;  // of a classifier
   ModelOptions model;
   InitOptions init;
   InitFromOptions init_from;

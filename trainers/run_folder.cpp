@@ -31,9 +31,10 @@ namespace fs = std::filesystem;
 namespace {
 
 // In this order they go: whatever is left when that is cut off, run.json says whose it is.
-constexpr std::array<const char*, 8> kFiles = {"model.h5",    "summary.json",     "metrics.jsonl",
-                                               "job.yaml",    "environment.json", "log.txt",
-                                               "status.json", "run.json"};
+constexpr std::array<const char*, 11> kFiles = {
+    "model.h5",      "summary.json", "metrics.jsonl", "evaluation.json",
+    "confusion.png", "mistakes.png", "job.yaml",      "environment.json",
+    "log.txt",       "status.json",  "run.json"};
 
 nlohmann::json read_json(const fs::path& path) {
   std::ifstream file(path);

@@ -16,6 +16,7 @@
 #include "kernels/error.h"
 #include "kernels/progress.h"
 #include "trainers/checkpoint.h"
+#include "trainers/classification_report.h"
 #include "trainers/contract.h"
 #include "trainers/gan_watch.h"
 #include "trainers/observers.h"
@@ -252,12 +253,16 @@ nlohmann::json finish(TrainingRun& run, const RunParts& parts, EvaluationObserve
   if (samples > 0) {
     summary["metrics"]["log_likelihood"] = likelihood;
   }
+  const std::optional<ClassificationReport> report = end_report(run, parts.times.steps());
   if (run.communicator().rank() == 0) {
     const comm::PhaseScope writing(run.communicator().activity(), comm::Phase::kWriting);
     parts.folder.flush_metrics();
     if (run.options().checkpoint.every.unit != CheckpointOptions::Unit::kNever) {
       save_model(parts.folder.model(), run.description(model_record(summary)), run.device(),
                  run.runner().queue(), run.parameters(), [&parts] { parts.folder.check_lock(); });
+    }
+    if (report) {
+      write_report(parts.folder, *report, *run.data().test);
     }
     parts.folder.write_summary(summary);
     parts.folder.write_status("finished", parts.times.steps(), 0);

@@ -1,6 +1,7 @@
 // Training: one run from options to a trained model, the same life cycle on every rank.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <filesystem>
@@ -105,7 +106,9 @@ class TrainingRun {
   [[nodiscard]] std::int64_t evaluation_chunk() const;
   /// What evaluation goes over.
   [[nodiscard]] EvaluationData evaluation_data() const {
-    return {*data_.pair.test, data_.pair.test_normalization, evaluation_chunk()};
+    return {*data_.pair.test, data_.pair.test_normalization, evaluation_chunk(),
+            std::clamp<std::int64_t>(options_.evaluate.top_k, 1,
+                                     std::max(1, data_.pair.train->classes()))};
   }
   /// What the model file says beside the weights; `record` is the run's.
   [[nodiscard]] ModelDescription description(nlohmann::json record) const;

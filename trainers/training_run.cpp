@@ -29,6 +29,22 @@ std::string image_library_of(const TrainOptions& options, const data::DataPair& 
              : "";
 }
 
+/// Throws JobError for what only a classifier has, of another model.
+void check_is_classification(const TrainOptions& options) {
+  if (!is_vae(options.model) && !is_srgan(options.model)) {
+    return;
+  }
+  if (options.data.augment) {
+    throw JobError(
+        fmt::format("data.augment: model {} learns no classes; only a classifier's "
+                    "labelled training images are augmented",
+                    options.model.name));
+  }
+  if (options.class_weight != ClassWeight::kNone) {
+    throw JobError(fmt::format("class_weight: model {} learns no classes", options.model.name));
+  }
+}
+
 }  // namespace
 
 TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& communicator,
@@ -51,6 +67,7 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
     throw IoError(
         fmt::format("{}: there are no training samples", data_.pair.train->description()));
   }
+  check_is_classification(options_);
   runner_ = std::make_unique<StepRunner>(communicator, *device_, workers, options_.batch.shards,
                                          options_.precision == Precision::kBf16Emulated);
   if (is_vae(options_.model)) {
@@ -73,9 +90,12 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
       return {{"init_from file", weights_sha256(*device_, runner_->queue(), parameters_)}};
     });
   }
-  // Decoding images is worth a thread for each worker; HDF5 is read by one at a time.
-  const bool decodes = options_.data.source == DataOptions::Source::kFolder;
-  loader_ = data::make_loader(data_.pair.train, options_.seed, true, decodes ? workers : 1);
+  // Decoding or augmenting images is worth a thread for each worker; HDF5 is read by one at a time.
+  const auto augmentation = options_.data.augment.value_or(data::AugmentOptions{});
+  const bool prepares =
+      options_.data.source == DataOptions::Source::kFolder || data::augments(augmentation);
+  loader_ = data::make_loader(data_.pair.train, options_.seed, true, prepares ? workers : 1,
+                              augmentation);
 }
 
 void TrainingRun::prepare() {

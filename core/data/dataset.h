@@ -24,6 +24,8 @@ class Dataset {
   /// Shape of one sample, [h, w, c] for images.
   [[nodiscard]] virtual Shape sample_shape() const = 0;
   [[nodiscard]] virtual int classes() const = 0;
+  /// The names of the classes; none where they have only numbers.
+  [[nodiscard]] virtual std::vector<std::string> class_names() const { return {}; }
   /// Copies sample `index` (u8, sample_shape()) to `pixels`. Thread-safe.
   virtual void read(std::int64_t index, std::uint8_t* pixels) const = 0;
   /// Label of a sample, 0 <= label < classes().

@@ -12,6 +12,7 @@
 #include <list>
 #include <mutex>
 #include <numeric>
+#include <span>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -70,12 +71,15 @@ class EpochOrders {
 /// Reads batches: what both loaders share.
 class BatchReader {
  public:
-  BatchReader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed, bool shuffle)
+  BatchReader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed, bool shuffle,
+              const AugmentOptions& augmentation = {})
       : dataset_(std::move(dataset)),
+        seed_(seed),
         sample_bytes_(static_cast<std::size_t>(dataset_->sample_shape().elements())),
-        orders_(seed, shuffle, dataset_->size()) {}
+        orders_(seed, shuffle, dataset_->size()),
+        augmentation_(augmentation),
+        augments_(augments(augmentation)) {}
 
-  [[nodiscard]] bool in_memory() const { return dataset_->in_memory(); }
   [[nodiscard]] std::size_t bytes(const BatchRequest& request) const {
     return static_cast<std::size_t>(request.last - request.first) *
            (sample_bytes_ + sizeof(std::int32_t));
@@ -92,9 +96,15 @@ class BatchReader {
     const auto count = static_cast<std::size_t>(request.last - request.first);
     batch.pixels.resize(count * sample_bytes_);
     batch.labels.resize(count);
+    std::vector<std::uint8_t> stored(augments_ ? sample_bytes_ : 0);
     for (std::size_t i = 0; i < count && !stop.load(std::memory_order_relaxed); ++i) {
       const std::int64_t index = (*order)[static_cast<std::size_t>(request.first) + i];
-      dataset_->read(index, batch.pixels.data() + i * sample_bytes_);
+      const std::span pixels(batch.pixels.data() + i * sample_bytes_, sample_bytes_);
+      dataset_->read(index, augments_ ? stored.data() : pixels.data());
+      if (augments_) {
+        augment(augmentation_, {seed_, request.epoch, index}, dataset_->sample_shape(), stored,
+                pixels);
+      }
       batch.labels[i] = dataset_->label(index);
     }
     progress::tick();
@@ -102,8 +112,11 @@ class BatchReader {
 
  private:
   std::shared_ptr<const Dataset> dataset_;
+  std::uint64_t seed_;
   std::size_t sample_bytes_;
   EpochOrders orders_;
+  AugmentOptions augmentation_;
+  bool augments_;
 };
 
 class MemoryLoader final : public Loader {
@@ -126,8 +139,8 @@ class MemoryLoader final : public Loader {
 class PrefetchingLoader final : public Loader {
  public:
   PrefetchingLoader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed, bool shuffle,
-                    int threads)
-      : reader_(std::move(dataset), seed, shuffle) {
+                    int threads, const AugmentOptions& augmentation)
+      : reader_(std::move(dataset), seed, shuffle, augmentation) {
     try {
       for (int i = 0; i < threads; ++i) {
         threads_.emplace_back([this] { run(); });
@@ -314,11 +327,18 @@ class PrefetchingLoader final : public Loader {
 }  // namespace
 
 std::unique_ptr<Loader> make_loader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed,
-                                    bool shuffle, int threads) {
-  if (dataset->in_memory()) {
+                                    bool shuffle, int threads, const AugmentOptions& augmentation) {
+  check_augmentation(augmentation);
+  const Shape shape = dataset->sample_shape();
+  if (augments(augmentation) && shape.rank() != 3) {
+    throw ShapeError(fmt::format("augmentation: {} has samples {}, images [h, w, c] needed",
+                                 dataset->description(), shape.str()));
+  }
+  if (dataset->in_memory() && !augments(augmentation)) {
     return std::make_unique<MemoryLoader>(std::move(dataset), seed, shuffle);
   }
-  return std::make_unique<PrefetchingLoader>(std::move(dataset), seed, shuffle, threads);
+  return std::make_unique<PrefetchingLoader>(std::move(dataset), seed, shuffle, threads,
+                                             augmentation);
 }
 
 }  // namespace gentrain::data

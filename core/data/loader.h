@@ -1,11 +1,13 @@
 // Loader: the samples of a step's shards, ready when a worker asks for them. Data sets in memory
-// are copied by the asking thread; others are read ahead by threads of their own.
+// are copied by the asking thread; others are read ahead by threads of their own, and so are images
+// that are augmented.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
+#include "core/data/augment.h"
 #include "core/data/dataset.h"
 
 namespace gentrain::data {
@@ -39,10 +41,12 @@ class Loader {
   [[nodiscard]] virtual double waited() const = 0;
 };
 
-/// `shuffle` false takes samples in stored order (evaluation). A data set on disk is read ahead by
-/// `threads` threads, each a batch at a time: the samples are the same for any number. Throws
-/// DeviceError if one cannot be started.
+/// `shuffle` false takes samples in stored order (evaluation). A data set on disk, or one of images
+/// that are augmented, is read ahead by `threads` threads, each a batch at a time: the samples are
+/// the same for any number. Throws DeviceError if one cannot be started, JobError and ShapeError as
+/// check_augmentation() and augment().
 std::unique_ptr<Loader> make_loader(std::shared_ptr<const Dataset> dataset, std::uint64_t seed,
-                                    bool shuffle, int threads = 1);
+                                    bool shuffle, int threads = 1,
+                                    const AugmentOptions& augmentation = {});
 
 }  // namespace gentrain::data

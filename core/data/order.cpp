@@ -73,6 +73,9 @@ class Subset final : public HashedDataset {
   }
   [[nodiscard]] Shape sample_shape() const override { return whole_->sample_shape(); }
   [[nodiscard]] int classes() const override { return whole_->classes(); }
+  [[nodiscard]] std::vector<std::string> class_names() const override {
+    return whole_->class_names();
+  }
   void read(std::int64_t index, std::uint8_t* pixels) const override {
     whole_->read(at(index), pixels);
   }

@@ -84,6 +84,7 @@ class FolderDataset final : public data::HashedDataset {
     return {options_.h, options_.w, options_.channels};
   }
   [[nodiscard]] int classes() const override { return static_cast<int>(listing_.classes.size()); }
+  [[nodiscard]] std::vector<std::string> class_names() const override { return listing_.classes; }
   void read(std::int64_t index, std::uint8_t* pixels) const override {
     const fs::path path = listing_.folder / listing_.files[static_cast<std::size_t>(index)].name;
     const Image image = fitted(read_image(path, {.channels = options_.channels}), options_);

@@ -110,6 +110,7 @@ class PackDataset final : public data::HashedDataset {
     return {options_.h, options_.w, options_.channels};
   }
   [[nodiscard]] int classes() const override { return static_cast<int>(pack_.classes.size()); }
+  [[nodiscard]] std::vector<std::string> class_names() const override { return pack_.classes; }
   void read(std::int64_t index, std::uint8_t* pixels) const override {
     const auto i = static_cast<std::size_t>(index);
     const std::span<const std::uint8_t> stored = pack_.image(i);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/ops/ops.h"
+#include "core/ops/parts.h"
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
 #include "kernels/reduce.h"
@@ -27,7 +28,7 @@ Tensor constant_like(Context& context, const Tensor& x, double value) {
 }  // namespace
 
 CrossEntropy softmax_cross_entropy(Context& context, const Tensor& logits, const Tensor& labels,
-                                   double scale) {
+                                   double scale, const Tensor& weights) {
   one_shard_only(context, "softmax_cross_entropy");
   const Shape& shape = logits.shape();
   if (shape.rank() != 2 || shape[0] < 1 || shape[1] < 1 || labels.shape() != Shape{shape[0]} ||
@@ -37,22 +38,29 @@ CrossEntropy softmax_cross_entropy(Context& context, const Tensor& logits, const
                     "i32, but they are {} and {} of {}",
                     shape.str(), labels.shape().str(), name_of(labels.dtype())));
   }
+  if (weights.defined() &&
+      (weights.shape() != Shape{shape[0]} || weights.dtype() != logits.dtype())) {
+    throw ShapeError(fmt::format(
+        "softmax_cross_entropy: weights must be [{}] of {}, but are {} of "
+        "{}",
+        shape[0], name_of(logits.dtype()), weights.shape().str(), name_of(weights.dtype())));
+  }
   Device& device = context.device;
   Queue& queue = context.queue;
   CrossEntropy result;
   result.probabilities = Tensor::empty(device, shape, logits.dtype());
   result.sums = Tensor::empty(device, {2}, logits.dtype());
-  device.loss().softmax_cross_entropy(queue, logits.cview(), labels.cview(),
+  device.loss().softmax_cross_entropy(queue, logits.cview(), labels.cview(), optional(weights),
                                       result.probabilities.view(), result.sums.view());
   result.loss = Tensor::empty(device, {}, logits.dtype());
   device.elementwise().scale(queue, scale, result.sums.slice(0, {}).cview(), result.loss.view());
   if (context.tape != nullptr) {
     context.tape->record("softmax_cross_entropy", result.loss, {logits},
-                         [&device, &queue, labels, scale, probabilities = result.probabilities](
-                             const Tensor& dy, GradSink& sink) {
+                         [&device, &queue, labels, weights, scale,
+                          probabilities = result.probabilities](const Tensor& dy, GradSink& sink) {
                            const Tensor dlogits = sink.make(0);
                            device.loss().softmax_cross_entropy_backward(
-                               queue, probabilities.cview(), labels.cview(),
+                               queue, probabilities.cview(), labels.cview(), optional(weights),
                                scale * value_of(device, queue, dy), dlogits.view());
                            sink.put(0, dlogits);
                          });

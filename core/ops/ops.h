@@ -151,7 +151,7 @@ Tensor dropout(Context& context, const Tensor& x, double rate, std::uint64_t op)
 
 /// Softmax and cross entropy of a batch of rows.
 struct CrossEntropy {
-  Tensor loss;           // []: scale * sum over rows of -log p(label); has the history
+  Tensor loss;           // []: scale * sum over rows of -weight log p(label); has the history
   Tensor sums;           // [2]: that sum unscaled; rows whose first largest logit is the label
   Tensor probabilities;  // [n, k]
 };
@@ -159,10 +159,11 @@ struct CrossEntropy {
 /// logits [n, k]
 /// labels [n], i32, 0 <= label < k (not checked here: data sets check when they load)
 /// scale  usually 1 / (images of the global batch)
+/// weights [n], of each row, of the logits' type; has no gradient. Undefined: all are 1
 ///
-/// Throws ShapeError if the extents do not fit or n is 0.
+/// Throws ShapeError if the extents or types do not fit or n is 0.
 CrossEntropy softmax_cross_entropy(Context& context, const Tensor& logits, const Tensor& labels,
-                                   double scale);
+                                   double scale, const Tensor& weights = {});
 
 /// Sigmoid and cross entropy of a batch of rows.
 struct SigmoidCrossEntropy {

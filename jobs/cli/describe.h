@@ -112,6 +112,13 @@ void describe(V& v, trainers::EvaluateOptions& e) {
       "importance_samples", e.importance_samples, between(0, kMostSamples),
       "vae: at the end of the run log p(x) of the test images is estimated with so many samples "
       "of each one's latent numbers; 0: it is not");
+  v.field("top_k", e.top_k, between(1, kMostOutputs),
+          "Classifiers: images count for top-k whose class is among so many likeliest ones, or all "
+          "if there are fewer; 1: top-1 alone");
+  v.field("report", e.report,
+          "Classifiers: the run's end writes precision and recall of each class and the confusion "
+          "matrix (`evaluation.json`, `confusion.png`), and the images with the largest loss "
+          "(`mistakes.png`)");
 }
 
 template <class V>
@@ -181,6 +188,10 @@ void describe(V& v, Job& j) {
       "ranks; library: by MPI's own sum, which gives that up");
   v.group("batch", j.batch);
   v.group("data", j.data);
+  v.field("class_weight", j.class_weight,
+          "Classifiers: what an image counts in the training loss, whose sum is divided by the "
+          "number of images. auto: images / (classes x images of its class), so that every class "
+          "counts alike; none: 1");
   v.group("model", j.model);
   v.group("init", j.init);
   v.group("init_from", j.init_from);

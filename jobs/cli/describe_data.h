@@ -1,6 +1,7 @@
 // The descriptions of a job's data: as describe.h.
 #pragma once
 
+#include "jobs/cli/describe_augment.h"
 #include "jobs/cli/schema.h"
 
 namespace gentrain::jobs {
@@ -87,6 +88,10 @@ void describe(V& v, trainers::DataOptions& d) {
   v.field("validation", d.validation, below_one(),
           "Share of the training set that is set aside, chosen by the seed; early stop and best "
           "model then go by it instead of the test set. 0: none");
+  v.group("augment", d.augment,
+          "Training images of a classifier are turned, shifted, sheared, zoomed and flipped at "
+          "random, anew in every epoch, as Keras's ImageDataGenerator does: one affine map about "
+          "the image's middle, a function of seed, epoch and image. none: they are not");
   v.field("seed", d.seed, at_least(0), "digits, faces: which are drawn");
   v.field("train_count", d.train_count, between(1, kMostImages),
           "digits, faces: size of the training set");

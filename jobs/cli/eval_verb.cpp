@@ -30,6 +30,15 @@ std::int64_t importance_samples(const OptionSet& options) {
   return samples;
 }
 
+/// What --top-k says. Throws JobError for a count out of range.
+std::int64_t top_k(const OptionSet& options) {
+  const auto count = options.get<std::int64_t>("top-k");
+  if (const Range range = between(1, kMostOutputs); !range.contains(static_cast<double>(count))) {
+    throw JobError(fmt::format("--top-k {}: must be {}", count, range.text()));
+  }
+  return count;
+}
+
 }  // namespace
 
 int eval_verb(Session& session, const Arguments& arguments) {
@@ -46,19 +55,31 @@ int eval_verb(Session& session, const Arguments& arguments) {
   options.visible.add_options()(
       "importance-samples", po::value<std::int64_t>(),
       "of an autoencoder: estimates log p(x) too, with so many samples of each image's latent "
-      "numbers");
+      "numbers")("top-k", po::value<std::int64_t>()->default_value(5),
+                 "of a classifier: counts images whose class is among so many likeliest ones too")(
+      "report", po::value<std::string>(),
+      "of a classifier: folder for precision and recall of each class and the confusion matrix "
+      "(evaluation.json, confusion.png), and the worst mistakes (mistakes.png)");
   if (!options.parse(arguments)) {
     return kSuccess;
   }
   const std::int64_t samples = importance_samples(options);
+  const std::int64_t likeliest = top_k(options);
   const comm::Watchdog watchdog(session.communicator);
   trainers::Inference inference(options.required("model"), inference_options(options),
                                 session.communicator);
   const trainers::InferenceData data =
       inference.load(options.has("data") ? options.get<std::string>("data") : "");
-  trainers::Evaluation result = inference.evaluate(*data.samples);
+  trainers::Evaluation result = inference.evaluate(*data.samples, likeliest);
   if (samples > 0) {
     result.terms.emplace_back("log_likelihood", inference.log_likelihood(*data.samples, samples));
+  }
+  if (options.has("report")) {
+    const std::string folder = options.get<std::string>("report");
+    const trainers::ClassificationReport report = inference.report(*data.samples);
+    if (session.communicator.rank() == 0) {
+      trainers::write_report(folder, report, *data.samples);
+    }
   }
   if (session.communicator.rank() == 0) {
     std::cout << data.note << "\n";

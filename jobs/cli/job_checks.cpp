@@ -178,6 +178,7 @@ class Checks {
               "model.name vae or vae_conv");
     only_with("model.hidden", job_.model.vae.hidden != defaults.hidden, vae,
               "model.name vae or vae_conv");
+    classification();
     srgan();
     if (!state_.issues.clean("init")) {
       return;
@@ -187,6 +188,22 @@ class Checks {
       fail("init", "init normal needs init.stddev above 0");
     }
     only_with("init.stddev", job_.init.stddev != 0, normal, "init.name normal");
+  }
+
+  /// What only a classifier has.
+  void classification() {
+    const bool other = is_vae(job_.model) || is_srgan(job_.model);
+    if (other && job_.data.augment) {
+      fail("data.augment",
+           fmt::format("data.augment: model {} learns no classes; only a classifier's labelled "
+                       "training images are augmented: set it to none",
+                       job_.model.name));
+    }
+    constexpr std::string_view kNeeds = "a classifier as model";
+    const trainers::EvaluateOptions defaults;
+    only_with("class_weight", job_.class_weight != trainers::ClassWeight::kNone, !other, kNeeds);
+    only_with("evaluate.top_k", job_.evaluate.top_k != defaults.top_k, !other, kNeeds);
+    only_with("evaluate.report", job_.evaluate.report != defaults.report, !other, kNeeds);
   }
 
   /// What only a generative model has.

@@ -35,6 +35,8 @@ struct Entry {
 std::string quote(std::string_view text);
 /// n or [h, w].
 std::string pair_text(std::int64_t h, std::int64_t w);
+/// Factors as YAML: "0" for none, else "[low, high]".
+std::string factors_text(double low, double high);
 /// An interval as YAML: "5", "1 epoch", "30 s", "end".
 std::string interval_text(const trainers::CheckpointOptions::Interval& interval);
 /// A layer as YAML: "tanh", "{conv: {out: 6, ...}}".
@@ -126,6 +128,13 @@ class Lister {
     Entry& entry = add(name, doc);
     entry.type = "steps, `N epochs`, `N s`, end or never";
     entry.value = interval_text(value);
+  }
+  void factors(std::string_view name, double& low, double& high, const Range& range,
+               std::string_view doc) {
+    Entry& entry = add(name, doc);
+    entry.type = "number or [low, high]";
+    entry.range = below_one().text() + ", or both " + range.text();
+    entry.value = factors_text(low, high);
   }
   void padding(std::string_view name, trainers::LayerSpec& layer, std::string_view doc) {
     Entry& entry = add(name, doc);

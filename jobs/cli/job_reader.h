@@ -88,6 +88,8 @@ class Reader {
               std::string_view default_text = {});
   void interval(std::string_view name, trainers::CheckpointOptions::Interval& value,
                 std::string_view doc);
+  void factors(std::string_view name, double& low, double& high, const Range& range,
+               std::string_view doc);
   void padding(std::string_view name, trainers::LayerSpec& layer, std::string_view doc);
   void patterns(std::string_view name, std::vector<trainers::Pattern>& value, std::string_view doc);
   void texts(std::string_view name, std::vector<std::string>& value, std::string_view doc);

@@ -200,4 +200,26 @@ void Reader::numbers(std::string_view name, std::vector<double>& value, const Ra
   }
 }
 
+void Reader::factors(std::string_view name, double& low, double& high, const Range& range,
+                     std::string_view /*doc*/) {
+  const YamlNode* node = take(name);
+  if (node == nullptr) {
+    return;
+  }
+  if (node->kind == YamlNode::Kind::kScalar) {
+    double either_way = 0;
+    read(name, *node, below_one(), either_way);
+    low = 1 - either_way;
+    high = 1 + either_way;
+  } else if (node->kind == YamlNode::Kind::kList && node->items.size() == 2) {
+    read(name, node->items[0], range, low);
+    read(name, node->items[1], range, high);
+    if (low > high) {
+      report(name, *node, fmt::format("is [{}, {}] but the lower factor comes first", low, high));
+    }
+  } else {
+    report_needs(name, *node, "a number or [low, high]");
+  }
+}
+
 }  // namespace gentrain::jobs

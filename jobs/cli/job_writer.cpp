@@ -43,6 +43,10 @@ std::string pair_text(std::int64_t h, std::int64_t w) {
   return h == w ? fmt::format("{}", h) : fmt::format("[{}, {}]", h, w);
 }
 
+std::string factors_text(double low, double high) {
+  return low == 1 && high == 1 ? "0" : fmt::format("[{}, {}]", low, high);
+}
+
 std::string interval_text(const trainers::CheckpointOptions::Interval& interval) {
   using Unit = trainers::CheckpointOptions::Unit;
   switch (interval.unit) {

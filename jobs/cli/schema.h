@@ -8,6 +8,7 @@
 //   group(name, struct, doc)                      a nested map; optional: `none` or a map
 //   extent(name, h, w, doc, default_text)         n or [h, w], at least 1; 0 is none
 //   interval(name, value, doc)                    5, `1 epoch`, `30 s`, end, never
+//   factors(name, low, high, range, doc)          x for [1 - x, 1 + x], or [low, high]
 //   padding(name, layer, doc), patterns(name, list, doc), layers(name, list, doc), stages(list)
 // The descriptions themselves are in describe.h.
 // A key whose default is out of its range is required; default_text says how a default is computed.

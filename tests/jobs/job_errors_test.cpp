@@ -379,6 +379,43 @@ TEST(JobErrors, Images) {
             "j.yaml:3:63: data.test_folder has no effect without data.source folder");
 }
 
+TEST(JobErrors, Augmentation) {
+  EXPECT_EQ(added("data: {augment: {rotation: 30, shear: 0.2, zoom: 0.2}}"), "");
+  EXPECT_EQ(added("data: {augment: {rotation: 181, shear: 90, width_shift: 1}}"),
+            "j.yaml:3:28: data.augment.rotation is 181 but must be at least 0 and at most 180\n"
+            "j.yaml:3:40: data.augment.shear is 90 but must be at least 0 and below 90\n"
+            "j.yaml:3:57: data.augment.width_shift is 1 but must be at least 0 and below 1");
+  EXPECT_EQ(added("data: {augment: {zoom: 1}}"),
+            "j.yaml:3:24: data.augment.zoom is 1 but must be at least 0 and below 1");
+  EXPECT_EQ(added("data: {augment: {zoom: [0, 1]}}"),
+            "j.yaml:3:25: data.augment.zoom is 0 but must be above 0 and at most 100");
+  EXPECT_EQ(added("data: {augment: {zoom: [1.5, 1.2]}}"),
+            "j.yaml:3:24: data.augment.zoom is [1.5, 1.2] but the lower factor comes first");
+  EXPECT_EQ(added("data: {augment: {zoom: [1, 2, 3]}}"),
+            "j.yaml:3:24: data.augment.zoom needs a number or [low, high], got a list");
+  EXPECT_EQ(added("data: {augment: {fill_mode: mirror}}"),
+            "j.yaml:3:29: data.augment.fill_mode is 'mirror' but must be one of nearest, constant, "
+            "reflect, wrap");
+  EXPECT_EQ(error_of("model: vae\nstop: {epochs: 1}\ndata: {augment: {rotation: 5}}"),
+            "j.yaml:3:8: data.augment: model vae learns no classes; only a classifier's labelled "
+            "training images are augmented: set it to none");
+  EXPECT_EQ(error_of("model: vae\nstop: {epochs: 1}\ndata: {augment: none}"), "");
+}
+
+TEST(JobErrors, Classification) {
+  EXPECT_EQ(added("class_weight: auto\nevaluate: {top_k: 3, report: false}"), "");
+  EXPECT_EQ(added("class_weight: balanced"),
+            "j.yaml:3:15: class_weight is 'balanced' but must be one of none, auto");
+  EXPECT_EQ(added("evaluate: {top_k: 0}"),
+            "j.yaml:3:19: evaluate.top_k is 0 but must be at least 1 and at most 10000000");
+  EXPECT_EQ(
+      error_of("model: vae\nstop: {epochs: 1}\nclass_weight: auto\nevaluate: {top_k: 3, report: "
+               "false}"),
+      "j.yaml:3:1: class_weight has no effect without a classifier as model\n"
+      "j.yaml:4:12: evaluate.top_k has no effect without a classifier as model\n"
+      "j.yaml:4:22: evaluate.report has no effect without a classifier as model");
+}
+
 TEST(JobErrors, OptimizerScheduleAndMetrics) {
   EXPECT_EQ(added("optimizer: {name: adam, momentum: 0.9}"),
             "j.yaml:3:25: optimizer.momentum has no effect without optimizer.name sgd");

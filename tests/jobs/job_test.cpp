@@ -87,6 +87,38 @@ data: {validation: 0.25, normalize: {train: {mean: -1, std: 2.5}}}
   EXPECT_FALSE(job.data.normalize.test);
 }
 
+TEST(Job, Augmentation) {
+  EXPECT_FALSE(small("").data.augment);
+  EXPECT_FALSE(small("data: {augment: none}").data.augment);
+  const Job job = small(R"(
+data:
+  augment: {rotation: 30, width_shift: 0.2, height_shift: 0.1, shear: 0.5, zoom: 0.25,
+            horizontal_flip: true, fill_mode: reflect, fill_value: 7, interpolation: nearest}
+)");
+  const data::AugmentOptions expected = {.rotation = 30,
+                                         .width_shift = 0.2,
+                                         .height_shift = 0.1,
+                                         .shear = 0.5,
+                                         .zoom_low = 0.75,
+                                         .zoom_high = 1.25,
+                                         .horizontal_flip = true,
+                                         .fill_mode = data::FillMode::kReflect,
+                                         .fill_value = 7,
+                                         .interpolation = data::Resampling::kNearest};
+  ASSERT_TRUE(job.data.augment);
+  EXPECT_EQ(*job.data.augment, expected);
+  EXPECT_EQ(small("data: {augment: {zoom: [0.75, 1.25]}}").data.augment->zoom_low, 0.75);
+  EXPECT_EQ(small("data: {augment: {}}").data.augment, data::AugmentOptions{});
+}
+
+TEST(Job, Classification) {
+  const Job job = small("class_weight: auto\nevaluate: {top_k: 2, report: false}");
+  EXPECT_EQ(job.class_weight, trainers::ClassWeight::kAuto);
+  EXPECT_EQ(job.evaluate.top_k, 2);
+  EXPECT_FALSE(job.evaluate.report);
+  EXPECT_EQ(small("").evaluate.top_k, 5);
+}
+
 TEST(Job, NamedGroupsMayBeTheirNameAlone) {
   EXPECT_EQ(small("optimizer: adam\ninit: xavier"),
             small("optimizer: {name: adam}\ninit: {name: xavier}"));
@@ -207,6 +239,7 @@ TEST(Job, DumpReadsAgainToTheSame) {
       small("output: null-ish\ntrainable: [\"*\", \"a, b\", \"~\"]"),
       small("data: {normalize: {test: {std: 0.1}}}\nclip_norm: 0.1\nseed: 18446744073709551615"),
       small("data: {source: folder, folder: a, test_folder: b, size: [4, 6], fit: stretch}"),
+      small("data: {augment: {rotation: 5, zoom: 0.1, fill_mode: wrap}}"),
       job_of("stop: {steps: 1}\nmodel: {layers: [{conv: {out: 1, kernel: [1, 2], padding: same}}, "
              "{max_pool: {size: 3, stride: [1, 2], padding: 1}}, flatten, {dropout: 0.1}, relu, "
              "sigmoid, {linear: {out: 3, bias: false}}]}"),
@@ -236,13 +269,28 @@ TEST(Job, IdentityIsOfTheComputation) {
        {"output=x", "threads=3", "device=cpu", "log.every=3", "checkpoint.every=never"}) {
     EXPECT_EQ(job_identity(small("", {same})), identity) << same;
   }
-  for (const char* other :
-       {"seed=2", "isa=v3", "exchange=library", "stop.epochs=9", "stop.steps=9", "batch.global=128",
-        "batch.shards=8", "data.source=digits", "data.validation=0.1",
-        "data={source: folder, folder: a, validation: 0.1}",
-        "model={layers: [flatten, {linear: 10}]}", "init=xavier", "optimizer.lr=0.3",
-        "schedule.warmup=3", "clip_norm=1", "trainable=[a]", "early_stop.metric=loss",
-        "best.metric=top1", "evaluate.batch=3"}) {
+  for (const char* other : {"seed=2",
+                            "isa=v3",
+                            "exchange=library",
+                            "stop.epochs=9",
+                            "stop.steps=9",
+                            "batch.global=128",
+                            "batch.shards=8",
+                            "data.source=digits",
+                            "data.validation=0.1",
+                            "data={source: folder, folder: a, validation: 0.1}",
+                            "model={layers: [flatten, {linear: 10}]}",
+                            "init=xavier",
+                            "optimizer.lr=0.3",
+                            "schedule.warmup=3",
+                            "clip_norm=1",
+                            "trainable=[a]",
+                            "early_stop.metric=loss",
+                            "best.metric=top1",
+                            "evaluate.batch=3",
+                            "data.augment.rotation=3",
+                            "class_weight=auto",
+                            "evaluate.top_k=3"}) {
     EXPECT_NE(job_identity(small("", {other})), identity) << other;
   }
   for (const char* stop : {"stop.epochs=9", "stop.steps=9"}) {

@@ -34,13 +34,24 @@ class LossConformance : public ::testing::TestWithParam<Rows> {
   struct Losses {
     Values probabilities, sums;
   };
-  Losses forward(const Workbench& bench, DType dtype) const {
+  Losses forward(const Workbench& bench, DType dtype, const Values& weights = {}) const {
     const Tensor logits = bench.tensor(shape_, logits_, dtype);
     const Result probabilities(bench, shape_, dtype);
     const Result sums(bench, {2}, dtype);
+    const Tensor of_rows = weights.empty() ? Tensor() : bench.tensor({n_}, weights, dtype);
     bench.device().loss().softmax_cross_entropy(
-        bench.queue(), logits.cview(), labels(bench).cview(), probabilities.view(), sums.view());
+        bench.queue(), logits.cview(), labels(bench).cview(),
+        weights.empty() ? ConstView{} : of_rows.cview(), probabilities.view(), sums.view());
     return {probabilities.values(), sums.values()};
+  }
+  Values backward(const Workbench& bench, DType dtype, const Values& weights = {}) const {
+    const Tensor p = bench.tensor(shape_, random_values(n_ * k_, RngKey(6), 0, 1), dtype);
+    const Result dlogits(bench, shape_, dtype);
+    const Tensor of_rows = weights.empty() ? Tensor() : bench.tensor({n_}, weights, dtype);
+    bench.device().loss().softmax_cross_entropy_backward(
+        bench.queue(), p.cview(), labels(bench).cview(),
+        weights.empty() ? ConstView{} : of_rows.cview(), 1 / 2048.0, dlogits.view());
+    return dlogits.values();
   }
   [[nodiscard]] Tensor labels(const Workbench& bench) const {
     Values labels;
@@ -81,17 +92,27 @@ TEST_P(LossConformance, Softmax) {
 }
 
 TEST_P(LossConformance, Gradient) {
-  const Values probabilities = random_values(n_ * k_, RngKey(6), 0, 1);
-  const auto backward = [&](const Workbench& bench, DType dtype) {
-    const Tensor p = bench.tensor(shape_, probabilities, dtype);
-    const Result dlogits(bench, shape_, dtype);
-    bench.device().loss().softmax_cross_entropy_backward(
-        bench.queue(), p.cview(), labels(bench).cview(), 1 / 2048.0, dlogits.view());
-    return dlogits.values();
-  };
-  const Values scale(probabilities.size(), 1 / 2048.0);
+  const Values scale(static_cast<std::size_t>(n_ * k_), 1 / 2048.0);
   EXPECT_TRUE(within(1.2e-7, shape_, backward(cpu_, DType::kF32), backward(reference_, DType::kF64),
                      scale));
+}
+
+TEST_P(LossConformance, WeightsOfRows) {
+  const Values weights = random_values(n_, RngKey(7), 0.25, 4);
+  const Losses actual = forward(cpu_, DType::kF32, weights);
+  const Losses expected = forward(reference_, DType::kF64, weights);
+  EXPECT_NEAR(actual.sums[0], expected.sums[0], 4e-6 * static_cast<double>(n_) * (2 * range_ + 1));
+  EXPECT_EQ(actual.sums[1], expected.sums[1]);
+  EXPECT_EQ(actual.probabilities, forward(cpu_, DType::kF32).probabilities);
+  const Values scale(static_cast<std::size_t>(n_ * k_), 4 / 2048.0);
+  EXPECT_TRUE(within(4e-7, shape_, backward(cpu_, DType::kF32, weights),
+                     backward(reference_, DType::kF64, weights), scale));
+}
+
+TEST_P(LossConformance, WeightsOfOneGiveTheBitsOfNone) {
+  const Values ones(static_cast<std::size_t>(n_), 1);
+  EXPECT_EQ(forward(cpu_, DType::kF32, ones).sums, forward(cpu_, DType::kF32).sums);
+  EXPECT_EQ(backward(cpu_, DType::kF32, ones), backward(cpu_, DType::kF32));
 }
 
 TEST_P(LossConformance, ARowAloneGivesTheSameBits) {
@@ -126,7 +147,7 @@ TEST_F(LossRules, ATieCountsForItsFirstClass) {
     const Tensor y = bench->tensor({2}, labels, DType::kI32);
     const Result p(*bench, {2, 3}, DType::kF32);
     const Result sums(*bench, {2}, DType::kF32);
-    bench->device().loss().softmax_cross_entropy(bench->queue(), x.cview(), y.cview(), p.view(),
+    bench->device().loss().softmax_cross_entropy(bench->queue(), x.cview(), y.cview(), {}, p.view(),
                                                  sums.view());
     EXPECT_EQ(sums.values()[1], 1) << bench->device().identity().kind;
   }
@@ -138,7 +159,7 @@ TEST_F(LossRules, ANanLogitGivesANanLoss) {
   const Tensor y = cpu_.full({1}, 0, DType::kI32);
   const Result p(cpu_, {1, 3}, DType::kF32);
   const Result sums(cpu_, {2}, DType::kF32);
-  cpu_.device().loss().softmax_cross_entropy(cpu_.queue(), x.cview(), y.cview(), p.view(),
+  cpu_.device().loss().softmax_cross_entropy(cpu_.queue(), x.cview(), y.cview(), {}, p.view(),
                                              sums.view());
   EXPECT_THAT(sums.values()[0], ::testing::IsNan());
 }

@@ -350,22 +350,32 @@ TEST_P(Refusals, Losses) {
   const Tensor labels = i32({2});
   LossKernels& loss = device().loss();
   EXPECT_THAT(message_of<ShapeError>([&] {
-                loss.softmax_cross_entropy(queue(), logits.cview(), f32({2}).cview(), logits.view(),
-                                           f32({2}).view());
+                loss.softmax_cross_entropy(queue(), logits.cview(), f32({2}).cview(), {},
+                                           logits.view(), f32({2}).view());
               }),
               HasSubstr("labels has type f32: i32 needed"));
   EXPECT_THAT(message_of<ShapeError>([&] {
-                loss.softmax_cross_entropy(queue(), logits.cview(), i32({3}).cview(), logits.view(),
-                                           f32({2}).view());
+                loss.softmax_cross_entropy(queue(), logits.cview(), i32({3}).cview(), {},
+                                           logits.view(), f32({2}).view());
               }),
               HasSubstr("labels has shape [3]: [2] needed"));
+  EXPECT_THAT(message_of<ShapeError>([&] {
+                loss.softmax_cross_entropy(queue(), logits.cview(), labels.cview(),
+                                           f32({3}).cview(), logits.view(), f32({2}).view());
+              }),
+              HasSubstr("weights has shape [3]: [2] needed"));
+  EXPECT_THAT(message_of<ShapeError>([&] {
+                loss.softmax_cross_entropy_backward(queue(), f32({2, 3}).cview(), labels.cview(),
+                                                    f32({3}).cview(), 1, logits.view());
+              }),
+              HasSubstr("weights has shape [3]: [2] needed"));
   EXPECT_THAT(message_of<ShapeError>([&] {
                 loss.softmax(queue(), f32({0, 3}).cview(), f32({0, 3}).view());
               }),
               HasSubstr("[0, 3]"));
   EXPECT_THAT(message_of<ShapeError>([&] {
-                loss.softmax_cross_entropy_backward(queue(), f32({2, 4}).cview(), labels.cview(), 1,
-                                                    logits.view());
+                loss.softmax_cross_entropy_backward(queue(), f32({2, 4}).cview(), labels.cview(),
+                                                    {}, 1, logits.view());
               }),
               HasSubstr(" needed"));
 }

@@ -45,6 +45,18 @@ Values log_softmax(const Values& logits) {
   return result;
 }
 
+/// Those given, or 1 for each row.
+Values row_weights(const Call& call, ConstView weights, std::int64_t n) {
+  if (weights.present()) {
+    return call.load("weights", weights, {n});
+  }
+  Values ones({n});
+  for (std::int64_t i = 0; i < n; ++i) {
+    ones[i] = 1;
+  }
+  return ones;
+}
+
 Values exponential(Values x) {
   for (std::int64_t i = 0; i < x.elements(); ++i) {
     x[i] = std::exp(x[i]);
@@ -55,16 +67,17 @@ Values exponential(Values x) {
 class Loss final : public LossKernels {
  public:
   void softmax_cross_entropy(Queue& /*queue*/, ConstView logits, ConstView labels,
-                             View probabilities, View sums) override {
+                             ConstView weights, View probabilities, View sums) override {
     check_rows("softmax_cross_entropy", logits.shape);
     const Call call("softmax_cross_entropy", probabilities.dtype);
     const Values rows = call.load("logits", logits, logits.shape);
     const Values classes = call.load_integers("labels", labels, {logits.shape[0]}, DType::kI32);
+    const Values weight = row_weights(call, weights, logits.shape[0]);
     const Values log_p = log_softmax(rows);
     Values result({2});
     for (std::int64_t n = 0; n < logits.shape[0]; ++n) {
       const auto label = static_cast<std::int64_t>(classes(n));
-      result[0] -= log_p(n, label);
+      result[0] -= weight(n) * log_p(n, label);
       result[1] += first_largest(rows, n) == label ? 1 : 0;
     }
     call.store("sums", result, sums);
@@ -72,15 +85,16 @@ class Loss final : public LossKernels {
   }
 
   void softmax_cross_entropy_backward(Queue& /*queue*/, ConstView probabilities, ConstView labels,
-                                      double scale, View dlogits) override {
+                                      ConstView weights, double scale, View dlogits) override {
     check_rows("softmax_cross_entropy_backward", dlogits.shape);
     const Call call("softmax_cross_entropy_backward", dlogits.dtype);
     Values result = call.load("probabilities", probabilities, dlogits.shape);
     const Values classes = call.load_integers("labels", labels, {dlogits.shape[0]}, DType::kI32);
+    const Values weight = row_weights(call, weights, dlogits.shape[0]);
     for (std::int64_t n = 0; n < dlogits.shape[0]; ++n) {
       for (std::int64_t k = 0; k < dlogits.shape[1]; ++k) {
         const double target = classes(n) == static_cast<double>(k) ? 1 : 0;
-        result(n, k) = scale * (result(n, k) - target);
+        result(n, k) = scale * weight(n) * (result(n, k) - target);
       }
     }
     call.store("dlogits", result, dlogits);

@@ -181,15 +181,15 @@ class CountingReduce final : public Counting<ReduceKernels> {
 class CountingLoss final : public Counting<LossKernels> {
  public:
   using Counting::Counting;
-  void softmax_cross_entropy(Queue& queue, ConstView logits, ConstView labels, View probabilities,
-                             View sums) override {
+  void softmax_cross_entropy(Queue& queue, ConstView logits, ConstView labels, ConstView weights,
+                             View probabilities, View sums) override {
     counted("loss.softmax_cross_entropy")
-        .softmax_cross_entropy(queue, logits, labels, probabilities, sums);
+        .softmax_cross_entropy(queue, logits, labels, weights, probabilities, sums);
   }
   void softmax_cross_entropy_backward(Queue& queue, ConstView probabilities, ConstView labels,
-                                      double scale, View dlogits) override {
+                                      ConstView weights, double scale, View dlogits) override {
     counted("loss.softmax_cross_entropy_backward")
-        .softmax_cross_entropy_backward(queue, probabilities, labels, scale, dlogits);
+        .softmax_cross_entropy_backward(queue, probabilities, labels, weights, scale, dlogits);
   }
   void softmax(Queue& queue, ConstView logits, View probabilities) override {
     counted("loss.softmax").softmax(queue, logits, probabilities);

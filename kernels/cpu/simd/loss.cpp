@@ -79,8 +79,8 @@ bool is_first_largest(const float* row, std::int64_t label, float largest) {
   return true;
 }
 
-void softmax_cross_entropy(const float* logits, const std::int32_t* labels, std::int64_t n,
-                           std::int64_t k, float* probabilities, float* sums) {
+void softmax_cross_entropy(const float* logits, const std::int32_t* labels, const float* weights,
+                           std::int64_t n, std::int64_t k, float* probabilities, float* sums) {
   double loss = 0;
   std::int64_t hits = 0;
   // The logarithms of kLanes rows are taken at once.
@@ -101,7 +101,8 @@ void softmax_cross_entropy(const float* logits, const std::int32_t* labels, std:
     }
     const Vec logs = log_vec(totals);
     for (int r = 0; r < rows; ++r) {
-      loss += static_cast<double>(logs[r]) - static_cast<double>(shifts[r]);
+      const double weight = weights == nullptr ? 1.0 : static_cast<double>(weights[first + r]);
+      loss += weight * (static_cast<double>(logs[r]) - static_cast<double>(shifts[r]));
     }
   }
   sums[0] = static_cast<float>(loss);
@@ -109,11 +110,19 @@ void softmax_cross_entropy(const float* logits, const std::int32_t* labels, std:
 }
 
 void softmax_cross_entropy_backward(const float* probabilities, const std::int32_t* labels,
-                                    float scale, std::int64_t n, std::int64_t k, float* dlogits) {
-  make_elementwise_table().scale(scale, probabilities, dlogits, n * k);
+                                    const float* weights, float scale, std::int64_t n,
+                                    std::int64_t k, float* dlogits) {
+  const auto scaled = make_elementwise_table().scale;
+  if (weights == nullptr) {
+    scaled(scale, probabilities, dlogits, n * k);
+  }
   for (std::int64_t i = 0; i < n; ++i) {
+    const float factor = weights == nullptr ? scale : scale * weights[i];
+    if (weights != nullptr) {
+      scaled(factor, probabilities + i * k, dlogits + i * k, k);
+    }
     const std::int64_t at = i * k + labels[i];
-    dlogits[at] = scale * (probabilities[at] - 1.0F);
+    dlogits[at] = factor * (probabilities[at] - 1.0F);
   }
 }
 
