@@ -286,8 +286,8 @@ TEST(Augment, MakesTheImageOfItsParameters) {
                                   .fill_mode = FillMode::kConstant,
                                   .fill_value = 7,
                                   .interpolation = Resampling::kNearest};
-  augment(options, {1, 2, 3}, {5, 6, 3}, source, result);
-  const AffineParameters drawn = draw_parameters(options, {1, 2, 3}, 5, 6);
+  augment(options, {1, 2, 4}, {5, 6, 3}, source, result);
+  const AffineParameters drawn = draw_parameters(options, {1, 2, 4}, 5, 6);
   EXPECT_EQ(result, warped(source, {5, 6, 3}, affine_about_middle(drawn, 5, 6),
                            {FillMode::kConstant, 7, Resampling::kNearest}));
   EXPECT_NE(result, source);

@@ -195,6 +195,20 @@ TEST_F(Verbs, EvalCountsEverySample) {
   EXPECT_EQ(gentrain({"eval", model(), "digits"}).last_line().at("samples"), 10000);
 }
 
+TEST_F(Verbs, EvalTellsTopKAndWritesAReport) {
+  const Outcome eval =
+      gentrain({"eval", model(), data(), "--top-k", "10", "--report", path("report").string()});
+  EXPECT_EQ(eval.code, kSuccess) << eval.err;
+  EXPECT_EQ(eval.last_line().at("correct_top10"), 20);
+  EXPECT_EQ(eval.last_line().at("top10"), 1.0);
+  for (const char* file : {"evaluation.json", "confusion.png", "mistakes.png"}) {
+    EXPECT_TRUE(std::filesystem::exists(path("report") / file)) << file;
+  }
+  const Outcome none = gentrain({"eval", model(), data(), "--top-k", "0"});
+  EXPECT_EQ(none.code, kUsage);
+  EXPECT_THAT(none.err, HasSubstr("--top-k 0: must be at least 1"));
+}
+
 TEST_F(Verbs, EvalAndPredictTakeTheTestSetOfTheEnvironment) {
   const char* old = std::getenv("GENTRAIN_DATA");
   const std::string kept = old == nullptr ? "" : old;
