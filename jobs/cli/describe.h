@@ -32,11 +32,16 @@ void describe(V& v, OptimizerOptions& o) {
   v.field("lr", o.lr, at_least(0), "Learning rate before the schedule");
   v.field("momentum", o.momentum, below_one(), "sgd: share of the last velocity that is kept");
   v.field("nesterov", o.nesterov, "sgd: look ahead along the velocity; needs momentum");
-  v.field("weight_decay", o.weight_decay, at_least(0),
-          "sgd, adam: added to the gradient, times the weight; adamw: apart from the moments");
+  v.field(
+      "weight_decay", o.weight_decay, at_least(0),
+      "sgd, adam, rmsprop: added to the gradient, times the weight; adamw: apart from the moments");
   v.field("beta1", o.beta1, below_one(), "adam, adamw: decay of the first moment");
   v.field("beta2", o.beta2, below_one(), "adam, adamw: decay of the second moment");
-  v.field("epsilon", o.epsilon, above(0), "adam, adamw: added to the denominator");
+  v.field(
+      "epsilon", o.epsilon, above(0),
+      "adam, adamw, rmsprop: added to the denominator, outside of the root; Keras's rmsprop has "
+      "1e-7");
+  v.field("rho", o.rho, below_one(), "rmsprop: decay of the gradients' mean square");
 }
 
 template <class V>

@@ -333,10 +333,13 @@ class Checks {
     const OptimizerOptions defaults;
     only_with(path + ".momentum", o.momentum != 0, sgd, "optimizer.name sgd");
     only_with(path + ".nesterov", o.nesterov, sgd && o.momentum > 0, "momentum above 0");
-    only_with(path + ".beta1", o.beta1 != defaults.beta1, !sgd, "optimizer.name adam or adamw");
-    only_with(path + ".beta2", o.beta2 != defaults.beta2, !sgd, "optimizer.name adam or adamw");
+    const bool rmsprop = o.name == OptimizerOptions::Name::kRmsprop;
+    const bool adam = !sgd && !rmsprop;
+    only_with(path + ".beta1", o.beta1 != defaults.beta1, adam, "optimizer.name adam or adamw");
+    only_with(path + ".beta2", o.beta2 != defaults.beta2, adam, "optimizer.name adam or adamw");
     only_with(path + ".epsilon", o.epsilon != defaults.epsilon, !sgd,
-              "optimizer.name adam or adamw");
+              "optimizer.name adam, adamw or rmsprop");
+    only_with(path + ".rho", o.rho != defaults.rho, rmsprop, "optimizer.name rmsprop");
   }
 
   void schedule(const trainers::StageOptions& stage, const std::string& path) {

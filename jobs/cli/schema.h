@@ -131,7 +131,8 @@ template <>
 inline constexpr auto kChoices<OptimizerOptions::Name> =
     std::to_array<Choice<OptimizerOptions::Name>>({{OptimizerOptions::Name::kSgd, "sgd"},
                                                    {OptimizerOptions::Name::kAdam, "adam"},
-                                                   {OptimizerOptions::Name::kAdamW, "adamw"}});
+                                                   {OptimizerOptions::Name::kAdamW, "adamw"},
+                                                   {OptimizerOptions::Name::kRmsprop, "rmsprop"}});
 template <>
 inline constexpr auto kChoices<ScheduleOptions::Name> =
     std::to_array<Choice<ScheduleOptions::Name>>({{ScheduleOptions::Name::kConstant, "constant"},
