@@ -77,6 +77,16 @@ void describe(V& v, StageOptimizer& o) {
 }
 
 template <class V>
+void describe(V& v, trainers::FreezeOptions& f) {
+  v.pattern("through", f.through,
+            "inception_v3, vgg16, vgg19, squeezenet: the name of a block or layer (mixed8); it and "
+            "all that it depends on keep their values");
+  v.patterns("parameters", f.parameters,
+             "Parameters that keep their values: patterns as `trainable`, of which they are taken "
+             "away. `freeze: [...]` is short for `freeze: {parameters: [...]}`");
+}
+
+template <class V>
 void describe(V& v, trainers::StageOptions& s) {
   v.group("stop", s.stop);
   StageOptimizer optimizer{s.optimizer, s.generator_optimizer, s.discriminator_optimizer};
@@ -87,6 +97,7 @@ void describe(V& v, trainers::StageOptions& s) {
   v.patterns("trainable", s.trainable,
              "Parameters that are trained: patterns over their names, `*` for any characters, `?` "
              "for one; the others keep their values");
+  v.group("freeze", s.freeze);
 }
 
 template <class V>
@@ -200,6 +211,7 @@ void describe(V& v, Job& j) {
   v.group("model", j.model);
   v.group("init", j.init);
   v.group("init_from", j.init_from);
+  v.group("weights", j.weights);
   v.stages(j.stages);
   v.group("early_stop", j.early_stop);
   v.group("best", j.best);

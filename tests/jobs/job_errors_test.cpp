@@ -334,7 +334,8 @@ TEST(JobErrors, BatchAgainstShards) {
 TEST(JobErrors, ModelAndStop) {
   EXPECT_EQ(
       error_of("seed: 1"),
-      "j.yaml: model is missing; set model to lenet, vae, vae_conv, srgan or {layers: [...]}\n"
+      "j.yaml: model is missing; set model to lenet, vae, vae_conv, srgan, inception_v3, vgg16, "
+      "vgg19, squeezenet or {layers: [...]}\n"
       "j.yaml: nothing ends the stage 'train'; set stop.epochs or stop.steps");
   EXPECT_EQ(error_of("model: {name: lenet, layers: [flatten]}\nstop: {steps: 1}"),
             "j.yaml:1:22: model.name and model.layers exclude each other");
@@ -361,7 +362,7 @@ TEST(JobErrors, Data) {
 
 TEST(JobErrors, Images) {
   EXPECT_EQ(added("data: {source: folder}"),
-            "j.yaml:3:8: data.source folder needs data.folder\n"
+            "j.yaml:3:8: data.source folder needs data.path or data.folder\n"
             "j.yaml:3:8: data.source folder needs data.test_folder, or data.validation above 0");
   EXPECT_EQ(added("data: {source: folder, folder: a, test_folder: b, size: [4, 6], fit: stretch, "
                   "channels: 1, on_bad_file: skip}"),
