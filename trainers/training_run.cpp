@@ -211,6 +211,8 @@ ModelDescription TrainingRun::description(nlohmann::json record) const {
           data_.pair.train->classes(),
           data_.pair.train_normalization,
           data_.pair.test_normalization,
+          data_.pair.train->class_names(),
+          options_.data.fit,
           std::move(record)};
 }
 
