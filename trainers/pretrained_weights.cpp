@@ -129,8 +129,9 @@ std::string first_of(const std::vector<std::string>& names) {
 }
 
 std::string note_of(const fs::path& file, const graph::KerasReport& report) {
-  std::string text = fmt::format("weights: {} ({}): {} parameters read", file.string(),
-                                 report.file_sha256, report.read.size());
+  std::string text =
+      fmt::format("weights: {} ({}): {} of {} parameters read", file.string(), report.file_sha256,
+                  report.read.size(), report.read.size() + report.initialized.size());
   if (!report.initialized.empty()) {
     text += fmt::format("; {} initialised: {}", report.initialized.size(),
                         first_of(report.initialized));
