@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/data/faces.h"
 #include "core/image/folder.h"
@@ -183,6 +184,13 @@ Evaluation Inference::evaluate(const data::Dataset& samples, std::int64_t top_k)
       throw JobError(fmt::format("{}: label {} of sample {}, but {} tells only {} classes apart",
                                  samples.description(), label, i, file_, description().classes));
     }
+  }
+  const std::vector<std::string> names = samples.class_names();
+  if (const auto& known = description().class_names;
+      labelled && !names.empty() && !known.empty() && names != known) {
+    throw JobError(fmt::format("{}: has the classes {}, but {} tells {} apart",
+                               samples.description(), fmt::join(names, ", "), file_,
+                               fmt::join(known, ", ")));
   }
   check_equal_on_all_ranks(communicator_, [&]() -> std::vector<NamedText> {
     return {{"contract", contract_},

@@ -61,8 +61,9 @@ class Inference {
   InferenceData load(const std::string& source);
 
   /// Every sample once, over all ranks; of a classifier with top_k, see Evaluation. Collective.
-  /// Throws JobError if the samples are not what the model takes, or have no labels; CommError if
-  /// the ranks have different models, data or contracts; NumericError if the loss is not finite.
+  /// Throws JobError if the samples are not what the model takes, have no labels, or classes of
+  /// other names; CommError if the ranks have different models, data or contracts; NumericError if
+  /// the loss is not finite.
   Evaluation evaluate(const data::Dataset& samples, std::int64_t top_k = 1);
 
   /// What a classifier's evaluation tells beside its sums. Collective, behind evaluate(), which

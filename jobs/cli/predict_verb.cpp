@@ -192,6 +192,18 @@ std::int64_t check(const OptionSet& options, const data::Dataset& samples) {
   return count;
 }
 
+/// The model's number of a sample's class, by name where both have names; -1 if it is unknown.
+std::int32_t truth_of(const data::Dataset& samples, std::int64_t index,
+                      const std::vector<std::string>& known) {
+  const std::int32_t label = samples.label(index);
+  const std::vector<std::string> names = samples.class_names();
+  if (label < 0 || known.empty() || names.empty()) {
+    return label;
+  }
+  const auto found = std::ranges::find(known, names.at(static_cast<std::size_t>(label)));
+  return found == known.end() ? -1 : static_cast<std::int32_t>(found - known.begin());
+}
+
 }  // namespace
 
 int predict_verb(Session& session, const Arguments& arguments) {
@@ -225,7 +237,7 @@ int predict_verb(Session& session, const Arguments& arguments) {
   std::vector<Prediction> predictions;
   for (std::int64_t i = 0; i < count; ++i) {
     predictions.push_back(
-        {i, data.samples->label(i),
+        {i, truth_of(*data.samples, i, inference.description().class_names),
          std::span(probabilities).subspan(static_cast<std::size_t>(i) * classes, classes),
          inference.description().class_names});
   }

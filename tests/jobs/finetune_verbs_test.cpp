@@ -85,6 +85,13 @@ TEST_F(FinetuneVerbs, EvaluationTakesAFolderOfClasses) {
   const Outcome more = gentrain({"eval", model(), (root_ / "set/validation").string()});
   EXPECT_NE(more.code, kSuccess);
   EXPECT_THAT(more.err, HasSubstr("tells only 2 classes apart"));
+  fs::remove_all(root_ / "set/validation/cats");
+  EXPECT_THAT(gentrain({"eval", model(), (root_ / "set/validation").string()}).err,
+              HasSubstr("has the classes birds, dogs, but " + model() + " tells cats, dogs apart"));
+  const std::string lines =
+      gentrain({"predict", model(), (root_ / "set/validation").string(), "--format", "jsonl"}).out;
+  EXPECT_THAT(lines, HasSubstr("\"truth\":1"));
+  EXPECT_THAT(lines, testing::Not(HasSubstr("\"truth\":0"))) << "of birds it knows nothing";
 }
 
 TEST_F(FinetuneVerbs, ABlockThatIsNotThereIsNamed) {
