@@ -1,6 +1,12 @@
 // Matching with one star to go back to.
 #include "core/pattern.h"
 
+#include <algorithm>
+#include <functional>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 namespace gentrain {
 
 bool matches(const std::string& pattern, const std::string& text) {
@@ -26,6 +32,19 @@ bool matches(const std::string& pattern, const std::string& text) {
     ++p;
   }
   return p == pattern.size();
+}
+
+std::string listed_near(const std::string& pattern, std::vector<std::string> names,
+                        std::size_t most) {
+  std::string more;
+  if (names.size() > most) {
+    std::ranges::stable_sort(names, std::greater(), [&](const std::string& name) {
+      return std::ranges::mismatch(pattern, name).in1 - pattern.begin();
+    });
+    more = fmt::format(" and {} more", names.size() - most);
+    names.resize(most);
+  }
+  return fmt::format("{}{}", fmt::join(names, ", "), more);
 }
 
 }  // namespace gentrain

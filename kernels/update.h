@@ -45,8 +45,8 @@ class UpdateKernels {
   /// velocity is ignored and may be absent.
   virtual void sgd(Queue& queue, const SgdStep& step, ConstView gradient, View velocity,
                    View w) = 0;
-  /// Takes one step of Adam: w and both moments are read and written. Throws ShapeError if
-  /// step.step is below 1.
+  /// Takes one step of Adam: w and both moments are read and written. With beta1 = 0 the first one
+  /// is the gradient, and may be absent. Throws ShapeError if step.step is below 1.
   virtual void adam(Queue& queue, const AdamStep& step, ConstView gradient, View first_moment,
                     View second_moment, View w) = 0;
 };

@@ -8,6 +8,7 @@
 
 #include "core/ops/ops.h"
 #include "kernels/error.h"
+#include "trainers/pretrained_weights.h"
 #include "trainers/training.h"
 
 namespace gentrain::trainers {
@@ -46,6 +47,12 @@ std::span<const std::string_view> Classifier::names() const {
 }
 
 void Classifier::prepare(TrainingRun& run) {
+  const auto* const graph = dynamic_cast<const GraphNetwork*>(network_.get());
+  if (graph != nullptr && is_pretrained(run.options().model)) {
+    PretrainedWeights weights = load_pretrained(run, *graph);
+    identity_ = weights.file_sha256.empty() ? "" : "weights " + weights.file_sha256;
+    notes_ = std::move(weights.notes);
+  }
   if (run.options().class_weight == ClassWeight::kNone) {
     return;
   }
@@ -58,7 +65,7 @@ void Classifier::prepare(TrainingRun& run) {
                         class_name(train.class_names(), static_cast<std::int64_t>(i)),
                         class_weights_[i]);
   }
-  notes_ = {text + (class_weights_.size() > kShown ? ", ..." : "")};
+  notes_.push_back(text + (class_weights_.size() > kShown ? ", ..." : ""));
 }
 
 Tensor Classifier::row_weights(Context& context, const Tensor& labels) const {

@@ -24,8 +24,11 @@ class Classifier final : public Objective {
   [[nodiscard]] std::span<const std::string_view> names() const override;
   ObjectiveTerms compute(Context& context, const Tensor& x, const Tensor& labels,
                          double scale) const override;
-  /// Counts the training set's classes where the job weighs them.
+  /// Reads the weights of a pretrained network, and counts the training set's classes where the job
+  /// weighs them.
   void prepare(TrainingRun& run) override;
+  /// The weights' file that a pretrained network began with.
+  [[nodiscard]] std::string identity() const override { return identity_; }
   [[nodiscard]] std::vector<std::string> notes() const override { return notes_; }
   /// With the weights of the classes, if there are any: the loss is Keras's, the sum of each
   /// image's loss times its class's weight, over the number of images.
@@ -44,6 +47,7 @@ class Classifier final : public Objective {
 
   std::unique_ptr<Network> network_;
   std::vector<float> class_weights_;
+  std::string identity_;
   std::vector<std::string> notes_;
 };
 

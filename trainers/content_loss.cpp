@@ -12,13 +12,13 @@
 
 #include "comm/shards.h"
 #include "core/io/keras_weights.h"
-#include "core/io/posix_file.h"
 #include "core/ops/ops.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"
 #include "trainers/data_source.h"
 #include "trainers/model_io.h"
 #include "trainers/training.h"
+#include "trainers/weight_files.h"
 
 namespace gentrain::trainers {
 
@@ -38,28 +38,6 @@ struct WeightNames {
 WeightNames weight_names(bool vgg19) {
   return vgg19 ? WeightNames{"vgg19", "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"}
                : WeightNames{"vgg16", "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"};
-}
-
-/// BEGIN*.h5 of a folder, by name; none where there is no such folder. Throws IoError naming a
-/// folder that cannot be read.
-std::vector<fs::path> files_of(const fs::path& folder, const char* begin) {
-  std::vector<fs::path> found;
-  if (!io::is_there(folder)) {
-    return found;
-  }
-  std::error_code error;
-  for (const auto& file : fs::directory_iterator(folder, error)) {
-    const std::string name = file.path().filename();
-    if (name.starts_with(begin) && name.ends_with(".h5")) {
-      found.push_back(file.path());
-    }
-  }
-  if (error) {
-    throw IoError(
-        fmt::format("{}: the folder cannot be read: {}", folder.string(), error.message()));
-  }
-  std::sort(found.begin(), found.end());
-  return found;
 }
 
 struct FoundWeights {
@@ -89,7 +67,7 @@ FoundWeights find_weights(const VggFeatures& features, const WeightNames& names)
   const std::vector<fs::path> folders = data_folders({}, "weights");
   std::vector<std::string> passed_over;
   for (const fs::path& folder : folders) {
-    for (const fs::path& file : files_of(folder, names.begin)) {
+    for (const fs::path& file : weight_files(folder, names.begin)) {
       if (auto content = open_if_whole(file, features, passed_over)) {
         return {file, std::move(content)};
       }

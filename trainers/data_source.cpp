@@ -75,6 +75,11 @@ LoadedData load_face_source(const TrainOptions& options, int threads,
   return drawn;
 }
 
+/// Whether data.path holds no test set and nothing else says what stands for it.
+bool sets_aside_by_itself(const DataOptions& options, const data::DataPair& pair) {
+  return !options.path.empty() && pair.test == nullptr && options.validation == 0;
+}
+
 LoadedData load_source(const TrainOptions& job, int threads, comm::Communicator& communicator) {
   using Source = DataOptions::Source;
   const DataOptions& options = job.data;
@@ -86,6 +91,12 @@ LoadedData load_source(const TrainOptions& job, int threads, comm::Communicator&
     const std::int64_t taken =
         images.pair.train->size() + (images.pair.test ? images.pair.test->size() : 0);
     std::string note = left_out_note(images.left_out, taken + std::ssize(images.left_out));
+    if (sets_aside_by_itself(options, images.pair)) {
+      note += fmt::format(
+          "{}data.path: {} holds no folder validation, val or test: {:.0f} % of the "
+          "training images are set aside",
+          note.empty() ? "" : "; ", options.path, 100 * kSetAside);
+    }
     return {std::move(images.pair), std::move(note), std::move(images.left_out), ""};
   }
   if (options.source == Source::kFaces || options.source == Source::kLfw ||
@@ -156,8 +167,9 @@ LoadedData load_data(const TrainOptions& job, int threads, comm::Communicator& c
   const DataOptions& options = job.data;
   LoadedData loaded = load_source(job, threads, communicator);
   data::DataPair& pair = loaded.pair;
-  if (options.validation > 0) {
-    const data::Split split = data::split_validation(pair.train, options.validation, job.seed);
+  const double set_aside = sets_aside_by_itself(options, pair) ? kSetAside : options.validation;
+  if (set_aside > 0) {
+    const data::Split split = data::split_validation(pair.train, set_aside, job.seed);
     pair.train = split.train;
     pair.test = split.validation;
     pair.test_normalization = pair.train_normalization;
@@ -219,13 +231,13 @@ void check_pixels_are_probabilities(const data::DataPair& pair) {
   }
 }
 
-void check_pixels_are_signed(const data::DataPair& pair) {
+void check_pixels_are_signed(const data::DataPair& pair, const std::string& model) {
   for (const data::Normalization& n : {pair.train_normalization, pair.test_normalization}) {
     if (n.mean != 0.5 || n.stddev != 0.5) {
       throw JobError(
-          fmt::format("model srgan takes pixels in -1..1, but they become (x - {}) / {}: set "
+          fmt::format("model {} takes pixels in -1..1, but they become (x - {}) / {}: set "
                       "data.normalize.train: {{mean: 0.5, std: 0.5}}",
-                      n.mean, n.stddev));
+                      model, n.mean, n.stddev));
     }
   }
 }

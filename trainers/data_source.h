@@ -56,7 +56,7 @@ std::string data_identity(const data::Dataset& dataset);
 /// be.
 void check_pixels_are_probabilities(const data::DataPair& pair);
 /// Throws JobError unless the constants bring pixels to -1..1.
-void check_pixels_are_signed(const data::DataPair& pair);
+void check_pixels_are_signed(const data::DataPair& pair, const std::string& model);
 
 /// Throws JobError unless the constants give finite values for every pixel; `name` says which they
 /// are.

@@ -291,6 +291,7 @@ Estimate estimate(const TrainOptions& options, int ranks) {
   TrainOptions one_worker = options;
   one_worker.threads = 1;
   one_worker.content.cache = false;  // nothing is written
+  one_worker.weights.use = WeightsOptions::Use::kWithoutEstimates;
   const auto run = make_run(one_worker, *communicator, estimate);
   if (run == nullptr) {
     estimate.contract = contract_text(options, make_device(options)->identity());

@@ -73,6 +73,23 @@ image::ImageSet load_set(const fs::path& path, const DataOptions& options, int t
   return {image::open_listing(std::move(listing), fit_of(options)), std::move(classes), {}};
 }
 
+std::vector<std::string> folders_in(const fs::path& root) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(root, error)) {
+    std::error_code ignored;
+    if (std::string name = entry.path().filename();
+        !name.starts_with('.') && entry.is_directory(ignored)) {
+      names.push_back(std::move(name));
+    }
+  }
+  if (error) {
+    throw IoError(fmt::format("data.path: {} cannot be read: {}", root.string(), error.message()));
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
 std::string listed(const std::vector<std::string>& classes) {
   constexpr std::size_t kMost = 10;
   const auto shown = std::min(classes.size(), kMost);
@@ -96,15 +113,43 @@ void check_fit(const image::ImageSet& train, const image::ImageSet& test, const 
 
 }  // namespace
 
+ImageFolders folders_of(const DataOptions& options) {
+  if (options.path.empty()) {
+    return {options.folder, options.test_folder};
+  }
+  const fs::path root(options.path);
+  std::error_code ignored;
+  if (!fs::is_directory(root, ignored)) {
+    throw IoError(fmt::format(
+        "data.path: {} is no folder: one that holds train/ and validation/ is needed, or a folder "
+        "for each class",
+        options.path));
+  }
+  const std::vector<std::string> names = folders_in(root);
+  const auto train = std::ranges::find_if(
+      names, [](const std::string& name) { return name.starts_with("train"); });
+  if (train == names.end()) {
+    return {root, {}};
+  }
+  ImageFolders folders{root / *train, {}};
+  for (const char* name : {"validation", "val", "test"}) {
+    if (folders.test.empty() && std::ranges::find(names, name) != names.end()) {
+      folders.test = root / name;
+    }
+  }
+  return folders;
+}
+
 ImagePair load_images(const DataOptions& options, int threads, comm::Communicator& communicator) {
   ImagePair images;
+  const ImageFolders folders = folders_of(options);
   const image::ImageSet train =
-      load_set(options.folder, options, threads, communicator, images.left_out);
+      load_set(folders.train, options, threads, communicator, images.left_out);
   images.pair.train = train.samples;
-  if (!options.test_folder.empty()) {
+  if (!folders.test.empty()) {
     const image::ImageSet test =
-        load_set(options.test_folder, options, threads, communicator, images.left_out);
-    check_fit(train, test, options.test_folder);
+        load_set(folders.test, options, threads, communicator, images.left_out);
+    check_fit(train, test, folders.test);
     images.pair.test = test.samples;
   }
   images.pair.train_normalization = kImageNormalization;

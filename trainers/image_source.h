@@ -16,6 +16,22 @@ namespace gentrain::trainers {
 /// Constants of images that nothing else is known of: pixels become -1 to 1.
 inline constexpr data::Normalization kImageNormalization{0.5, 0.5};
 
+/// Where training and test set are.
+struct ImageFolders {
+  std::filesystem::path train;
+  std::filesystem::path test;  // empty: there is none
+};
+
+/// What share of the training images is set aside where data.path holds no test set and
+/// data.validation is 0.
+inline constexpr double kSetAside = 0.2;
+
+/// data.folder and data.test_folder. Of data.path: the first folder in it by name that begins with
+/// "train", and the folder "validation", else "val", else "test", if there is one; where no name
+/// begins so, data.path itself is the training set. Throws IoError naming data.path if it is no
+/// folder or cannot be read.
+ImageFolders folders_of(const DataOptions& options);
+
 /// The training and test set of data.source: folder, and the files that were left out of both, as
 /// data.on_bad_file: skip says: which they are the ranks find out together. Collective.
 struct ImagePair {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/data/faces.h"
 #include "core/image/folder.h"
@@ -61,40 +62,41 @@ bool is_hdf5(const fs::path& path) {
 }
 
 /// Shape of images as the model takes them.
-image::FitOptions fit_of(const Shape& shape, const std::string& source) {
+image::FitOptions fit_of(const Shape& shape, image::Fit fit, const std::string& source) {
   if (shape.rank() != 3 || (shape[2] != 1 && shape[2] != 3)) {
     throw JobError(
         fmt::format("{}: images are grey or RGB, but the model takes {}", source, shape.str()));
   }
-  return {shape[0], shape[1], image::Fit::kCrop, static_cast<int>(shape[2])};
+  return {shape[0], shape[1], fit, static_cast<int>(shape[2])};
 }
 
 /// A folder of MNIST's or of images.
-InferenceData folder_data(const fs::path& folder, const Shape& shape) {
+InferenceData folder_data(const fs::path& folder, const Shape& shape, image::Fit fit) {
   if (data::idx_exists(folder / kTestImages)) {
     return mnist_test_set(folder);
   }
-  return {image::open_listing(image::list_images(folder), fit_of(shape, folder.string())),
+  return {image::open_listing(image::list_images(folder), fit_of(shape, fit, folder.string())),
           fmt::format("data: images in {}", folder.string())};
 }
 
 /// One image, whose label is unknown.
-InferenceData image_data(const fs::path& file, const Shape& shape) {
+InferenceData image_data(const fs::path& file, const Shape& shape, image::Fit fit) {
   image::Listing listing{file.parent_path(), {}, {{file.filename().string(), -1}}};
-  return {image::open_listing(std::move(listing), fit_of(shape, file.string())),
+  return {image::open_listing(std::move(listing), fit_of(shape, fit, file.string())),
           fmt::format("data: {}", file.string())};
 }
 
 }  // namespace
 
-InferenceData load_inference_data(const std::string& source, const Shape& shape, int threads) {
+InferenceData load_inference_data(const std::string& source, const Shape& shape, int threads,
+                                  image::Fit fit) {
   if (source.empty()) {
     return any_test_set(threads);
   }
   std::error_code error;
   const fs::path path(source);
   if (fs::is_directory(path, error)) {
-    return folder_data(path, shape);
+    return folder_data(path, shape, fit);
   }
   if (!data::idx_exists(path)) {
     if (source == "digits") {
@@ -109,13 +111,14 @@ InferenceData load_inference_data(const std::string& source, const Shape& shape,
         source));
   }
   if (image::is_pack(path)) {
-    return {image::open_pack(path, fit_of(shape, source)).samples, fmt::format("data: {}", source)};
+    return {image::open_pack(path, fit_of(shape, fit, source)).samples,
+            fmt::format("data: {}", source)};
   }
   if (is_hdf5(path)) {
     return {data::load_hdf5(path, {}).train, fmt::format("data: {}", source)};
   }
   if (image::has_image_name(path)) {
-    return image_data(path, shape);
+    return image_data(path, shape, fit);
   }
   return {data::load_idx_images(path), fmt::format("data: {}", source)};
 }
@@ -144,7 +147,7 @@ InferenceData Inference::load(const std::string& source) {
   const bool named = source == "lfw" && !fs::exists(source, error);
   job.data.source = chooses ? DataOptions::Source::kAuto : DataOptions::Source::kLfw;
   if (!chooses && !named) {
-    return load_inference_data(source, shape, workers());
+    return load_inference_data(source, shape, workers(), description().fit);
   }
   if (!takes_photographs(job, communicator_)) {
     return faces_test_set(fmt::format("data: photographs of faces were not found in {}; taking the "
@@ -181,6 +184,13 @@ Evaluation Inference::evaluate(const data::Dataset& samples, std::int64_t top_k)
       throw JobError(fmt::format("{}: label {} of sample {}, but {} tells only {} classes apart",
                                  samples.description(), label, i, file_, description().classes));
     }
+  }
+  const std::vector<std::string> names = samples.class_names();
+  if (const auto& known = description().class_names;
+      labelled && !names.empty() && !known.empty() && names != known) {
+    throw JobError(fmt::format("{}: has the classes {}, but {} tells {} apart",
+                               samples.description(), fmt::join(names, ", "), file_,
+                               fmt::join(known, ", ")));
   }
   check_equal_on_all_ranks(communicator_, [&]() -> std::vector<NamedText> {
     return {{"contract", contract_},

@@ -36,11 +36,12 @@ inline constexpr std::int64_t kTestFaces = 256;
 /// "digits" (the built-in test set), "faces" (the first kTestFaces of the built-in test set), an
 /// HDF5 file (.h5, .hdf5), a pack, an image file or an idx file of images; the labels of the last
 /// two are unknown (-1). Empty: MNIST's test set if it is found, else that of the built-in digits.
-/// Images are made `shape`, [h, w, c], as image::fitted() does with Fit::kCrop.
+/// Images are made `shape`, [h, w, c], as image::fitted() does.
 ///
 /// Throws IoError: missing, damaged, no image. Throws JobError for images where `shape` is none of
 /// grey or RGB images.
-InferenceData load_inference_data(const std::string& source, const Shape& shape, int threads);
+InferenceData load_inference_data(const std::string& source, const Shape& shape, int threads,
+                                  image::Fit fit = image::Fit::kCrop);
 
 /// A model file on this rank's device, ready to compute.
 class Inference {
@@ -60,8 +61,9 @@ class Inference {
   InferenceData load(const std::string& source);
 
   /// Every sample once, over all ranks; of a classifier with top_k, see Evaluation. Collective.
-  /// Throws JobError if the samples are not what the model takes, or have no labels; CommError if
-  /// the ranks have different models, data or contracts; NumericError if the loss is not finite.
+  /// Throws JobError if the samples are not what the model takes, have no labels, or classes of
+  /// other names; CommError if the ranks have different models, data or contracts; NumericError if
+  /// the loss is not finite.
   Evaluation evaluate(const data::Dataset& samples, std::int64_t top_k = 1);
 
   /// What a classifier's evaluation tells beside its sums. Collective, behind evaluate(), which

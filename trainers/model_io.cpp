@@ -32,6 +32,12 @@ ModelDescription describe(const std::filesystem::path& path, const nlohmann::jso
     d.classes = header.at("classes").get<int>();
     d.train_normalization = normalization_from(header.at("normalization").at("train"));
     d.test_normalization = normalization_from(header.at("normalization").at("test"));
+    d.class_names = header.value("class_names", std::vector<std::string>());
+    d.fit = header.value("stretch", false) ? image::Fit::kStretch : image::Fit::kCrop;
+    if (!d.class_names.empty() && std::ssize(d.class_names) != d.classes) {
+      throw IoError(
+          fmt::format("the header has {} names for {} classes", d.class_names.size(), d.classes));
+    }
     d.record = header.at("record");
     check_normalization(d.train_normalization, "normalization.train");
     check_normalization(d.test_normalization, "normalization.test");
@@ -77,6 +83,8 @@ void save_model(const std::filesystem::path& path, const ModelDescription& descr
                  {"normalization",
                   {{"train", to_json(description.train_normalization)},
                    {"test", to_json(description.test_normalization)}}},
+                 {"stretch", description.fit == image::Fit::kStretch},
+                 {"class_names", description.class_names},
                  {"record", description.record}};
   for (int i = 0; i < parameters.size(); ++i) {
     file.arrays.push_back({parameters.info(i).name, parameters.info(i).shape,

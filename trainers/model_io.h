@@ -11,19 +11,23 @@
 #include <nlohmann/json.hpp>
 
 #include "core/data/dataset.h"
+#include "core/image/folder.h"
 #include "core/io/array_file.h"
 #include "core/parameters.h"
 #include "trainers/objective.h"
 
 namespace gentrain::trainers {
 
-/// What a model file says beside the weights.
+/// What a model file says beside the weights. How pixels become what the network takes follows from
+/// `model`, which may begin with a conversion (CaffeInput), and the constants of normalisation.
 struct ModelDescription {
   ModelOptions model;
   Shape image;  // [h, w, c] of one image
   int classes = 0;
   data::Normalization train_normalization;
   data::Normalization test_normalization;
+  std::vector<std::string> class_names = {};  // none where they have only numbers
+  image::Fit fit = image::Fit::kCrop;         // how images of other extents become `image`
   nlohmann::json record;  // of the training run: job, contract, steps, hashes, metrics
 };
 

@@ -85,7 +85,9 @@ struct DataOptions {
   /// data/mnist. lfw, auto with srgan: the folder of photographs, likewise, of the name lfw.
   /// folder: a folder of images, or a pack.
   std::string folder;
-  std::string test_folder;                   // folder; may be empty if `validation` is not 0
+  std::string test_folder;  // folder; may be empty if `validation` is not 0
+  /// folder: in place of both a folder that holds them; see folders_of() in image_source.h.
+  std::string path;
   std::int64_t height = 0;                   // folder: of all images; 0: those of a pack
   std::int64_t width = 0;                    // folder; 0 with height alone
   image::Fit fit = image::Fit::kCrop;        // folder
@@ -154,6 +156,14 @@ struct Pattern {
   friend bool operator==(const Pattern& a, const Pattern& b) { return a.text == b.text; }
 };
 
+/// What a stage leaves as it is, of what `trainable` names.
+struct FreezeOptions {
+  /// A layer of a network that is a graph: all that it depends on and itself. Empty text: none.
+  Pattern through = {"", ""};
+  std::vector<Pattern> parameters;
+  friend bool operator==(const FreezeOptions&, const FreezeOptions&) = default;
+};
+
 /// Part of a job with its own stop, optimizer and trainable parameters.
 struct StageOptions {
   std::string name = "train";
@@ -165,6 +175,7 @@ struct StageOptions {
   ScheduleOptions schedule;
   double clip_norm = 0;  // gradients are scaled down to this norm; 0: off
   std::vector<Pattern> trainable = {Pattern{}};
+  FreezeOptions freeze;
   friend bool operator==(const StageOptions&, const StageOptions&) = default;
 };
 
@@ -182,6 +193,22 @@ struct InitFromOptions {
   friend bool operator==(const InitFromOptions&, const InitFromOptions&) = default;
 };
 
+/// Weights of a pretrained network, read by layer name; see graph::KerasRules.
+struct WeightsOptions {
+  /// A Keras file; "random": none is read; empty: searched for in $GENTRAIN_DATA/weights, then in
+  /// data/weights.
+  std::string file;
+  std::vector<Pattern> allow_missing;
+  std::vector<Pattern> allow_extra;
+  std::vector<Pattern> reinit;
+  std::vector<Pattern> reinit_zeros;
+  /// No key, but how far a run needs them. Where they come out of a checkpoint, or their values are
+  /// of no account, no statistics are estimated anew, or nothing is read.
+  enum class Use : std::uint8_t { kWhole, kWithoutEstimates, kNothing };
+  Use use = Use::kWhole;
+  friend bool operator==(const WeightsOptions&, const WeightsOptions&) = default;
+};
+
 /// A training run.
 struct TrainOptions {
   std::uint64_t seed = 1;
@@ -197,6 +224,7 @@ struct TrainOptions {
   ModelOptions model;
   InitOptions init;
   InitFromOptions init_from;
+  WeightsOptions weights;            // of inception_v3, vgg16, vgg19 and squeezenet
   std::vector<StageOptions> stages;  // at least one, names differ
   EarlyStopOptions early_stop;
   BestOptions best;

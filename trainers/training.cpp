@@ -473,7 +473,10 @@ RunResult train(const TrainOptions& options, const RunSetting& setting,
   }
   TrainOptions used = options;
   if (beginning.kind == Beginning::Kind::kGoesOn) {
-    used.init_from = {};  // the checkpoint has all weights
+    // The checkpoint has all weights.
+    used.weights.use = used.init_from.file.empty() ? WeightsOptions::Use::kWithoutEstimates
+                                                   : WeightsOptions::Use::kNothing;
+    used.init_from = {};
   }
   try {
     TrainingRun run(used, communicator, setting.identity);

@@ -7,7 +7,9 @@
 
 #include "kernels/error.h"
 #include "kernels/shared_blocks.h"
+#include "trainers/classifier.h"
 #include "trainers/contract.h"
+#include "trainers/freezing.h"
 #include "trainers/model_io.h"
 #include "trainers/training.h"
 
@@ -27,6 +29,28 @@ std::string image_library_of(const TrainOptions& options, const data::DataPair& 
   return fits || interpolates || options.data.source == Source::kLfw
              ? image::image_library().version()
              : "";
+}
+
+/// Throws JobError for data that the model does not learn from.
+void check_data_of_model(const ModelOptions& model, const data::DataPair& data) {
+  const data::Dataset& train = *data.train;
+  if (is_vae(model)) {
+    check_pixels_are_probabilities(data);
+  } else if (is_srgan(model)) {
+    check_pixels_are_signed(data, model.name);
+  } else if (train.classes() == 0) {
+    throw JobError(fmt::format(
+        "{}: there are no classes, as it holds no folders, but the model is a classifier",
+        train.description()));
+  } else if (is_pretrained(model)) {
+    if (train.classes() == 1) {
+      throw JobError(
+          fmt::format("{}: {} is the one class there is, a classifier tells two or more "
+                      "apart",
+                      train.description(), class_name(train.class_names(), 0)));
+    }
+    check_pixels_are_signed(data, model.name);
+  }
 }
 
 /// Throws JobError for what only a classifier has, of another model.
@@ -70,15 +94,7 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
   check_is_classification(options_);
   runner_ = std::make_unique<StepRunner>(communicator, *device_, workers, options_.batch.shards,
                                          options_.precision == Precision::kBf16Emulated);
-  if (is_vae(options_.model)) {
-    check_pixels_are_probabilities(data_.pair);
-  } else if (is_srgan(options_.model)) {
-    check_pixels_are_signed(data_.pair);
-  } else if (data_.pair.train->classes() == 0) {
-    throw JobError(fmt::format(
-        "{}: there are no classes, as it holds no folders, but the model is a classifier",
-        data_.pair.train->description()));
-  }
+  check_data_of_model(options_.model, data_.pair);
   objective_ = make_objective(options_.model, options_.init, data_.pair.train->sample_shape(),
                               data_.pair.train->classes(), parameters_);
   parameters_.allocate(*device_, runner_->queue());
@@ -132,8 +148,10 @@ std::vector<Stage> TrainingRun::make_stages(const std::string& only) {
     }
     const auto statistics = objective_->names(stage.name);
     const auto parts = objective_->passes(stage.name);
-    updates_.push_back(std::make_unique<Update>(setting, runner_->queue(), parameters_, stage,
-                                                std::ssize(statistics), parts));
+    updates_.push_back(
+        std::make_unique<Update>(setting, runner_->queue(), parameters_,
+                                 frozen_by_name(stage, options_.model, *objective_, parameters_),
+                                 std::ssize(statistics), parts));
     const TrainingData data{*loader_, *data_.pair.train, data_.pair.train_normalization};
     stages.push_back({stage.name, stage.stop, {}, {statistics.begin(), statistics.end()}});
     for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -193,6 +211,8 @@ ModelDescription TrainingRun::description(nlohmann::json record) const {
           data_.pair.train->classes(),
           data_.pair.train_normalization,
           data_.pair.test_normalization,
+          data_.pair.train->class_names(),
+          options_.data.fit,
           std::move(record)};
 }
 

@@ -6,7 +6,6 @@
 #include <sstream>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "comm/backoff.h"
 #include "core/optim/schedule.h"
@@ -103,7 +102,8 @@ std::vector<bool> select_parameters(const ParameterSet& parameters,
     if (!found) {
       throw JobError(fmt::format("{}{}{} pattern '{}' matches no parameter (there are {})",
                                  pattern.where, pattern.where.empty() ? "" : ": ", what,
-                                 pattern.text, fmt::join(selectable_names(parameters), ", ")));
+                                 pattern.text,
+                                 listed_near(pattern.text, selectable_names(parameters))));
     }
   }
   return selected;
@@ -118,6 +118,10 @@ Update::Update(const UpdateSetting& setting, Queue& queue, ParameterSet& paramet
       stage_(stage),
       trainable_(select_parameters(parameters, stage.trainable,
                                    fmt::format("stage {}: the trainable", stage.name))) {
+  const std::vector<bool> frozen = select_parameters(
+      parameters, stage.freeze.parameters, fmt::format("stage {}: the freeze", stage.name));
+  std::transform(trainable_.begin(), trainable_.end(), frozen.begin(), trainable_.begin(),
+                 [](bool trained, bool kept) { return trained && !kept; });
   find_parts(parts);
   find_rules();
   find_trained();

@@ -46,7 +46,9 @@ class Update {
   /// `parameters` must outlive the update and be allocated. A step updates them in `parts`, one
   /// after the other; of stage.trainable those are trained that match a pattern of a part too: what
   /// the part's loss depends on.
-  /// Throws JobError for a pattern of stage.trainable that matches no parameter, naming where it
+  /// What matches a pattern of stage.freeze.parameters is not trained (freeze.through is of no
+  /// account here, see frozen_by_name()).
+  /// Throws JobError for a pattern of either that matches no parameter, naming where it
   /// stands and what there is, if nothing is left to train, and for an update rule of a network of
   /// which nothing is trained; Error for a parameter in two parts.
   Update(const UpdateSetting& setting, Queue& queue, ParameterSet& parameters,

@@ -13,12 +13,34 @@ namespace gentrain::optim {
 
 namespace {
 
-bool is_adam(const OptimizerOptions& rule) {
-  return rule.name != OptimizerOptions::Name::kSgd;
+bool is_sgd(const OptimizerOptions& rule) {
+  return rule.name == OptimizerOptions::Name::kSgd;
+}
+
+bool is_rmsprop(const OptimizerOptions& rule) {
+  return rule.name == OptimizerOptions::Name::kRmsprop;
 }
 
 bool has_momentum(const OptimizerOptions& rule) {
-  return !is_adam(rule) && rule.momentum > 0;
+  return is_sgd(rule) && rule.momentum > 0;
+}
+
+bool has_first_moment(const OptimizerOptions& rule) {
+  return !is_sgd(rule) && !is_rmsprop(rule);
+}
+
+/// RMSprop is Adam without the mean of the gradients, so late that no bias is left to correct.
+AdamStep adam_step(const OptimizerOptions& options, const OptimizerStep& step) {
+  constexpr std::int64_t kLate = std::int64_t{1} << 40;
+  const bool rmsprop = is_rmsprop(options);
+  return {.lr = step.lr,
+          .beta1 = rmsprop ? 0 : options.beta1,
+          .beta2 = rmsprop ? options.rho : options.beta2,
+          .epsilon = options.epsilon,
+          .weight_decay = options.weight_decay,
+          .decoupled = options.name == OptimizerOptions::Name::kAdamW,
+          .step = rmsprop ? kLate : step.step + 1,
+          .grad_scale = step.grad_scale};
 }
 
 std::vector<std::string> names_of_states(const std::vector<OptimizerOptions>& rules) {
@@ -26,8 +48,11 @@ std::vector<std::string> names_of_states(const std::vector<OptimizerOptions>& ru
   if (std::any_of(rules.begin(), rules.end(), has_momentum)) {
     names.emplace_back("momentum");
   }
-  if (std::any_of(rules.begin(), rules.end(), is_adam)) {
-    names.insert(names.end(), {"moment1", "moment2"});
+  if (std::any_of(rules.begin(), rules.end(), has_first_moment)) {
+    names.emplace_back("moment1");
+  }
+  if (!std::all_of(rules.begin(), rules.end(), is_sgd)) {
+    names.emplace_back("moment2");
   }
   return names;
 }
@@ -64,7 +89,7 @@ void Optimizer::apply(Queue& queue, std::int64_t first, const Tensor& gradient,
     return segment.state[i].slice(first - segment.first, gradient.shape()).view();
   };
   const OptimizerOptions& options = rules_.at(step.rule);
-  if (!is_adam(options)) {
+  if (is_sgd(options)) {
     const SgdStep rule{.lr = step.lr,
                        .momentum = options.momentum,
                        .weight_decay = options.weight_decay,
@@ -74,16 +99,9 @@ void Optimizer::apply(Queue& queue, std::int64_t first, const Tensor& gradient,
                          weights.view());
     return;
   }
-  const AdamStep rule{.lr = step.lr,
-                      .beta1 = options.beta1,
-                      .beta2 = options.beta2,
-                      .epsilon = options.epsilon,
-                      .weight_decay = options.weight_decay,
-                      .decoupled = options.name == OptimizerOptions::Name::kAdamW,
-                      .step = step.step + 1,
-                      .grad_scale = step.grad_scale};
-  const std::size_t moments = state_names_.size() - 2;  // behind the momentum, if there is one
-  device_.update().adam(queue, rule, gradient.cview(), state(moments), state(moments + 1),
+  const std::size_t second = state_names_.size() - 1;
+  device_.update().adam(queue, adam_step(options, step), gradient.cview(),
+                        has_first_moment(options) ? state(second - 1) : View{}, state(second),
                         weights.view());
 }
 

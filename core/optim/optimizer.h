@@ -35,8 +35,8 @@ class Optimizer {
   Optimizer(Device& device, Queue& queue, std::vector<OptimizerOptions> rules,
             const std::vector<std::pair<std::int64_t, std::int64_t>>& owned);
 
-  /// Names of the state tensors that some rule needs, of "momentum", "moment1", "moment2" in this
-  /// order.
+  /// Names of the state tensors that some rule needs, of "momentum", "moment1", "moment2" (of
+  /// rmsprop too) in this order.
   [[nodiscard]] const std::vector<std::string>& state_names() const { return state_names_; }
   [[nodiscard]] const std::vector<Segment>& segments() const { return segments_; }
 

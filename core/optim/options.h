@@ -8,18 +8,20 @@ namespace gentrain {
 
 /// Which update rule, and its constants; kernels/update.h states the formulas.
 struct OptimizerOptions {
-  enum class Name : std::uint8_t { kSgd, kAdam, kAdamW };
+  enum class Name : std::uint8_t { kSgd, kAdam, kAdamW, kRmsprop };
   Name name = Name::kSgd;
   double lr = 0.01;  // of step 0, before the schedule's factor
   // sgd
   double momentum = 0;    // 0 <= momentum < 1
   bool nesterov = false;  // needs momentum
-  // all: L2 for sgd and adam, decoupled for adamw
+  // all: L2 for sgd, adam and rmsprop, decoupled for adamw
   double weight_decay = 0;
   // adam, adamw
   double beta1 = 0.9;
   double beta2 = 0.999;
-  double epsilon = 1e-8;
+  double epsilon = 1e-8;  // rmsprop too; Keras has 1e-7 there
+  // rmsprop: v = rho * v + (1 - rho) * g^2; w -= lr * g / (sqrt(v) + epsilon), as Keras has it
+  double rho = 0.9;
   friend bool operator==(const OptimizerOptions&, const OptimizerOptions&) = default;
 };
 

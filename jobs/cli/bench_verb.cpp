@@ -80,7 +80,8 @@ int bench_verb(Session& session, const Arguments& arguments) {
   comm::Communicator& communicator = session.communicator;
   trainers::start_log("info", communicator.rank());
   const comm::Watchdog watchdog(communicator);  // before the first file is read
-  const Job job = options.job();
+  Job job = options.job();
+  job.weights.use = trainers::WeightsOptions::Use::kWithoutEstimates;  // they take a while
   if (job.kind != JobKind::kTrain) {
     throw JobError(fmt::format("bench: {} is of the kind {}, which takes no steps", job.file,
                                choice_name(job.kind)));

@@ -32,11 +32,16 @@ void describe(V& v, OptimizerOptions& o) {
   v.field("lr", o.lr, at_least(0), "Learning rate before the schedule");
   v.field("momentum", o.momentum, below_one(), "sgd: share of the last velocity that is kept");
   v.field("nesterov", o.nesterov, "sgd: look ahead along the velocity; needs momentum");
-  v.field("weight_decay", o.weight_decay, at_least(0),
-          "sgd, adam: added to the gradient, times the weight; adamw: apart from the moments");
+  v.field(
+      "weight_decay", o.weight_decay, at_least(0),
+      "sgd, adam, rmsprop: added to the gradient, times the weight; adamw: apart from the moments");
   v.field("beta1", o.beta1, below_one(), "adam, adamw: decay of the first moment");
   v.field("beta2", o.beta2, below_one(), "adam, adamw: decay of the second moment");
-  v.field("epsilon", o.epsilon, above(0), "adam, adamw: added to the denominator");
+  v.field(
+      "epsilon", o.epsilon, above(0),
+      "adam, adamw, rmsprop: added to the denominator, outside of the root; Keras's rmsprop has "
+      "1e-7");
+  v.field("rho", o.rho, below_one(), "rmsprop: decay of the gradients' mean square");
 }
 
 template <class V>
@@ -72,6 +77,16 @@ void describe(V& v, StageOptimizer& o) {
 }
 
 template <class V>
+void describe(V& v, trainers::FreezeOptions& f) {
+  v.pattern("through", f.through,
+            "inception_v3, vgg16, vgg19, squeezenet: the name of a block or layer (mixed8); it and "
+            "all that it depends on keep their values");
+  v.patterns("parameters", f.parameters,
+             "Parameters that keep their values: patterns as `trainable`, of which they are taken "
+             "away. `freeze: [...]` is short for `freeze: {parameters: [...]}`");
+}
+
+template <class V>
 void describe(V& v, trainers::StageOptions& s) {
   v.group("stop", s.stop);
   StageOptimizer optimizer{s.optimizer, s.generator_optimizer, s.discriminator_optimizer};
@@ -82,6 +97,7 @@ void describe(V& v, trainers::StageOptions& s) {
   v.patterns("trainable", s.trainable,
              "Parameters that are trained: patterns over their names, `*` for any characters, `?` "
              "for one; the others keep their values");
+  v.group("freeze", s.freeze);
 }
 
 template <class V>
@@ -195,6 +211,7 @@ void describe(V& v, Job& j) {
   v.group("model", j.model);
   v.group("init", j.init);
   v.group("init_from", j.init_from);
+  v.group("weights", j.weights);
   v.stages(j.stages);
   v.group("early_stop", j.early_stop);
   v.group("best", j.best);

@@ -5,18 +5,52 @@
 
 namespace gentrain::jobs {
 
+template <>
+inline constexpr auto kChoices<trainers::PretrainedOptions::Top> =
+    std::to_array<Choice<trainers::PretrainedOptions::Top>>(
+        {{trainers::PretrainedOptions::Top::kHead, "head"},
+         {trainers::PretrainedOptions::Top::kOriginal, "original"},
+         {trainers::PretrainedOptions::Top::kNone, "none"}});
+/// model.batch_norm: PretrainedOptions::batch_statistics.
+enum class BatchNormMode : std::uint8_t { kFrozen, kTrain };
+template <>
+inline constexpr auto kChoices<BatchNormMode> = std::to_array<Choice<BatchNormMode>>(
+    {{BatchNormMode::kFrozen, "frozen"}, {BatchNormMode::kTrain, "train"}});
+
+template <class V>
+void describe(V& v, trainers::PretrainedOptions& p) {
+  v.field("top", p.top,
+          "inception_v3, vgg16, vgg19, squeezenet: what stands behind the convolutions. head: "
+          "global average pooling, a dense layer with ReLU of `model.hidden` outputs, one for the "
+          "classes; original: what the published network has; none: nothing, which gives maps and "
+          "no classes");
+  auto norm = p.batch_statistics ? BatchNormMode::kTrain : BatchNormMode::kFrozen;
+  v.field("batch_norm", norm,
+          "inception_v3: what trained batch norms normalise with. frozen: their statistics of "
+          "before the training, as constants, while beta learns; train: those of each shard, and "
+          "the running ones follow");
+  p.batch_statistics = norm == BatchNormMode::kTrain;
+}
+
 template <class V>
 void describe(V& v, trainers::ModelOptions& m) {
   v.one_of(
       "name", m.name, trainers::kModelNames,
-      "A built-in model: the classifier lenet, the variational autoencoder vae, or srgan, which "
-      "makes "
-      "images four times as large. `model: lenet` is short for `model: {name: lenet}`. `name` or "
+      "A built-in model: the classifier lenet, the variational autoencoder vae, srgan, which makes "
+      "images four times as large, or a network that ImageNet weights exist for (see `weights`), "
+      "which takes pixels in -1..1. `model: lenet` is short for `model: {name: lenet}`. `name` or "
       "`layers` must be set, not both");
   v.layers("layers", m.layers, "A sequential network, layer by layer; see below");
   v.field("latent", m.vae.latent, between(1, kMostOutputs), "vae: numbers that stand for an image");
-  v.field("hidden", m.vae.hidden, between(1, kMostOutputs),
-          "vae: outputs of the dense layer on either side");
+  constexpr std::string_view kHidden =
+      "vae: outputs of the dense layer on either side. inception_v3, vgg16, vgg19, squeezenet: "
+      "outputs of the head's first dense layer, 1024 by default; 0: there is none";
+  if (is_pretrained(m)) {
+    v.field("hidden", m.pretrained.hidden, between(0, kMostOutputs), kHidden);
+  } else {
+    v.field("hidden", m.vae.hidden, between(1, kMostOutputs), kHidden);
+  }
+  describe(v, m.pretrained);
   v.field("variant", m.srgan.variant,
           "srgan: the networks of the book (ReLU, 5 blocks) or of the paper (PReLU, 16 blocks)");
   v.field("width", m.srgan.width, between(4, kMostOutputs),
@@ -96,6 +130,28 @@ void describe(V& v, trainers::InitFromOptions& i) {
   v.patterns("parameters", i.parameters,
              "Parameters that are taken from it: patterns over their names, as `trainable`; each "
              "must be there with the same shape. The others are initialised by `init`");
+}
+
+template <class V>
+void describe(V& v, trainers::WeightsOptions& w) {
+  v.field("file", w.file,
+          "inception_v3, vgg16, vgg19, squeezenet: a Keras file, read by layer name; random: none, "
+          "the architecture alone. Without it the first file by name that begins as the model "
+          "(`inception_v3*.h5`): of `$GENTRAIN_DATA/weights`, else of `data/weights`. "
+          "`weights: FILE` is short for `weights: {file: FILE}`");
+  v.patterns(
+      "allow_missing", w.allow_missing,
+      "Parameters (`conv2d_82/weight`) and layers (`conv2d_82`) that the file need not have: "
+      "patterns as `trainable`; they are initialised by `init` then, as the head is");
+  v.patterns("allow_extra", w.allow_extra,
+             "Layers of the file that the network has not, beside those of the original top");
+  v.patterns("reinit", w.reinit,
+             "Parameters and layers that are initialised whatever the file has");
+  v.patterns(
+      "reinit_zeros", w.reinit_zeros,
+      "Parameters and layers of which values that are 0 in the file are initialised. A batch "
+      "norm behind a convolution that is not all the file's gets its statistics from 256 "
+      "training images before the first stage");
 }
 
 /// The values of a layer of the kind that `l` is of.

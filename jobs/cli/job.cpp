@@ -88,7 +88,7 @@ Job parse_job(std::string_view text, const std::string& source,
   }
   for (const std::string& assignment : overrides) {
     if (names_a_stage(root, assignment, state.issues)) {
-      apply_override(root, assignment, kNamedGroups, state.issues);
+      apply_override(root, assignment, kShortForms, state.issues);
     }
   }
   Job job;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -138,10 +139,15 @@ class Checks {
   void images() {
     const trainers::DataOptions& d = job_.data;
     const bool folder = d.source == trainers::DataOptions::Source::kFolder;
-    if (folder && d.folder.empty()) {
-      fail("data.source", "data.source folder needs data.folder");
+    const bool whole = !d.path.empty();
+    if (folder && !whole && d.folder.empty()) {
+      fail("data.source", "data.source folder needs data.path or data.folder");
     }
-    if (folder && d.test_folder.empty() && d.validation == 0) {
+    if (whole && (!d.folder.empty() || !d.test_folder.empty())) {
+      fail("data.path",
+           "data.path stands in place of data.folder and data.test_folder: give either");
+    }
+    if (folder && !whole && d.test_folder.empty() && d.validation == 0) {
       fail("data.source", "data.source folder needs data.test_folder, or data.validation above 0");
     }
     if (d.channels == 2) {
@@ -149,6 +155,7 @@ class Checks {
     }
     const trainers::DataOptions defaults;
     constexpr std::string_view kFolder = "data.source folder";
+    only_with("data.path", whole, folder, kFolder);
     only_with("data.test_folder", !d.test_folder.empty(), folder, kFolder);
     only_with("data.size", d.height != defaults.height, folder, kFolder);
     only_with("data.fit", d.fit != defaults.fit, folder, kFolder);
@@ -163,8 +170,8 @@ class Checks {
     const bool named = !job_.model.name.empty();
     const bool layered = !job_.model.layers.empty();
     if (!named && !layered) {
-      fail("model",
-           "model is missing; set model to lenet, vae, vae_conv, srgan or {layers: [...]}");
+      fail("model", fmt::format("model is missing; set model to {} or {{layers: [...]}}",
+                                fmt::join(trainers::kModelNames, ", ")));
     } else if (named && layered) {
       fail("model.layers", "model.name and model.layers exclude each other");
     }
@@ -179,6 +186,7 @@ class Checks {
     only_with("model.hidden", job_.model.vae.hidden != defaults.hidden, vae,
               "model.name vae or vae_conv");
     classification();
+    pretrained();
     srgan();
     if (!state_.issues.clean("init")) {
       return;
@@ -188,6 +196,38 @@ class Checks {
       fail("init", "init normal needs init.stddev above 0");
     }
     only_with("init.stddev", job_.init.stddev != 0, normal, "init.name normal");
+  }
+
+  /// Networks that weights exist for.
+  void pretrained() {
+    const bool chosen = is_pretrained(job_.model);
+    const trainers::PretrainedOptions& p = job_.model.pretrained;
+    const trainers::PretrainedOptions defaults;
+    constexpr std::string_view kNeeds = "model.name inception_v3, vgg16, vgg19 or squeezenet";
+    only_with("model.top", p.top != defaults.top, chosen, kNeeds);
+    only_with("model.batch_norm", p.batch_statistics, job_.model.name == "inception_v3",
+              "model.name inception_v3");
+    only_with("model.hidden", chosen && p.hidden != defaults.hidden,
+              p.top == trainers::PretrainedOptions::Top::kHead, "model.top head");
+    if (chosen && p.top == trainers::PretrainedOptions::Top::kNone) {
+      fail("model.top",
+           "model.top none gives maps, which tell no classes: set it to head or original");
+    }
+    const trainers::WeightsOptions& w = job_.weights;
+    only_with("weights", !(w == trainers::WeightsOptions()), chosen, kNeeds);
+    if (chosen && !(w == trainers::WeightsOptions()) && !job_.init_from.file.empty()) {
+      fail("weights", "weights and init_from exclude each other: the weights are from one file");
+    }
+    for (const auto& [key, patterns] :
+         {std::pair{"allow_missing", &w.allow_missing}, std::pair{"allow_extra", &w.allow_extra},
+          std::pair{"reinit", &w.reinit}, std::pair{"reinit_zeros", &w.reinit_zeros}}) {
+      only_with(fmt::format("weights.{}", key), !patterns->empty(), w.file != "random",
+                "a file in weights.file");
+    }
+    for (const trainers::StageOptions& stage : job_.stages) {
+      only_with(prefix_of(stage) + "freeze.through", !stage.freeze.through.text.empty(), chosen,
+                kNeeds);
+    }
   }
 
   /// What only a classifier has.
@@ -333,10 +373,13 @@ class Checks {
     const OptimizerOptions defaults;
     only_with(path + ".momentum", o.momentum != 0, sgd, "optimizer.name sgd");
     only_with(path + ".nesterov", o.nesterov, sgd && o.momentum > 0, "momentum above 0");
-    only_with(path + ".beta1", o.beta1 != defaults.beta1, !sgd, "optimizer.name adam or adamw");
-    only_with(path + ".beta2", o.beta2 != defaults.beta2, !sgd, "optimizer.name adam or adamw");
+    const bool rmsprop = o.name == OptimizerOptions::Name::kRmsprop;
+    const bool adam = !sgd && !rmsprop;
+    only_with(path + ".beta1", o.beta1 != defaults.beta1, adam, "optimizer.name adam or adamw");
+    only_with(path + ".beta2", o.beta2 != defaults.beta2, adam, "optimizer.name adam or adamw");
     only_with(path + ".epsilon", o.epsilon != defaults.epsilon, !sgd,
-              "optimizer.name adam or adamw");
+              "optimizer.name adam, adamw or rmsprop");
+    only_with(path + ".rho", o.rho != defaults.rho, rmsprop, "optimizer.name rmsprop");
   }
 
   void schedule(const trainers::StageOptions& stage, const std::string& path) {

@@ -142,6 +142,9 @@ class Lister {
     entry.range = between(0, kMostPixels).text();
     entry.value = layer.same ? "same" : pair_text(layer.pad_h, layer.pad_w);
   }
+  void pattern(std::string_view name, trainers::Pattern& value, std::string_view doc) {
+    field(name, value.text, doc);
+  }
   void patterns(std::string_view name, std::vector<trainers::Pattern>& value,
                 std::string_view doc) {
     std::vector<std::string> plain;
@@ -186,7 +189,7 @@ class Lister {
       Entry& entry =
           add("stages",
               "Stages in order, each with its own `stop`, `optimizer`, `schedule`, "
-              "`clip_norm` and `trainable` in place of those above. Without it these are "
+              "`clip_norm`, `trainable` and `freeze` in place of those above. Without it these are "
               "one stage named `train`");
       entry.type = "map of stages";
       return;

@@ -88,18 +88,20 @@ bool Reader::is_none(const YamlNode& node) {
   return node.kind == YamlNode::Kind::kScalar && !node.quoted && node.text == "none";
 }
 
-bool Reader::is_map(std::string_view name, const YamlNode& node, YamlNode& named) {
+bool Reader::is_map(std::string_view name, const YamlNode& node, YamlNode& whole) {
   if (node.kind == YamlNode::Kind::kMap) {
     return true;
   }
-  const bool may_be_name = std::ranges::find(kNamedGroups, name) != kNamedGroups.end();
-  if (may_be_name && node.kind == YamlNode::Kind::kScalar) {
-    named.kind = YamlNode::Kind::kMap;
-    named.position = node.position;
-    named.entries.push_back({"name", node.position, node});
+  if (std::optional<YamlNode> map = long_form(name, node, kShortForms)) {
+    whole = *std::move(map);
     return true;
   }
-  report_needs(name, node, may_be_name ? "a name or a map of keys" : "a map of keys");
+  const auto form = std::ranges::find(kShortForms, name, &ShortForm::map);
+  report_needs(
+      name, node,
+      form == kShortForms.end()
+          ? "a map of keys"
+          : fmt::format("{} or a map of keys", form->list ? "a list of patterns" : "a name"));
   return false;
 }
 
@@ -312,13 +314,21 @@ void Reader::padding(std::string_view name, trainers::LayerSpec& layer, std::str
   read_pair(name, *node, between(0, kMostPixels), layer.pad_h, layer.pad_w);
 }
 
+void Reader::pattern(std::string_view name, trainers::Pattern& value, std::string_view /*doc*/) {
+  const YamlNode* node = take(name);
+  if (node != nullptr) {
+    value.where = node->position.text();
+    read(name, *node, value.text);
+  }
+}
+
 void Reader::patterns(std::string_view name, std::vector<trainers::Pattern>& value,
                       std::string_view /*doc*/) {
   const YamlNode* node = take(name);
   if (node == nullptr) {
     return;
   }
-  if (node->kind != YamlNode::Kind::kList || node->items.empty()) {
+  if (node->kind != YamlNode::Kind::kList || (node->items.empty() && !value.empty())) {
     report_needs(name, *node, "a list of patterns, as [\"conv1/*\"]");
     return;
   }

@@ -60,9 +60,9 @@ class Reader {
   template <class S>
   void group(std::string_view name, S& value) {
     const YamlNode* node = take(name);
-    YamlNode named;
-    if (node != nullptr && is_map(name, *node, named)) {
-      const YamlNode& map = named.entries.empty() ? *node : named;
+    YamlNode whole;
+    if (node != nullptr && is_map(name, *node, whole)) {
+      const YamlNode& map = whole.entries.empty() ? *node : whole;
       Reader sub(map, full(name), state_);
       describe(sub, value);
       sub.finish();
@@ -91,6 +91,8 @@ class Reader {
   void factors(std::string_view name, double& low, double& high, const Range& range,
                std::string_view doc);
   void padding(std::string_view name, trainers::LayerSpec& layer, std::string_view doc);
+  void pattern(std::string_view name, trainers::Pattern& value, std::string_view doc);
+  /// An empty list only where the default is one.
   void patterns(std::string_view name, std::vector<trainers::Pattern>& value, std::string_view doc);
   void texts(std::string_view name, std::vector<std::string>& value, std::string_view doc);
   void numbers(std::string_view name, std::vector<double>& value, const Range& range,
@@ -106,8 +108,8 @@ class Reader {
   const YamlNode* take(std::string_view name);
   [[nodiscard]] std::string full(std::string_view name) const;
   [[nodiscard]] static bool is_none(const YamlNode& node);
-  /// Whether a group's value is a map; a name alone is turned into {name: ...} in `named`.
-  bool is_map(std::string_view name, const YamlNode& node, YamlNode& named);
+  /// Whether a group's value is a map; a short form is turned into one in `whole`.
+  bool is_map(std::string_view name, const YamlNode& node, YamlNode& whole);
 
   void report(std::string_view name, const YamlNode& node, std::string_view message);
   void report_needs(std::string_view name, const YamlNode& node, std::string_view needed);

@@ -39,8 +39,8 @@ batch:
 constexpr std::string_view kStages = R"(
 ## Stages
 
-A job has one stage, named `train`, that the keys `stop`, `optimizer`, `schedule`, `clip_norm` and
-`trainable` describe; or it has several, run in order, each with these keys of its own:
+A job has one stage, named `train`, that the keys `stop`, `optimizer`, `schedule`, `clip_norm`,
+`trainable` and `freeze` describe; or it has several, run in order, each with these keys of its own:
 
 ```yaml
 stages:

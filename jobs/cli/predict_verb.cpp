@@ -25,7 +25,12 @@ struct Prediction {
   std::int64_t index = 0;
   std::int32_t label = -1;  // the right one, -1 if unknown
   std::span<const float> probabilities;
+  std::span<const std::string> class_names;  // none where classes have only numbers
 
+  /// "cats", or the class's number.
+  [[nodiscard]] std::string name_of(std::size_t which) const {
+    return which < class_names.size() ? class_names[which] : fmt::format("{}", which);
+  }
   /// Classes from the most to the least probable.
   [[nodiscard]] std::vector<std::size_t> ranking() const {
     std::vector<std::size_t> order(probabilities.size());
@@ -40,21 +45,26 @@ struct Prediction {
     if (label < 0) {
       return "";
     }
-    return static_cast<std::size_t>(label) == best ? "right"
-                                                   : fmt::format("wrong, it is {}", label);
+    return static_cast<std::size_t>(label) == best
+               ? "right"
+               : fmt::format("wrong, it is {}", name_of(static_cast<std::size_t>(label)));
   }
 };
 
 void print_table(const std::vector<Prediction>& predictions) {
-  std::cout << "  image  label  probability  then\n";
+  std::size_t width = 5;
+  for (const Prediction& p : predictions) {
+    width = std::max(width, p.name_of(p.ranking()[0]).size());
+  }
+  std::cout << fmt::format("  image  {:>{}}  probability  then\n", "label", width);
   for (const Prediction& p : predictions) {
     const auto order = p.ranking();
     std::string then;
     for (std::size_t i = 1; i < std::min<std::size_t>(order.size(), 3); ++i) {
-      then += fmt::format("{} {:.4f}  ", order[i], p.probabilities[order[i]]);
+      then += fmt::format("{} {:.4f}  ", p.name_of(order[i]), p.probabilities[order[i]]);
     }
-    std::cout << fmt::format("  {:>5}  {:>5}  {:>11.4f}  {} {}\n", p.index, order[0],
-                             p.probabilities[order[0]], then, p.verdict(order[0]));
+    std::cout << fmt::format("  {:>5}  {:>{}}  {:>11.4f}  {} {}\n", p.index, p.name_of(order[0]),
+                             width, p.probabilities[order[0]], then, p.verdict(order[0]));
   }
 }
 
@@ -82,6 +92,9 @@ void print_json_lines(const std::vector<Prediction>& predictions) {
     if (p.label >= 0) {
       line["truth"] = p.label;
     }
+    if (!p.class_names.empty()) {
+      line["class"] = p.name_of(p.ranking()[0]);
+    }
     std::cout << line.dump() << "\n";
   }
 }
@@ -103,11 +116,12 @@ std::vector<std::string> beside(const Prediction& p, std::size_t height, bool co
     std::sort(shown.begin(), shown.end());
   }
   std::vector<std::string> lines((height - std::min(height, shown.size() + 2)) / 2);
-  lines.push_back(fmt::format("image {}: {}   {}", p.index, order[0], p.verdict(order[0])));
+  lines.push_back(
+      fmt::format("image {}: {}   {}", p.index, p.name_of(order[0]), p.verdict(order[0])));
   lines.emplace_back();
   for (const std::size_t k : shown) {
     const bool strong = colours && k == order[0];
-    lines.push_back(fmt::format("{}{:>3} {} {:>5.1f} %{}", strong ? "\033[1;32m" : "", k,
+    lines.push_back(fmt::format("{}{:>3} {} {:>5.1f} %{}", strong ? "\033[1;32m" : "", p.name_of(k),
                                 bar(p.probabilities[k], kBarWidth), 100.0F * p.probabilities[k],
                                 strong ? "\033[0m" : ""));
   }
@@ -178,6 +192,18 @@ std::int64_t check(const OptionSet& options, const data::Dataset& samples) {
   return count;
 }
 
+/// The model's number of a sample's class, by name where both have names; -1 if it is unknown.
+std::int32_t truth_of(const data::Dataset& samples, std::int64_t index,
+                      const std::vector<std::string>& known) {
+  const std::int32_t label = samples.label(index);
+  const std::vector<std::string> names = samples.class_names();
+  if (label < 0 || known.empty() || names.empty()) {
+    return label;
+  }
+  const auto found = std::ranges::find(known, names.at(static_cast<std::size_t>(label)));
+  return found == known.end() ? -1 : static_cast<std::int32_t>(found - known.begin());
+}
+
 }  // namespace
 
 int predict_verb(Session& session, const Arguments& arguments) {
@@ -202,17 +228,18 @@ int predict_verb(Session& session, const Arguments& arguments) {
   }
   trainers::Inference inference(options.required("model"), inference_options(options),
                                 session.communicator);
-  const trainers::InferenceData data =
-      trainers::load_inference_data(options.has("file") ? options.get<std::string>("file") : "",
-                                    inference.description().image, inference.workers());
+  const trainers::InferenceData data = trainers::load_inference_data(
+      options.has("file") ? options.get<std::string>("file") : "", inference.description().image,
+      inference.workers(), inference.description().fit);
   const std::int64_t count = check(options, *data.samples);
   const std::vector<float> probabilities = inference.predict(*data.samples, count);
   const auto classes = static_cast<std::size_t>(inference.description().classes);
   std::vector<Prediction> predictions;
   for (std::int64_t i = 0; i < count; ++i) {
     predictions.push_back(
-        {i, data.samples->label(i),
-         std::span(probabilities).subspan(static_cast<std::size_t>(i) * classes, classes)});
+        {i, truth_of(*data.samples, i, inference.description().class_names),
+         std::span(probabilities).subspan(static_cast<std::size_t>(i) * classes, classes),
+         inference.description().class_names});
   }
   std::cerr << data.note << "\n";
   print(predictions, *data.samples, options);

@@ -9,6 +9,7 @@
 //   extent(name, h, w, doc, default_text)         n or [h, w], at least 1; 0 is none
 //   interval(name, value, doc)                    5, `1 epoch`, `30 s`, end, never
 //   factors(name, low, high, range, doc)          x for [1 - x, 1 + x], or [low, high]
+//   pattern(name, pattern, doc)                   a text whose place is kept
 //   padding(name, layer, doc), patterns(name, list, doc), layers(name, list, doc), stages(list)
 // The descriptions themselves are in describe.h.
 // A key whose default is out of its range is required; default_text says how a default is computed.
@@ -24,6 +25,7 @@
 #include <vector>
 
 #include "jobs/cli/job.h"
+#include "jobs/cli/yaml.h"
 #include "trainers/models/layer_names.h"
 
 namespace gentrain::jobs {
@@ -131,7 +133,8 @@ template <>
 inline constexpr auto kChoices<OptimizerOptions::Name> =
     std::to_array<Choice<OptimizerOptions::Name>>({{OptimizerOptions::Name::kSgd, "sgd"},
                                                    {OptimizerOptions::Name::kAdam, "adam"},
-                                                   {OptimizerOptions::Name::kAdamW, "adamw"}});
+                                                   {OptimizerOptions::Name::kAdamW, "adamw"},
+                                                   {OptimizerOptions::Name::kRmsprop, "rmsprop"}});
 template <>
 inline constexpr auto kChoices<ScheduleOptions::Name> =
     std::to_array<Choice<ScheduleOptions::Name>>({{ScheduleOptions::Name::kConstant, "constant"},
@@ -211,9 +214,14 @@ std::string_view choice_name(E value) {
   return "?";
 }
 
-/// Groups that may be written as their `name` alone: `optimizer: adam`.
-inline constexpr auto kNamedGroups =
-    std::to_array<std::string_view>({"model", "init", "init_from", "optimizer", "schedule"});
+/// Groups that may be written as the value of one of their keys alone: `optimizer: adam`.
+inline constexpr auto kShortForms = std::to_array<ShortForm>({{"model", "name"},
+                                                              {"init", "name"},
+                                                              {"init_from", "name"},
+                                                              {"optimizer", "name"},
+                                                              {"schedule", "name"},
+                                                              {"weights", "file"},
+                                                              {"freeze", "parameters", true}});
 
 /// The value that a layer may be written with alone, `{linear: 100}`; empty if there is none.
 constexpr std::string_view main_value(trainers::LayerKind kind) {

@@ -239,7 +239,7 @@ void set_value(YamlNode& map, const std::string& key, YamlNode value, const Posi
 
 /// Steps into `key` of a map for an override; null if it holds something else than a map.
 YamlNode* step_into(YamlNode& map, const std::string& key, const Position& position,
-                    std::span<const std::string_view> named) {
+                    std::span<const ShortForm> forms) {
   if (map.find(key) == nullptr) {
     map.entries.push_back({key, position, YamlNode{}});
     map.entries.back().value.position = position;
@@ -247,13 +247,8 @@ YamlNode* step_into(YamlNode& map, const std::string& key, const Position& posit
   YamlNode& value = map.find(key)->value;
   if (value.kind == YamlNode::Kind::kNothing) {
     value.kind = YamlNode::Kind::kMap;
-  } else if (value.kind == YamlNode::Kind::kScalar &&
-             std::ranges::find(named, key) != named.end()) {
-    YamlNode wrapped;
-    wrapped.kind = YamlNode::Kind::kMap;
-    wrapped.position = value.position;
-    wrapped.entries.push_back({"name", value.position, value});
-    value = std::move(wrapped);
+  } else if (std::optional<YamlNode> map_of_it = long_form(key, value, forms)) {
+    value = *std::move(map_of_it);
   }
   return value.kind == YamlNode::Kind::kMap ? &value : nullptr;
 }
@@ -322,8 +317,23 @@ YamlNode parse_yaml(std::string_view text, const std::string& source, Issues& is
   return parse(indented, "", copier, issues);
 }
 
-void apply_override(YamlNode& root, std::string_view assignment,
-                    std::span<const std::string_view> named, Issues& issues) {
+std::optional<YamlNode> long_form(std::string_view name, const YamlNode& value,
+                                  std::span<const ShortForm> forms) {
+  for (const ShortForm& form : forms) {
+    if (form.map == name &&
+        value.kind == (form.list ? YamlNode::Kind::kList : YamlNode::Kind::kScalar)) {
+      YamlNode map;
+      map.kind = YamlNode::Kind::kMap;
+      map.position = value.position;
+      map.entries.push_back({std::string(form.key), value.position, value});
+      return map;
+    }
+  }
+  return std::nullopt;
+}
+
+void apply_override(YamlNode& root, std::string_view assignment, std::span<const ShortForm> forms,
+                    Issues& issues) {
   const Position position{fmt::format("--set {}", assignment), 0, 0};
   const std::size_t equals = assignment.find('=');
   if (equals == std::string_view::npos || equals == 0) {
@@ -340,7 +350,7 @@ void apply_override(YamlNode& root, std::string_view assignment,
   YamlNode* map = &root;
   std::size_t start = 0;
   for (std::size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.', start)) {
-    map = step_into(*map, path.substr(start, dot - start), position, named);
+    map = step_into(*map, path.substr(start, dot - start), position, forms);
     if (map == nullptr) {
       issues.add(position, path,
                  fmt::format("{} has no keys, it can only be set as a whole", path.substr(0, dot)));

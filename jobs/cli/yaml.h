@@ -3,6 +3,7 @@
 // header.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -68,11 +69,22 @@ std::string describe_value(const YamlNode& node);
 /// duplicate keys and ${VAR} that are not set. `source` names it in positions.
 YamlNode parse_yaml(std::string_view text, const std::string& source, Issues& issues);
 
+/// A map that may be written as the value of one of its keys alone: `init: normal`.
+struct ShortForm {
+  std::string_view map;
+  std::string_view key;
+  bool list = false;  // the value is a list, else a scalar
+};
+/// The map that a value stands for whose key is `name`: {name: normal}. None where no short form
+/// takes it.
+std::optional<YamlNode> long_form(std::string_view name, const YamlNode& value,
+                                  std::span<const ShortForm> forms);
+
 /// Applies an override "a.b=value" to a tree: the value is read as YAML, missing maps on the way
-/// are made. A name alone on the way whose key is one of `named` (`init: normal`) becomes {name:
-/// ...}. Positions are "--set a.b=value"; an override that is wrong changes nothing.
-void apply_override(YamlNode& root, std::string_view assignment,
-                    std::span<const std::string_view> named, Issues& issues);
+/// are made, and short forms on the way become maps. Positions are "--set a.b=value"; an override
+/// that is wrong changes nothing.
+void apply_override(YamlNode& root, std::string_view assignment, std::span<const ShortForm> forms,
+                    Issues& issues);
 
 /// " (did you mean 'batch'?)" for the nearest candidate if one is near, else " (known: a, b, c)".
 std::string suggest(std::string_view word, const std::vector<std::string_view>& candidates);

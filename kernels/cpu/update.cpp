@@ -61,7 +61,9 @@ class Update final : public UpdateKernels {
     const Arguments arguments("adam");
     arguments.require_elements("w", w, w.elements());
     arguments.require_elements("gradient", gradient, w.elements());
-    arguments.require_elements("first_moment", first_moment, w.elements());
+    if (step.beta1 != 0 || first_moment.present()) {
+      arguments.require_elements("first_moment", first_moment, w.elements());
+    }
     arguments.require_elements("second_moment", second_moment, w.elements());
     table_.adam(constants_of(step), gradient.as<float>(), first_moment.as<float>(),
                 second_moment.as<float>(), w.as<float>(), w.elements());

@@ -145,6 +145,20 @@ TEST_F(OptimizerTest, AdamWDecaysApartFromTheMoments) {
               ::testing::Pointwise(::testing::FloatNear(1e-6F), {0.985F, -2.0F, 0.5075F}));
 }
 
+TEST_F(OptimizerTest, RmspropMatchesKerasOverSteps) {
+  OptimizerOptions options;
+  options.name = OptimizerOptions::Name::kRmsprop;
+  options.rho = 0.75;
+  options.epsilon = 0.125;  // large: it stands outside of the square root
+  double v = 0;
+  double w = 1.0;
+  for (int t = 0; t < 5; ++t) {
+    v = 0.75 * v + 0.25 * 0.25;
+    w -= 0.01 * 0.5 / (std::sqrt(v) + 0.125);
+  }
+  EXPECT_NEAR(run(options, 5, 0.01)[0], w, 1e-6);
+}
+
 TEST_F(OptimizerTest, NamesItsState) {
   OptimizerOptions options;
   const auto names = [&] { return Optimizer(*device_, *queue_, {options}, {}).state_names(); };
@@ -153,6 +167,8 @@ TEST_F(OptimizerTest, NamesItsState) {
   EXPECT_THAT(names(), ::testing::ElementsAre("momentum"));
   options.name = OptimizerOptions::Name::kAdamW;
   EXPECT_THAT(names(), ::testing::ElementsAre("moment1", "moment2"));
+  options.name = OptimizerOptions::Name::kRmsprop;
+  EXPECT_THAT(names(), ::testing::ElementsAre("moment2")) << "the momentum is SGD's alone";
 }
 
 TEST_F(OptimizerTest, RulesKeepTheirStatesApart) {
@@ -171,6 +187,10 @@ TEST_F(OptimizerTest, RulesKeepTheirStatesApart) {
   EXPECT_EQ(apply({momentum, adam}, 0), apply({momentum}, 0));
   EXPECT_EQ(apply({momentum, adam}, 1), apply({adam}, 0));
   EXPECT_NE(apply({momentum, adam}, 1), apply({momentum, adam}, 0));
+  OptimizerOptions rmsprop;
+  rmsprop.name = OptimizerOptions::Name::kRmsprop;
+  EXPECT_EQ(apply({momentum, adam, rmsprop}, 2), apply({rmsprop}, 0));
+  EXPECT_NE(apply({adam, rmsprop}, 1), apply({adam}, 0));
   EXPECT_THAT(Optimizer(*device_, *queue_, {momentum, adam}, {}).state_names(),
               ::testing::ElementsAre("momentum", "moment1", "moment2"));
 }

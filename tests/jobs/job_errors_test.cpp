@@ -144,8 +144,8 @@ TEST(JobErrors, NumbersThatAreNoneOrTooLarge) {
 TEST(JobErrors, ValueThatIsNotInTheList) {
   EXPECT_EQ(added("device: gpu"),
             "j.yaml:3:9: device is 'gpu' but must be one of auto, cpu, cuda (did you mean 'cpu'?)");
-  EXPECT_EQ(added("optimizer: rmsprop"),
-            "j.yaml:3:12: optimizer.name is 'rmsprop' but must be one of sgd, adam, adamw");
+  EXPECT_EQ(added("optimizer: lbfgs"),
+            "j.yaml:3:12: optimizer.name is 'lbfgs' but must be one of sgd, adam, adamw, rmsprop");
   EXPECT_EQ(error_of("model: lenett\nstop: {epochs: 1}"),
             "j.yaml:1:8: model.name is 'lenett' but must be one of lenet, vae, vae_conv, srgan, "
             "inception_v3, vgg16, vgg19, squeezenet (did you mean 'lenet'?)");
@@ -334,7 +334,8 @@ TEST(JobErrors, BatchAgainstShards) {
 TEST(JobErrors, ModelAndStop) {
   EXPECT_EQ(
       error_of("seed: 1"),
-      "j.yaml: model is missing; set model to lenet, vae, vae_conv, srgan or {layers: [...]}\n"
+      "j.yaml: model is missing; set model to lenet, vae, vae_conv, srgan, inception_v3, vgg16, "
+      "vgg19, squeezenet or {layers: [...]}\n"
       "j.yaml: nothing ends the stage 'train'; set stop.epochs or stop.steps");
   EXPECT_EQ(error_of("model: {name: lenet, layers: [flatten]}\nstop: {steps: 1}"),
             "j.yaml:1:22: model.name and model.layers exclude each other");
@@ -361,7 +362,7 @@ TEST(JobErrors, Data) {
 
 TEST(JobErrors, Images) {
   EXPECT_EQ(added("data: {source: folder}"),
-            "j.yaml:3:8: data.source folder needs data.folder\n"
+            "j.yaml:3:8: data.source folder needs data.path or data.folder\n"
             "j.yaml:3:8: data.source folder needs data.test_folder, or data.validation above 0");
   EXPECT_EQ(added("data: {source: folder, folder: a, test_folder: b, size: [4, 6], fit: stretch, "
                   "channels: 1, on_bad_file: skip}"),
@@ -423,6 +424,12 @@ TEST(JobErrors, OptimizerScheduleAndMetrics) {
             "j.yaml:3:13: optimizer.nesterov has no effect without momentum above 0");
   EXPECT_EQ(added("optimizer: {beta1: 0.5}"),
             "j.yaml:3:13: optimizer.beta1 has no effect without optimizer.name adam or adamw");
+  EXPECT_EQ(added("optimizer: {name: rmsprop, beta2: 0.5, rho: 0.8, epsilon: 1e-7}"),
+            "j.yaml:3:28: optimizer.beta2 has no effect without optimizer.name adam or adamw");
+  EXPECT_EQ(added("optimizer: {rho: 0.8, epsilon: 1e-7}"),
+            "j.yaml:3:13: optimizer.rho has no effect without optimizer.name rmsprop\n"
+            "j.yaml:3:23: optimizer.epsilon has no effect without optimizer.name adam, adamw or "
+            "rmsprop");
   EXPECT_EQ(added("schedule: step"),
             "j.yaml:3:1: schedule step needs schedule.every of at least 1");
   EXPECT_EQ(added("schedule: cosine"),

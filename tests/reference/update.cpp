@@ -41,7 +41,9 @@ class Update final : public UpdateKernels {
     }
     const Call call("adam", w.dtype);
     const Values gradients = call.load_elements("gradient", gradient, w.elements());
-    Values m = call.load_elements("first_moment", first_moment, w.elements());
+    const bool kept = step.beta1 != 0 || first_moment.present();
+    Values m = kept ? call.load_elements("first_moment", first_moment, w.elements())
+                    : Values({w.elements()});
     Values v = call.load_elements("second_moment", second_moment, w.elements());
     Values weights = call.load_elements("w", w, w.elements());
     const double m_bias = 1 - std::pow(step.beta1, static_cast<double>(step.step));
@@ -55,7 +57,9 @@ class Update final : public UpdateKernels {
       const double change = (m[i] / m_bias) / (std::sqrt(v[i] / v_bias) + step.epsilon);
       weights[i] -= step.lr * (change + decoupled_decay * weights[i]);
     }
-    call.store_elements("first_moment", m, first_moment);
+    if (kept) {
+      call.store_elements("first_moment", m, first_moment);
+    }
     call.store_elements("second_moment", v, second_moment);
     call.store_elements("w", weights, w);
   }

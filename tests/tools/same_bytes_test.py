@@ -84,6 +84,16 @@ class TinyJobs(SameBytes):
                          "stages.mse.stop={steps: 1}", "stages.gan.stop={steps: 2}",
                          "data={source: faces, train_count: 16, test_count: 2}")
 
+    def test_finetune(self):
+        for i in range(24):
+            folder = self.folder / "set" / ("validation" if i < 4 else "train") / ("cats", "dogs")[i % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{i}.png").write_bytes(png(40 + i, 56, [10 * i, 120 + 60 * (i % 2), 250 - 9 * i]))
+        job = ("tiny/finetune.yaml", [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (4, 1)], "data.path=set")
+        whole = self.assert_same(*job)
+        self.assertNotEqual(self.hashes(job[0], 1, 1, job[2], "stages.finetune.freeze=[]"), whole)
+        self.assert_same(*job, "precision=bf16_emulated")
+
     def test_bf16(self):
         self.assert_same("tiny/srgan.yaml", [(1, 1), (1, 2), (3, 1)], "precision=bf16_emulated")
         self.assert_same("tiny/vae.yaml", POWERS, "precision=bf16_emulated")

@@ -168,6 +168,66 @@ TEST_F(DataSourceTest, FoldersOfImages) {
   EXPECT_EQ(load(set_aside).pair.test->size(), 1);
 }
 
+TEST_F(DataSourceTest, OneFolderHoldsBothSets) {
+  write_images("root/training");
+  write_images("root/train2");
+  write_images("root/test");
+  DataOptions options = images("");
+  options.path = "root";
+  EXPECT_EQ(load(options).pair.train->description(), "images in root/train2");
+  EXPECT_EQ(load(options).pair.test->description(), "images in root/test");
+  for (const char* name : {"val", "validation"}) {
+    write_images(fs::path("root") / name);
+    EXPECT_EQ(load(options).pair.test->description(), std::string("images in root/") + name);
+  }
+  EXPECT_EQ(load(options).note, "");
+}
+
+/// A fifth of its images is set aside, of whatever class.
+TEST_F(DataSourceTest, AFolderOfClassesIsDividedByItself) {
+  for (const char* name : {"root/cats", "root/dogs"}) {
+    fs::create_directories(name);
+    for (int i = 0; i < 5; ++i) {
+      image::write_png(fs::path(name) / (std::to_string(i) + ".png"),
+                       {2, 3, 1, {1, 2, 3, 4, 5, 6}});
+    }
+  }
+  DataOptions options = images("");
+  options.path = "root";
+  const LoadedData loaded = load(options);
+  EXPECT_EQ(loaded.pair.train->size(), 8);
+  EXPECT_EQ(loaded.pair.test->size(), 2);
+  EXPECT_THAT(loaded.pair.test->class_names(), ElementsAre("cats", "dogs"));
+  EXPECT_EQ(loaded.note,
+            "data.path: root holds no folder validation, val or test: 20 % of the training images "
+            "are set aside");
+  options.validation = 0.5;
+  EXPECT_EQ(load(options).pair.test->size(), 5);
+  EXPECT_EQ(load(options).note, "");
+}
+
+TEST_F(DataSourceTest, APathThatIsNoFolder) {
+  DataOptions options = images("");
+  options.path = "nowhere";
+  EXPECT_EQ(
+      message_of<IoError>([&] { load(options); }),
+      "data.path: nowhere is no folder: one that holds train/ and validation/ is needed, or a "
+      "folder for each class");
+  fs::create_directories("root/train/cats");
+  options.path = "root";
+  EXPECT_THAT(message_of<IoError>([&] { load(options); }), HasSubstr("cats"))
+      << "a class without images";
+  fs::permissions(".", fs::perms::all);
+  fs::permissions("root", fs::perms::none);
+  std::string error;
+  {
+    const test::AsNobody nobody;
+    error = message_of<IoError>([&] { load(options); });
+  }
+  fs::permissions("root", fs::perms::all);
+  EXPECT_EQ(error, "data.path: root cannot be read: Permission denied");
+}
+
 TEST_F(DataSourceTest, APackStandsForItsFolder) {
   write_images("train");
   image::pack_folder("train", "train.h5", {.fit = {.channels = 1}});

@@ -99,6 +99,27 @@ TEST_F(ModelFiles, RoundTrip) {
   }
 }
 
+TEST_F(ModelFiles, ClassesHaveNamesAndImagesAFit) {
+  ModelDescription description = lenet();
+  save(description);
+  EXPECT_TRUE(load().description.class_names.empty());
+  EXPECT_EQ(load().description.fit, image::Fit::kCrop);
+  description.classes = 2;
+  description.class_names = {"cats", "dogs"};
+  description.fit = image::Fit::kStretch;
+  save(description);
+  EXPECT_EQ(load().description.class_names, description.class_names);
+  EXPECT_EQ(load().description.fit, image::Fit::kStretch);
+  change([](io::ArrayFile& file) { file.header["class_names"] = {"a", "b", "c"}; });
+  EXPECT_EQ(load_error(), file_.string() + ": the header has 3 names for 2 classes");
+  save(description);
+  change([](io::ArrayFile& file) {  // as they were before
+    file.header.erase("class_names");
+    file.header.erase("stretch");
+  });
+  EXPECT_TRUE(load().description.class_names.empty());
+}
+
 TEST_F(ModelFiles, RoundTripOfAnAutoencoder) {
   ModelDescription description = vae();
   const std::string hash = save(description, 9);

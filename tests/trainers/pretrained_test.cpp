@@ -151,6 +151,14 @@ TEST(PretrainedErrors, NameModelAndLayer) {
             "squeezenet)");
 }
 
+TEST(PretrainedErrors, GreyImages) {
+  ParameterSet parameters;
+  EXPECT_EQ(message_of<JobError>([&] {
+              build_network(named("vgg19"), {}, {64, 64, 1}, 4, parameters);
+            }),
+            "model vgg19 takes colour images, [h, w, 3], but the data has [64, 64, 1]");
+}
+
 TEST(Pretrained, AGraphOfSeveralOutputsIsNoClassifier) {
   graph::Graph graph = squeezenet(kSqueeze);
   graph.set_outputs({1, 2});
@@ -196,8 +204,9 @@ TEST_F(PretrainedOnCpu, LogitsComeBeforeTheSoftmax) {
   const Tensor x = bench_.random({2, 64, 64, 3}, RngKey(1), DType::kF32);
   const Tensor logits = network->forward(evaluation, x);
   EXPECT_EQ(logits.shape(), Shape({2, 10}));
-  const std::vector<std::string> names = {"probabilities", "fire5/concat"};
-  const std::vector<Tensor> maps = network->executor().forward(evaluation, x, names);
+  const graph::Graph& graph = network->executor().graph();
+  const std::vector<int> nodes = {graph.index_of("probabilities"), graph.index_of("fire5/concat")};
+  const std::vector<Tensor> maps = network->compute(evaluation, x, nodes);
   EXPECT_EQ(bench_.values(maps[0]), bench_.values(ops::softmax(evaluation, logits)));
   EXPECT_EQ(maps[1].shape(), Shape({2, 7, 7, 256}));
 }
@@ -221,16 +230,19 @@ TEST_F(PretrainedOnCpu, AHeadTrainsBehindFrozenFeatures) {
   EXPECT_EQ(store.completed().size(), 4);
 }
 
+/// Images in -1..1 become what the published weights take.
 TEST_F(PretrainedOnCpu, MapsAreThoseOfVggFeatures) {
   const auto network = make(named("vgg16"), {40, 40, 3}, 2);
-  VggFeatures features(VggNet::kVgg16, std::vector<VggMap>{{"block3_conv3"}, {"block2_pool"}});
+  VggFeatures features(VggNet::kVgg16, std::vector<VggMap>{{"block3_conv3"}, {"block2_pool"}},
+                       VggInput::kCaffe);
   features.initialize(bench_.device(), bench_.queue(), RngKey(1));
   const Tensor x = bench_.random({1, 40, 40, 3}, RngKey(2), DType::kF32);
   Context evaluation = context();
   const std::vector<VggMap> maps = {{"block3_conv3"}, {"block2_pool"}};
-  const std::vector<std::string> names = {"block3_conv3", "block2_pool"};
+  const graph::Graph& graph = network->executor().graph();
+  const std::vector<int> nodes = {graph.index_of("block3_conv3"), graph.index_of("block2_pool")};
   const std::vector<Tensor> expected = features.forward(evaluation, x, maps);
-  const std::vector<Tensor> actual = network->executor().forward(evaluation, x, names);
+  const std::vector<Tensor> actual = network->compute(evaluation, x, nodes);
   for (std::size_t i = 0; i < maps.size(); ++i) {
     EXPECT_TRUE(test::within(1e-6, expected[i].shape(), bench_.values(actual[i]),
                              bench_.values(expected[i])));

@@ -213,6 +213,21 @@ TEST_F(UpdateTest, APatternThatMatchesNothingIsNamed) {
             "b/weight, b/bias)");
 }
 
+TEST_F(UpdateTest, WhatIsFrozenIsTakenAwayFromWhatIsTrainable) {
+  stage_.freeze.parameters = {{"b/w*", ""}};
+  EXPECT_THAT(make_update()->trainable(), ElementsAre(true, false, true));
+  stage_.trainable = {{"b/*", ""}};
+  const auto update = make_update();
+  EXPECT_THAT(update->trainable(), ElementsAre(false, false, true));
+  step(*update, 0, 1.0F);
+  EXPECT_THAT(values(1), Each(1.0F));
+  EXPECT_THAT(values(2), Each(0.5F));
+  stage_.freeze.parameters = {{"c/*", "job.yaml:4:9"}};
+  EXPECT_EQ(message_of<JobError>([&] { make_update(); }),
+            "job.yaml:4:9: stage train: the freeze pattern 'c/*' matches no parameter (there are "
+            "a/weight, b/weight, b/bias)");
+}
+
 TEST_F(UpdateTest, TrainsOnlyWhatTheLossReaches) {
   stage_.trainable = {{"*/weight", ""}};
   const auto update = [&](const std::vector<Pattern>& reached) {

@@ -62,17 +62,31 @@ GraphNetwork::GraphNetwork(graph::Graph graph, const Initializer& initializer,
 }
 
 Tensor GraphNetwork::forward(Context& context, const Tensor& x) const {
-  return executor_.compute(context, {&x, 1}, {&logits_, 1})[0];
+  return compute(context, x, {&logits_, 1})[0];
+}
+
+std::vector<Tensor> GraphNetwork::compute(Context& context, const Tensor& x,
+                                          std::span<const int> wanted) const {
+  const Tensor prepared = caffe_ ? caffe_->forward(context, x) : x;
+  return executor_.compute(context, {&prepared, 1}, wanted);
 }
 
 std::unique_ptr<GraphNetwork> make_pretrained(const ModelOptions& model, const InitOptions& init,
                                               const Shape& image, std::int64_t outputs,
                                               ParameterSet& parameters) {
+  if (takes_bgr(model) && image.rank() == 3 && image[2] != 3) {
+    throw JobError(fmt::format("model {} takes colour images, [h, w, 3], but the data has {}",
+                               model.name, image.str()));
+  }
   try {
-    return std::make_unique<GraphNetwork>(
+    auto network = std::make_unique<GraphNetwork>(
         make_graph(model, image, outputs), Initializer{init.name, init.stddev},
         graph::ExecutorOptions{.batch_statistics = model.pretrained.batch_statistics}, outputs,
         parameters);
+    if (takes_bgr(model)) {
+      network->take_rgb();
+    }
+    return network;
   } catch (const ShapeError& error) {
     throw JobError(
         fmt::format("model {} does not take images {}: {}", model.name, image.str(), error.what()));

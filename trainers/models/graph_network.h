@@ -3,9 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "core/graph/executor.h"
+#include "trainers/models/caffe_input.h"
 #include "trainers/models/network.h"
 
 namespace gentrain::trainers {
@@ -21,8 +25,14 @@ class GraphNetwork final : public Network {
   GraphNetwork(graph::Graph graph, const Initializer& initializer, graph::ExecutorOptions options,
                std::int64_t outputs, ParameterSet& parameters);
 
+  /// From now on images are RGB in -1..1, and the graph gets what CaffeInput makes of them. Before
+  /// the first forward().
+  void take_rgb() { caffe_.emplace(); }
+
   /// x [n, h, w, c], result [n, outputs]: of a graph that ends with a softmax what that is of.
   Tensor forward(Context& context, const Tensor& x) const override;
+  /// Of images as forward() takes them the outputs of nodes, [n, ...] each.
+  std::vector<Tensor> compute(Context& context, const Tensor& x, std::span<const int> wanted) const;
 
   /// For outputs of any nodes, and parameters to freeze through a block.
   [[nodiscard]] const graph::Executor& executor() const { return executor_; }
@@ -30,10 +40,12 @@ class GraphNetwork final : public Network {
  private:
   graph::Executor executor_;
   int logits_;
+  std::optional<CaffeInput> caffe_;
 };
 
-/// One of kPretrainedNames. Throws JobError naming the model, and the layer if an image is too
-/// small.
+/// One of kPretrainedNames, for images in -1..1 in the order RGB: VGG and SqueezeNet begin with
+/// CaffeInput. Throws JobError naming the model, and the layer if an image is too small; for images
+/// without colours where the model needs them.
 std::unique_ptr<GraphNetwork> make_pretrained(const ModelOptions& model, const InitOptions& init,
                                               const Shape& image, std::int64_t outputs,
                                               ParameterSet& parameters);

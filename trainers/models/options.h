@@ -117,5 +117,9 @@ inline bool is_pretrained(const ModelOptions& model) {
   return model.name == "inception_v3" || model.name == "vgg16" || model.name == "vgg19" ||
          model.name == "squeezenet";
 }
+/// Whether a pretrained network was trained on BGR in 0..255 minus means, not on RGB in -1..1.
+inline bool takes_bgr(const ModelOptions& model) {
+  return is_pretrained(model) && model.name != "inception_v3";
+}
 
 }  // namespace gentrain::trainers

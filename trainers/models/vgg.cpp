@@ -55,15 +55,6 @@ Tensor pool(Context& context, const Tensor& x, const std::string& layer) {
   }
 }
 
-/// Values into a tensor of f32 or f64.
-void fill(Device& device, Queue& queue, std::span<const double> values, const Tensor& target) {
-  if (target.dtype() == DType::kF64) {
-    copy_from_host<double>(device, queue, values, target);
-  } else {
-    copy_from_host<float>(device, queue, std::vector<float>(values.begin(), values.end()), target);
-  }
-}
-
 }  // namespace
 
 /// What is wanted of a layer, and what was computed of that.
@@ -89,7 +80,7 @@ std::vector<std::string> VggFeatures::layer_names(VggNet net) {
 
 VggFeatures::VggFeatures(VggNet net, std::span<const VggMap> maps, VggInput input,
                          std::int64_t width)
-    : net_(net), input_(input), names_(layer_names(net)) {
+    : net_(net), names_(layer_names(net)) {
   depth_ = deepest(maps) + 1;
   std::int64_t in = 3;
   std::size_t block = 0;
@@ -104,10 +95,7 @@ VggFeatures::VggFeatures(VggNet net, std::span<const VggMap> maps, VggInput inpu
     }
   }
   if (input == VggInput::kCaffe) {
-    nn::Conv2dOptions options = conv_options(3, 3);
-    options.kernel_h = options.kernel_w = 1;
-    options.padding = {};
-    caffe_.emplace_back(preprocessing_, "preprocessing", options);
+    caffe_.emplace();
   }
 }
 
@@ -143,15 +131,6 @@ void VggFeatures::allocate(Device& device, Queue& queue, DType dtype,
   ready_ = false;
   file_sha256_.clear();
   parameters_.allocate_frozen(device, queue, dtype, blocks_, fill_parameters);
-  preprocessing_.allocate(device, queue, dtype);
-  if (input_ == VggInput::kCaffe) {
-    constexpr double kHalf = 127.5;
-    fill(device, queue, std::array{0.0, 0.0, kHalf, 0.0, kHalf, 0.0, kHalf, 0.0, 0.0},
-         preprocessing_[0]);
-    fill(device, queue, std::array{kHalf - 103.939, kHalf - 116.779, kHalf - 123.68},
-         preprocessing_[1]);
-    preprocessing_.mark_changed();
-  }
 }
 
 void VggFeatures::load(Device& device, Queue& queue, const io::KerasWeights& weights) {
@@ -202,7 +181,7 @@ std::vector<Tensor> VggFeatures::forward(Context& context, const Tensor& x,
     Layer& layer = layers[static_cast<std::size_t>(index_of(map))];
     (map.before_activation ? layer.wants_before : layer.wants_after) = true;
   }
-  const Tensor prepared = caffe_.empty() ? x : caffe_[0].forward(context, x, Activation::kNone);
+  const Tensor prepared = caffe_ ? caffe_->forward(context, x) : x;
   compute(context, ops::into_network(context, prepared), layers);
   std::vector<Tensor> result;
   for (const VggMap& map : maps) {

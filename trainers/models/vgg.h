@@ -7,12 +7,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/nn/layers.h"
+#include "trainers/models/caffe_input.h"
 
 namespace gentrain::io {
 class KerasWeights;
@@ -25,9 +27,7 @@ enum class VggNet : std::uint8_t { kVgg16, kVgg19 };
 /// What is done with an image before the first convolution.
 enum class VggInput : std::uint8_t {
   kAsIs,
-  /// From RGB in -1..1 to what the ImageNet weights were trained on: (x + 1) * 127.5 in the order
-  /// BGR, minus the means 103.939, 116.779, 123.68. A convolution with a 1x1 kernel computes it. It
-  /// is not folded into block1_conv1, whose padding stands for pixels of the mean colour.
+  /// From RGB in -1..1 to what the ImageNet weights were trained on: see CaffeInput.
   kCaffe,
 };
 
@@ -87,14 +87,12 @@ class VggFeatures {
   void allocate(Device& device, Queue& queue, DType dtype, const std::function<void()>& fill);
 
   VggNet net_;
-  VggInput input_;
   std::vector<std::string> names_;  // of all layers
   ParameterSet parameters_;
   std::shared_ptr<SharedBlocks> blocks_;
-  ParameterSet preprocessing_;     // constants
-  std::vector<nn::Conv2d> caffe_;  // one with kCaffe, else none
-  std::vector<nn::Conv2d> convs_;  // in order
-  int depth_ = 0;                  // layers that there are weights for
+  std::optional<CaffeInput> caffe_;  // with kCaffe
+  std::vector<nn::Conv2d> convs_;    // in order
+  int depth_ = 0;                    // layers that there are weights for
   bool ready_ = false;
   std::string file_sha256_;
 };

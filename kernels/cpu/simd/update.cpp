@@ -54,11 +54,14 @@ void adam(const AdamConstants& k, const float* gradient, float* first_moment, fl
     const Vec weights = load_some(w + i, mask, whole);
     const Vec g = fma(broadcast(k.weight_decay), weights,
                       broadcast(k.grad_scale) * load_some(gradient + i, mask, whole));
-    const Vec m = fma(broadcast(k.beta1), load_some(first_moment + i, mask, whole),
-                      broadcast(k.one_minus_beta1) * g);
+    Vec m = g;
+    if (first_moment != nullptr) {
+      m = fma(broadcast(k.beta1), load_some(first_moment + i, mask, whole),
+              broadcast(k.one_minus_beta1) * g);
+      store_some(first_moment + i, m, mask, whole);
+    }
     const Vec v = fma(broadcast(k.beta2), load_some(second_moment + i, mask, whole),
                       broadcast(k.one_minus_beta2) * (g * g));
-    store_some(first_moment + i, m, mask, whole);
     store_some(second_moment + i, v, mask, whole);
     const Vec scale = fma(sqrt(v), broadcast(k.inverse_root), broadcast(k.epsilon));
     const Vec change = broadcast(k.rate) * m / scale;

@@ -28,6 +28,7 @@ struct UpdateTable {
   /// velocity is null where the momentum is 0.
   void (*sgd)(const SgdConstants& constants, const float* gradient, float* velocity, float* w,
               std::int64_t count);
+  /// first_moment may be null where beta1 is 0.
   void (*adam)(const AdamConstants& constants, const float* gradient, float* first_moment,
                float* second_moment, float* w, std::int64_t count);
 };

@@ -1,0 +1,37 @@
+// Listing files of weights.
+#include "trainers/weight_files.h"
+
+#include <algorithm>
+#include <string>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "core/io/posix_file.h"
+#include "kernels/error.h"
+
+namespace gentrain::trainers {
+
+namespace fs = std::filesystem;
+
+std::vector<fs::path> weight_files(const fs::path& folder, std::string_view begin) {
+  std::vector<fs::path> found;
+  if (!io::is_there(folder)) {
+    return found;
+  }
+  std::error_code error;
+  for (const auto& file : fs::directory_iterator(folder, error)) {
+    const std::string name = file.path().filename();
+    if (name.starts_with(begin) && name.ends_with(".h5")) {
+      found.push_back(file.path());
+    }
+  }
+  if (error) {
+    throw IoError(
+        fmt::format("{}: the folder cannot be read: {}", folder.string(), error.message()));
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+}  // namespace gentrain::trainers

@@ -1,0 +1,15 @@
+// Where files of pretrained weights are looked for, and which there are.
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+#include <vector>
+
+namespace gentrain::trainers {
+
+/// BEGIN*.h5 of a folder, by name; none where there is no such folder. Throws IoError naming a
+/// folder that cannot be read.
+std::vector<std::filesystem::path> weight_files(const std::filesystem::path& folder,
+                                                std::string_view begin);
+
+}  // namespace gentrain::trainers
