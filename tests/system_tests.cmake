@@ -9,12 +9,13 @@ endforeach()
 set_tests_properties(verbs.Ranks PROPERTIES LABELS mpi)
 
 # Fetching, from a server on the loopback interface that misbehaves.
-foreach(class Table Transfers Endings Archives)
+foreach(class Table Transfers Endings Archives Ranks)
   add_test(NAME fetch.${class}
            COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/fetch_test.py ${class})
   set_tests_properties(fetch.${class} PROPERTIES LABELS unit TIMEOUT 120
     ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>;MPIRUN=${MPIEXEC_EXECUTABLE}")
 endforeach()
+set_tests_properties(fetch.Ranks PROPERTIES LABELS mpi PROCESSORS 2)
 
 # A checkpoint as h5py sees it: Debian's python3 has that, another one may not.
 add_test(NAME checkpoint.h5py

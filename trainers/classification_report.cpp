@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <system_error>
 
@@ -27,16 +28,48 @@ namespace {
 /// What is told of each sample: the predicted class, the loss, the number of classes.
 constexpr std::size_t kNumbers = 3;
 
-/// -log softmax(logits)[label], in double precision; infinite if a logit is no number.
+bool is_finite(std::span<const float> logits) {
+  return std::ranges::all_of(logits, [](float logit) { return std::isfinite(logit); });
+}
+
+/// -log softmax(logits)[label], in double precision; infinite if a logit is not finite, and only
+/// then.
 double loss_of(std::span<const float> logits, std::int32_t label) {
+  if (!is_finite(logits)) {
+    return std::numeric_limits<double>::infinity();
+  }
   const auto largest = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
   double sum = 0;
   for (const float logit : logits) {
     sum += std::exp(static_cast<double>(logit) - largest);
   }
-  const double loss =
-      std::log(sum) + largest - static_cast<double>(logits[static_cast<std::size_t>(label)]);
-  return std::isnan(loss) ? std::numeric_limits<double>::infinity() : loss;
+  return std::log(sum) + largest - static_cast<double>(logits[static_cast<std::size_t>(label)]);
+}
+
+/// The class of the largest logit. If one is not finite, the likeliest class other than the label,
+/// NaN last; the label only if there is no other.
+std::size_t predicted_class(std::span<const float> logits, std::int32_t label) {
+  if (is_finite(logits)) {
+    return static_cast<std::size_t>(std::ranges::max_element(logits) - logits.begin());
+  }
+  const auto own = static_cast<std::size_t>(label);
+  std::size_t best = own == 0 && logits.size() > 1 ? 1 : 0;
+  for (std::size_t i = best + 1; i < logits.size(); ++i) {
+    const bool likelier =
+        logits[i] > logits[best] || (std::isnan(logits[best]) && !std::isnan(logits[i]));
+    best = i != own && likelier ? i : best;
+  }
+  return best;
+}
+
+/// Adds a mistake where it is among the worst; of equal losses the earlier ones stay before it.
+void keep_worst(std::vector<Mistake>& worst, const Mistake& mistake) {
+  worst.insert(
+      std::ranges::upper_bound(worst, mistake.loss, std::ranges::greater(), &Mistake::loss),
+      mistake);
+  if (worst.size() > kMostMistakes) {
+    worst.pop_back();
+  }
 }
 
 std::optional<double> share(std::int64_t part, std::int64_t all) {
@@ -52,13 +85,22 @@ nlohmann::json number_or_null(const std::optional<double>& number) {
 
 /// Needs no module of image functions.
 void write_rows(const fs::path& path, const image::Image& image,
-                const std::function<void()>& before) {
+                const std::function<void()>& before_rename) {
+  image::PngWriter writer(path, image.h, image.w);
+  writer.write(image.pixels);
+  writer.finish(before_rename);
+}
+
+/// A file that need not be there; `before` is called right before.
+void remove_file(const fs::path& path, const std::function<void()>& before) {
   if (before) {
     before();
   }
-  image::PngWriter writer(path, image.h, image.w);
-  writer.write(image.pixels);
-  writer.finish();
+  std::error_code error;
+  fs::remove(path, error);
+  if (error) {
+    throw IoError(fmt::format("{} cannot be removed: {}", path.string(), error.message()));
+  }
 }
 
 }  // namespace
@@ -101,8 +143,7 @@ ClassificationReport classification_report(comm::Communicator& communicator, Ste
         for (const std::int32_t label :
              copy_to_host<std::int32_t>(context.device, context.queue, labels)) {
           const std::span<const float> row = std::span(all).subspan(at, width);
-          told.push_back(
-              static_cast<double>(std::max_element(row.begin(), row.end()) - row.begin()));
+          told.push_back(static_cast<double>(predicted_class(row, label)));
           told.push_back(loss_of(row, label));
           told.push_back(static_cast<double>(width));
           at += width;
@@ -116,14 +157,12 @@ ClassificationReport classification_report(comm::Communicator& communicator, Ste
     const auto sample = static_cast<std::int64_t>(i);
     const std::int32_t label = data.dataset.label(sample);
     const auto predicted = static_cast<std::int32_t>(numbers[kNumbers * i]);
+    const double loss = numbers[kNumbers * i + 1];
     ++report.confusion[static_cast<std::size_t>(label * report.classes + predicted)];
-    if (predicted != label) {
-      report.worst.push_back({sample, label, predicted, numbers[kNumbers * i + 1]});
+    if (predicted != label || std::isinf(loss)) {
+      keep_worst(report.worst, {sample, label, predicted, loss});
     }
   }
-  std::stable_sort(report.worst.begin(), report.worst.end(),
-                   [](const Mistake& a, const Mistake& b) { return a.loss > b.loss; });
-  report.worst.resize(std::min(report.worst.size(), kMostMistakes));
   return report;
 }
 
@@ -171,7 +210,7 @@ void write_report(const fs::path& folder, const ClassificationReport& report,
   if (const std::optional<image::Image> mistakes = draw_mistakes(report, dataset)) {
     write_rows(folder / "mistakes.png", *mistakes, before_rename);
   } else {
-    fs::remove(folder / "mistakes.png", error);
+    remove_file(folder / "mistakes.png", before_rename);
   }
 }
 

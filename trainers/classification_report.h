@@ -19,7 +19,9 @@ namespace gentrain::trainers {
 class RunFolder;
 class TrainingRun;
 
-/// A sample whose largest logit is not its label's.
+/// A sample whose largest logit is not its label's, or that has logits that are not finite. Of the
+/// latter `predicted` is the likeliest class other than the label, if there is another, and the
+/// loss is infinite.
 struct Mistake {
   std::int64_t sample = 0;
   std::int32_t label = 0;
@@ -73,7 +75,7 @@ std::optional<image::Image> draw_mistakes(const ClassificationReport& report,
 
 /// Writes evaluation.json, confusion.png and, if there are mistakes to show, mistakes.png into a
 /// folder, which is made if need be; a mistakes.png of before is removed. `before_rename` as of
-/// io::write_file_atomically. Throws IoError naming the file.
+/// io::write_file_atomically; it is called before the removal too. Throws IoError naming the file.
 void write_report(const std::filesystem::path& folder, const ClassificationReport& report,
                   const data::Dataset& dataset, const std::function<void()>& before_rename = {});
 /// The same into a run's folder; where that fails, as on a full disk, a warning is logged: the run

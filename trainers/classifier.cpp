@@ -50,7 +50,7 @@ void Classifier::prepare(TrainingRun& run) {
   const auto* const graph = dynamic_cast<const GraphNetwork*>(network_.get());
   if (graph != nullptr && is_pretrained(run.options().model)) {
     PretrainedWeights weights = load_pretrained(run, *graph);
-    identity_ = weights.file_sha256.empty() ? "" : "weights " + weights.file_sha256;
+    identity_ = std::move(weights.identity);
     notes_ = std::move(weights.notes);
   }
   if (run.options().class_weight == ClassWeight::kNone) {

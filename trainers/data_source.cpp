@@ -97,7 +97,8 @@ LoadedData load_source(const TrainOptions& job, int threads, comm::Communicator&
           "training images are set aside",
           note.empty() ? "" : "; ", options.path, 100 * kSetAside);
     }
-    return {std::move(images.pair), std::move(note), std::move(images.left_out), ""};
+    return {std::move(images.pair), std::move(note), std::move(images.left_out),
+            std::move(images.chosen)};
   }
   if (options.source == Source::kFaces || options.source == Source::kLfw ||
       (options.source == Source::kAuto && is_srgan(job.model))) {

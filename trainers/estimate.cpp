@@ -17,6 +17,7 @@
 #include "trainers/face_preparation.h"
 #include "trainers/face_source.h"
 #include "trainers/preflight.h"
+#include "trainers/pretrained_weights.h"
 #include "trainers/training.h"
 
 namespace gentrain::trainers {
@@ -91,7 +92,7 @@ std::unique_ptr<TrainingRun> make_run(TrainOptions options, comm::Communicator& 
     run->prepare();
     return run;
   } catch (const IoError& error) {
-    estimate.missing = error.what();
+    estimate.missing += (estimate.missing.empty() ? "" : "; ") + std::string(error.what());
   }
   if (!takes_mnist(options)) {
     return nullptr;
@@ -291,7 +292,9 @@ Estimate estimate(const TrainOptions& options, int ranks) {
   TrainOptions one_worker = options;
   one_worker.threads = 1;
   one_worker.content.cache = false;  // nothing is written
-  one_worker.weights.use = WeightsOptions::Use::kWithoutEstimates;
+  estimate.missing = missing_weights(options);
+  one_worker.weights.use = estimate.missing.empty() ? WeightsOptions::Use::kWithoutEstimates
+                                                    : WeightsOptions::Use::kNothing;
   const auto run = make_run(one_worker, *communicator, estimate);
   if (run == nullptr) {
     estimate.contract = contract_text(options, make_device(options)->identity());

@@ -46,8 +46,9 @@ struct Estimate {
 };
 
 /// Throws what a run would throw before its first step, but for missing files, which `missing`
-/// names: where MNIST is needed, drawn digits stand in for it; of a job that needs other files,
-/// such as those of data.source hdf5 or a content loss's weights, nothing is known then.
+/// names: where MNIST is needed, drawn digits stand in for it, and drawn weights for those of a
+/// pretrained network; of a job that needs other files, such as those of data.source hdf5 or a
+/// content loss's weights, nothing is known then.
 Estimate estimate(const TrainOptions& options, int ranks);
 
 /// Throws DeviceError if `ranks` ranks on a host of which `available` bytes are free need more than

@@ -97,6 +97,9 @@ std::vector<double> sum_over_chunks(comm::Communicator& communicator, StepRunner
 
 std::int64_t rank_of_label(std::span<const float> logits, std::int32_t label) {
   const auto own = static_cast<std::size_t>(label);
+  if (std::isnan(logits[own])) {
+    return std::ssize(logits);
+  }
   std::int64_t likelier = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) {
     likelier += logits[i] > logits[own] || (logits[i] == logits[own] && i < own) ? 1 : 0;

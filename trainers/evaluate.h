@@ -83,7 +83,8 @@ double mean_log_likelihood(comm::Communicator& communicator, StepRunner& runner,
                            std::int64_t samples);
 
 /// How many classes are likelier than a row's label, from 0: larger logits, or as large ones of
-/// classes before it.
+/// classes before it. NaN comes last: where the label's own logit is one, the number of classes, so
+/// that the label is not even among all of them.
 std::int64_t rank_of_label(std::span<const float> logits, std::int32_t label);
 
 /// Probabilities [count, classes] of samples [first, first + count). On this rank alone.

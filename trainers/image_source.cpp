@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/shards.h"
+#include "core/io/posix_file.h"
 #include "kernels/error.h"
 
 namespace gentrain::trainers {
@@ -76,7 +77,7 @@ image::ImageSet load_set(const fs::path& path, const DataOptions& options, int t
 std::vector<std::string> folders_in(const fs::path& root) {
   std::vector<std::string> names;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(root, error)) {
+  for (const fs::directory_entry& entry : io::entries_of(root, error)) {
     std::error_code ignored;
     if (std::string name = entry.path().filename();
         !name.starts_with('.') && entry.is_directory(ignored)) {
@@ -97,6 +98,16 @@ std::string listed(const std::vector<std::string>& classes) {
       "{} ({}{})", classes.size(),
       fmt::join(classes.begin(), classes.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
       shown < classes.size() ? ", ..." : "");
+}
+
+/// Which folders of data.path were chosen; empty if it is the training set itself, or not given.
+std::string chosen_folders(const DataOptions& options, const ImageFolders& folders) {
+  if (options.path.empty() || folders.train == fs::path(options.path)) {
+    return "";
+  }
+  return fmt::format(
+      "data.path: {} is the training set{}", folders.train.string(),
+      folders.test.empty() ? "" : fmt::format(", {} the test set", folders.test.string()));
 }
 
 void check_fit(const image::ImageSet& train, const image::ImageSet& test, const fs::path& path) {
@@ -126,23 +137,25 @@ ImageFolders folders_of(const DataOptions& options) {
         options.path));
   }
   const std::vector<std::string> names = folders_in(root);
-  const auto train = std::ranges::find_if(
-      names, [](const std::string& name) { return name.starts_with("train"); });
+  fs::path test;
+  for (const char* name : {"validation", "val", "test"}) {
+    if (test.empty() && std::ranges::find(names, name) != names.end()) {
+      test = root / name;
+    }
+  }
+  const auto train = std::ranges::find_if(names, [&test](const std::string& name) {
+    return name == "train" || (!test.empty() && name.starts_with("train"));
+  });
   if (train == names.end()) {
     return {root, {}};
   }
-  ImageFolders folders{root / *train, {}};
-  for (const char* name : {"validation", "val", "test"}) {
-    if (folders.test.empty() && std::ranges::find(names, name) != names.end()) {
-      folders.test = root / name;
-    }
-  }
-  return folders;
+  return {root / *train, std::move(test)};
 }
 
 ImagePair load_images(const DataOptions& options, int threads, comm::Communicator& communicator) {
   ImagePair images;
   const ImageFolders folders = folders_of(options);
+  images.chosen = chosen_folders(options, folders);
   const image::ImageSet train =
       load_set(folders.train, options, threads, communicator, images.left_out);
   images.pair.train = train.samples;

@@ -26,10 +26,11 @@ struct ImageFolders {
 /// data.validation is 0.
 inline constexpr double kSetAside = 0.2;
 
-/// data.folder and data.test_folder. Of data.path: the first folder in it by name that begins with
-/// "train", and the folder "validation", else "val", else "test", if there is one; where no name
-/// begins so, data.path itself is the training set. Throws IoError naming data.path if it is no
-/// folder or cannot be read.
+/// data.folder and data.test_folder. Of data.path: the test set is the folder "validation" in it,
+/// else "val", else "test". The training set is the folder "train"; beside a test set also the
+/// first by name that begins so. Where there is none, data.path itself is the training set, without
+/// a test set: its folders are classes, of whatever name. Throws IoError naming data.path if it is
+/// no folder or cannot be read.
 ImageFolders folders_of(const DataOptions& options);
 
 /// The training and test set of data.source: folder, and the files that were left out of both, as
@@ -37,6 +38,7 @@ ImageFolders folders_of(const DataOptions& options);
 struct ImagePair {
   data::DataPair pair;
   std::vector<image::BadFile> left_out;  // those of the training set first
+  std::string chosen;  // which folders of data.path were chosen; empty where none was
 };
 
 /// Throws IoError (see image::list_images, image::open_pack; a test set with other classes or

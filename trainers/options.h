@@ -202,10 +202,12 @@ struct WeightsOptions {
   std::vector<Pattern> allow_extra;
   std::vector<Pattern> reinit;
   std::vector<Pattern> reinit_zeros;
-  /// No key, but how far a run needs them. Where they come out of a checkpoint, or their values are
-  /// of no account, no statistics are estimated anew, or nothing is read.
-  enum class Use : std::uint8_t { kWhole, kWithoutEstimates, kNothing };
+  /// No keys. How far a run needs them: where their values are of no account no statistics are
+  /// estimated anew, or nothing is read; those of a checkpoint, which restores them, are of the
+  /// file that it calls `identity`.
+  enum class Use : std::uint8_t { kWhole, kWithoutEstimates, kOfCheckpoint, kNothing };
   Use use = Use::kWhole;
+  std::string identity;  // as PretrainedWeights has it
   friend bool operator==(const WeightsOptions&, const WeightsOptions&) = default;
 };
 

@@ -4,14 +4,22 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <memory>
+#include <mutex>
 #include <set>
+#include <span>
 #include <utility>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
 
+#include "core/data/memory_dataset.h"
 #include "core/graph/keras_import.h"
 #include "core/io/keras_weights.h"
+#include "core/io/posix_file.h"
+#include "core/io/sha256.h"
 #include "core/pattern.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"
@@ -171,26 +179,89 @@ std::vector<int> norms_behind(const graph::Graph& graph, const graph::KerasRepor
   return norms;
 }
 
-/// The statistics of one batch normalisation over some images.
-void estimate(TrainingRun& run, const GraphNetwork& network, const data::Dataset& images,
-              const graph::Node& norm) {
-  const int before = norm.inputs[0];
-  const auto channels = static_cast<std::size_t>(norm.shape[norm.shape.rank() - 1]);
-  const std::vector<double> sums = sum_over_chunks(
-      run.communicator(), run.runner(),
-      {images, run.data().train_normalization, run.evaluation_chunk()}, 2 * channels,
-      [&](Context& context, const Tensor& x, const Tensor& /*labels*/) {
-        std::vector<double> part(2 * channels);
-        const std::vector<double> values =
-            values_of(context, network.compute(context, x, {&before, 1})[0]);
-        for (std::size_t i = 0; i < values.size(); ++i) {
-          part[i % channels] += values[i];
-          part[channels + i % channels] += values[i] * values[i];
-        }
-        return part;
-      });
-  const double count = static_cast<double>(images.size()) *
-                       static_cast<double>(norm.shape.elements()) / static_cast<double>(channels);
+/// Images that are decoded once, when they are first asked for: a rank keeps those of its chunks.
+class KeptImages final : public data::HashedDataset {
+ public:
+  explicit KeptImages(std::shared_ptr<const data::Dataset> images)
+      : images_(std::move(images)), kept_(static_cast<std::size_t>(images_->size())) {}
+
+  [[nodiscard]] std::int64_t size() const override { return images_->size(); }
+  [[nodiscard]] Shape sample_shape() const override { return images_->sample_shape(); }
+  [[nodiscard]] int classes() const override { return images_->classes(); }
+  [[nodiscard]] std::int32_t label(std::int64_t index) const override {
+    return images_->label(index);
+  }
+  [[nodiscard]] bool in_memory() const override { return false; }
+  [[nodiscard]] std::string description() const override { return images_->description(); }
+
+  void read(std::int64_t index, std::uint8_t* pixels) const override {
+    std::vector<std::uint8_t>& kept = kept_[static_cast<std::size_t>(index)];
+    std::unique_lock lock(mutex_);
+    if (kept.empty()) {
+      lock.unlock();  // others decode meanwhile
+      std::vector<std::uint8_t> decoded(static_cast<std::size_t>(sample_shape().elements()));
+      images_->read(index, decoded.data());
+      lock.lock();
+      kept = std::move(decoded);
+    }
+    std::ranges::copy(kept, pixels);
+  }
+
+ private:
+  std::shared_ptr<const data::Dataset> images_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::vector<std::uint8_t>> kept_;  // by index; empty: not decoded yet
+};
+
+std::shared_ptr<const data::Dataset> statistics_images(const TrainingRun& run) {
+  const auto& train = run.data().train;
+  std::vector<std::int64_t> first = data::sample_order(run.options().seed, 0, train->size());
+  first.resize(std::min(first.size(), static_cast<std::size_t>(kStatisticsImages)));
+  auto images = data::subset(train, std::move(first));
+  return images->in_memory() ? images : std::make_shared<KeptImages>(std::move(images));
+}
+
+/// Batch normalisations, in ascending order, by passes over the images: those of a pass depend on
+/// none but those of the passes before it.
+std::vector<std::vector<int>> passes_of(const graph::Graph& graph, const std::vector<int>& norms) {
+  std::vector<std::vector<int>> passes;
+  std::vector<std::size_t> waits(static_cast<std::size_t>(graph.size()));  // for so many passes
+  for (int i = 0; i < graph.size(); ++i) {
+    std::size_t& own = waits[static_cast<std::size_t>(i)];
+    for (const int input : graph.node(i).inputs) {
+      own = std::max(own, waits[static_cast<std::size_t>(input)]);
+    }
+    if (std::ranges::binary_search(norms, i)) {
+      passes.resize(std::max(passes.size(), own + 1));
+      passes[own].push_back(i);
+      ++own;
+    }
+  }
+  return passes;
+}
+
+std::size_t channels_of(const Shape& shape) {
+  return static_cast<std::size_t>(shape[shape.rank() - 1]);
+}
+
+/// Appends the sums of x and those of its squares, channel by channel.
+void append_sums(Context& context, const Tensor& x, std::vector<double>& sums) {
+  const std::size_t channels = channels_of(x.shape());
+  const std::size_t at = sums.size();
+  sums.resize(at + 2 * channels);
+  const std::vector<double> values = values_of(context, x);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    sums[at + i % channels] += values[i];
+    sums[at + channels + i % channels] += values[i] * values[i];
+  }
+}
+
+/// sums as append_sums() gives them, over so many images
+void set_statistics(TrainingRun& run, const graph::Node& norm, std::span<const double> sums,
+                    std::int64_t images) {
+  const std::size_t channels = channels_of(norm.shape);
+  const double count = static_cast<double>(images) * static_cast<double>(norm.shape.elements()) /
+                       static_cast<double>(channels);
   std::vector<float> mean(channels);
   std::vector<float> variance(channels);
   for (std::size_t c = 0; c < channels; ++c) {
@@ -207,36 +278,105 @@ void estimate(TrainingRun& run, const GraphNetwork& network, const data::Dataset
     copy_from_host<float>(run.device(), queue, *values, parameters[index]);
   }
   queue.wait();
-  parameters.mark_changed();
+}
+
+/// The statistics of batch normalisations that do not depend on each other.
+void estimate_pass(TrainingRun& run, const GraphNetwork& network, const data::Dataset& images,
+                   const std::vector<int>& norms) {
+  const graph::Graph& graph = network.executor().graph();
+  std::vector<int> wanted;
+  std::size_t channels = 0;
+  for (const int norm : norms) {
+    wanted.push_back(graph.node(norm).inputs[0]);
+    channels += channels_of(graph.node(norm).shape);
+  }
+  const std::vector<double> sums = sum_over_chunks(
+      run.communicator(), run.runner(),
+      {images, run.data().train_normalization, run.evaluation_chunk()}, 2 * channels,
+      [&](Context& context, const Tensor& x, const Tensor& /*labels*/) {
+        std::vector<double> part;
+        for (const Tensor& output : network.compute(context, x, wanted)) {
+          append_sums(context, output, part);
+        }
+        return part;
+      });
+  std::size_t at = 0;
+  for (const int norm : norms) {
+    const std::size_t count = 2 * channels_of(graph.node(norm).shape);
+    set_statistics(run, graph.node(norm), std::span(sums).subspan(at, count), images.size());
+    at += count;
+  }
+  run.parameters().mark_changed();
 }
 
 std::string estimate(TrainingRun& run, const GraphNetwork& network, const std::vector<int>& norms) {
-  const auto& train = run.data().train;
-  std::vector<std::int64_t> first = data::sample_order(run.options().seed, 0, train->size());
-  first.resize(std::min(first.size(), static_cast<std::size_t>(kStatisticsImages)));
-  const auto images = data::subset(train, std::move(first));
+  const graph::Graph& graph = network.executor().graph();
+  const auto images = statistics_images(run);
+  const std::vector<std::vector<int>> passes = passes_of(graph, norms);
+  spdlog::info(
+      "weights: estimating the statistics of {} batch norms over {} training images, in {} passes",
+      norms.size(), images->size(), passes.size());
+  for (const std::vector<int>& pass : passes) {
+    estimate_pass(run, network, *images, pass);
+  }
   std::vector<std::string> names;
   for (const int norm : norms) {
-    const graph::Node& node = network.executor().graph().node(norm);
-    estimate(run, network, *images, node);
-    names.push_back(node.name);
+    names.push_back(graph.node(norm).name);
   }
   return fmt::format("weights: statistics estimated anew over {} training images: {}",
                      images->size(), first_of(names));
+}
+
+/// Whether a run takes anything from a file, or asks which one it is.
+bool has_file(const TrainOptions& options) {
+  return options.init_from.file.empty() && options.weights.use != WeightsOptions::Use::kNothing &&
+         options.weights.file != "random";
+}
+
+fs::path file_of(const TrainOptions& options) {
+  return options.weights.file.empty() ? find_file(options.model.name)
+                                      : fs::path(options.weights.file);
+}
+
+std::string identity_of(const std::string& file_sha256) {
+  return "weights " + file_sha256;
+}
+
+/// Which file the weights are of that a checkpoint restores.
+PretrainedWeights of_checkpoint(TrainingRun& run) {
+  const WeightsOptions& options = run.options().weights;
+  std::string identity = options.identity;
+  std::string unread;
+  if (run.communicator().rank() == 0 && !options.file.empty()) {
+    try {
+      const io::Bytes bytes = io::read_file(options.file);
+      identity = identity_of(
+          io::sha256({reinterpret_cast<const std::byte*>(bytes.data.get()), bytes.size}));
+    } catch (const IoError& error) {
+      unread = fmt::format(" ({})", error.what());
+    }
+  }
+  identity = run.communicator().all_gather_text(identity)[0];
+  return {identity,
+          {fmt::format("weights: those of the checkpoint, of a run that began with {}{}",
+                       options.identity.empty() ? "none of a file" : options.identity, unread)}};
 }
 
 }  // namespace
 
 PretrainedWeights load_pretrained(TrainingRun& run, const GraphNetwork& network) {
   const TrainOptions& options = run.options();
-  if (!options.init_from.file.empty() || options.weights.use == WeightsOptions::Use::kNothing) {
+  using Use = WeightsOptions::Use;
+  if (!options.init_from.file.empty() || options.weights.use == Use::kNothing) {
     return {};
   }
-  if (options.weights.file == "random") {
+  if (!has_file(options)) {
     return {"", {"weights: drawn at random"}};
   }
-  const fs::path path =
-      options.weights.file.empty() ? find_file(options.model.name) : fs::path(options.weights.file);
+  if (options.weights.use == Use::kOfCheckpoint) {
+    return of_checkpoint(run);
+  }
+  const fs::path path = file_of(options);
   const io::KerasWeights file(path);
   check_patterns(options.weights, run.parameters(), file);
   const graph::Graph& graph = network.executor().graph();
@@ -246,12 +386,24 @@ PretrainedWeights load_pretrained(TrainingRun& run, const GraphNetwork& network)
   check_equal_on_all_ranks(run.communicator(), [&]() -> std::vector<NamedText> {
     return {{"weights.file", report.file_sha256}};
   });
-  PretrainedWeights result{report.file_sha256, {note_of(path, report)}};
+  PretrainedWeights result{identity_of(report.file_sha256), {note_of(path, report)}};
   if (const std::vector<int> norms = norms_behind(graph, report);
-      !norms.empty() && options.weights.use == WeightsOptions::Use::kWhole) {
+      !norms.empty() && options.weights.use == Use::kWhole) {
     result.notes.push_back(estimate(run, network, norms));
   }
   return result;
+}
+
+std::string missing_weights(const TrainOptions& options) {
+  if (!is_pretrained(options.model) || !has_file(options)) {
+    return "";
+  }
+  try {
+    const io::PosixFile opened(file_of(options), O_RDONLY);
+    return "";
+  } catch (const IoError& error) {
+    return error.what();
+  }
 }
 
 }  // namespace gentrain::trainers

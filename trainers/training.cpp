@@ -473,9 +473,10 @@ RunResult train(const TrainOptions& options, const RunSetting& setting,
   }
   TrainOptions used = options;
   if (beginning.kind == Beginning::Kind::kGoesOn) {
-    // The checkpoint has all weights.
-    used.weights.use = used.init_from.file.empty() ? WeightsOptions::Use::kWithoutEstimates
+    // The checkpoint has all weights, and knows of which file.
+    used.weights.use = used.init_from.file.empty() ? WeightsOptions::Use::kOfCheckpoint
                                                    : WeightsOptions::Use::kNothing;
+    used.weights.identity = beginning.checkpoint.header.value("objective", std::string());
     used.init_from = {};
   }
   try {

@@ -20,7 +20,7 @@ std::vector<fs::path> weight_files(const fs::path& folder, std::string_view begi
     return found;
   }
   std::error_code error;
-  for (const auto& file : fs::directory_iterator(folder, error)) {
+  for (const fs::directory_entry& file : io::entries_of(folder, error)) {
     const std::string name = file.path().filename();
     if (name.starts_with(begin) && name.ends_with(".h5")) {
       found.push_back(file.path());

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "core/data/memory_dataset.h"
 #include "core/image/workers.h"
@@ -58,9 +59,24 @@ Content content_of(const fs::path& folder) {
   return content;
 }
 
+bool is_utf8(const std::string& text) {
+  try {
+    static_cast<void>(nlohmann::json(text).dump());
+    return true;
+  } catch (const nlohmann::json::type_error&) {
+    return false;
+  }
+}
+
 /// The files of the folders in `listing.folder`.
 void list_classes(Listing& listing, const std::vector<std::string>& folders) {
   for (const std::string& name : folders) {
+    if (!is_utf8(name)) {
+      throw IoError(fmt::format(
+          "{}: the class's name is not valid UTF-8, so that no model could name it: rename the "
+          "folder",
+          (listing.folder / name).string()));
+    }
     const Content content = content_of(listing.folder / name);
     if (content.images.empty()) {
       throw IoError(fmt::format("{}: the class holds no images: {}",

@@ -29,7 +29,7 @@ struct Listing {
 /// folders further down are passed over; links are followed.
 ///
 /// Throws IoError naming the folder: missing, no folder, unreadable, without images, images beside
-/// folders of images, a class without images.
+/// folders of images, a class without images, a class whose name is not UTF-8.
 Listing list_images(const std::filesystem::path& folder);
 
 /// The ending of a file's name in small letters: ".png" of "X.PNG".

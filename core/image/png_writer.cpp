@@ -103,14 +103,14 @@ class PngWriter::Encoder {
     }
   }
 
-  void finish() {
+  void finish(const std::function<void()>& before_rename) {
     if (left_ != 0) {
       throw ShapeError(fmt::format("png: {} rows are missing", left_));
     }
     compress({}, Z_FINISH);
     write_chunk("IDAT", compressed_);
     write_chunk("IEND", "");
-    file_.commit();
+    file_.commit(before_rename);
   }
 
  private:
@@ -173,8 +173,8 @@ void PngWriter::write(std::span<const std::uint8_t> rows) {
   encoder_->write(rows);
 }
 
-void PngWriter::finish() {
-  encoder_->finish();
+void PngWriter::finish(const std::function<void()>& before_rename) {
+  encoder_->finish(before_rename);
 }
 
 }  // namespace gentrain::image

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -24,8 +25,9 @@ class PngWriter {
 
   /// The next rows, [any, w, 3]. Throws ShapeError for a part of a row, or more rows than h.
   void write(std::span<const std::uint8_t> rows);
-  /// The last call. Throws ShapeError if rows are missing.
-  void finish();
+  /// The last call. Throws ShapeError if rows are missing. `before_rename` as of
+  /// io::write_file_atomically.
+  void finish(const std::function<void()>& before_rename = {});
 
  private:
   class Encoder;

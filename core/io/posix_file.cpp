@@ -164,6 +164,16 @@ Bytes read_file(const std::filesystem::path& path) {
   return bytes;
 }
 
+std::vector<std::filesystem::directory_entry> entries_of(const std::filesystem::path& folder,
+                                                         std::error_code& error) {
+  std::vector<std::filesystem::directory_entry> entries;
+  std::filesystem::directory_iterator entry(folder, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    entries.push_back(*entry);
+  }
+  return entries;
+}
+
 void sync_folder(const std::filesystem::path& folder) {
   PosixFile(folder, O_RDONLY | O_DIRECTORY).sync();
 }

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
+#include <vector>
 
 #include "kernels/error.h"
 
@@ -69,6 +71,11 @@ Bytes make_bytes(std::size_t size);
 
 /// A whole regular file. Throws IoError, MediumError.
 Bytes read_file(const std::filesystem::path& path);
+
+/// What a folder holds, in no order. Where it cannot be read, to its end or at all, `error` says
+/// why, and what is returned is not all of it.
+std::vector<std::filesystem::directory_entry> entries_of(const std::filesystem::path& folder,
+                                                         std::error_code& error);
 
 /// Makes the names of a folder's files safe: after files were created or removed there. Throws
 /// IoError.

@@ -50,7 +50,7 @@ class PartFile final : public Store {
       : path_(path),
         part_(path.string() + ".part"),
         note_(path.string() + ".part.json"),
-        lock_(part_),
+        lock_(part_, LockFor::kFetching),
         file_(part_, O_RDWR | O_APPEND | O_NOFOLLOW),
         size_((file_.require_regular(), file_.size())),
         origin_(size_ > 0 ? read_origin(note_) : Origin{}) {}
@@ -130,7 +130,7 @@ class Memory final : public Store {
 void compare(const fs::path& path, const char* hash, const std::string& came,
              const std::string& needed) {
   if (!needed.empty() && came != needed) {
-    throw IoError(
+    throw WrongFileError(
         fmt::format("{}: its {} is {}, {} was needed", path.string(), hash, came, needed));
   }
 }
@@ -142,8 +142,8 @@ FileFacts check_file(const fs::path& path, const Expected& expected) {
   file.require_regular();
   FileFacts facts{file.size(), ""};
   if (expected.bytes && facts.bytes != *expected.bytes) {
-    throw IoError(fmt::format("{}: it has {} bytes, {} are needed", path.string(), facts.bytes,
-                              *expected.bytes));
+    throw WrongFileError(fmt::format("{}: it has {} bytes, {} are needed", path.string(),
+                                     facts.bytes, *expected.bytes));
   }
   io::Sha256 sha256;
   const auto md5 = expected.md5.empty() ? nullptr : std::make_unique<io::Md5>();
@@ -175,9 +175,9 @@ FileFacts download(const std::string& url, const fs::path& path, const Expected&
   FileFacts facts;
   try {
     facts = check_file(part.part(), expected);
-  } catch (const IoError& error) {
+  } catch (const WrongFileError& error) {
     part.remove();
-    throw IoError(fmt::format("{}: {}; what came was removed", shown_url(url), error.what()));
+    throw TransferError(fmt::format("{}: {}; what came was removed", shown_url(url), error.what()));
   }
   part.finish();
   return facts;

@@ -16,8 +16,14 @@ struct FileFacts {
   std::string sha256;
 };
 
-/// Compares a file with what is known of it, and hashes it. Throws IoError naming the file, what
-/// it is and what was needed.
+/// A file that is not what it should be.
+class WrongFileError : public IoError {
+ public:
+  using IoError::IoError;
+};
+
+/// Compares a file with what is known of it, and hashes it. Throws WrongFileError naming the file,
+/// what it is and what was needed; IoError if it cannot be read.
 FileFacts check_file(const std::filesystem::path& path, const Expected& expected);
 
 /// Fetches a URL into a file. Bytes go to PATH.part, and what they belong to to PATH.part.json;
@@ -25,7 +31,8 @@ FileFacts check_file(const std::filesystem::path& path, const Expected& expected
 /// under its name, in place of what is there, once size and hashes are right; with a wrong hash all
 /// that came is removed. Folders above it must be there. One process at a time for each path.
 ///
-/// Throws as transfer() and check_file(); IoError naming the path if it cannot be written.
+/// Throws as transfer(); TransferError with the words of check_file(); IoError naming the path if
+/// it cannot be written or read, or another process is fetching it.
 FileFacts download(const std::string& url, const std::filesystem::path& path,
                    const Expected& expected = {}, const Limits& limits = {},
                    const Progress& progress = {});

@@ -18,11 +18,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-int open_for_lock(const fs::path& path) {
-  std::error_code ignored;
-  const int flags =
-      fs::is_directory(path, ignored) ? O_RDONLY | O_DIRECTORY : O_RDWR | O_CREAT | O_NOFOLLOW;
-  const int descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+int open_for_lock(const fs::path& path, LockFor what) {
+  const int flags = what == LockFor::kUnpacking ? O_RDONLY | O_DIRECTORY : O_RDWR | O_CREAT;
+  const int descriptor = ::open(path.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (descriptor < 0) {
     throw IoError(fmt::format("{}: open failed: {}", path.string(), std::strerror(errno)));
   }
@@ -38,12 +36,13 @@ bool is_of_name(int descriptor, const fs::path& path) {
 
 }  // namespace
 
-FileLock::FileLock(const fs::path& path) {
+FileLock::FileLock(const fs::path& path, LockFor what) {
   for (;;) {
-    descriptor_ = open_for_lock(path);
+    descriptor_ = open_for_lock(path, what);
     if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
       ::close(descriptor_);
-      throw IoError(fmt::format("{}: another process is fetching it", path.string()));
+      throw IoError(fmt::format("{}: another process is {}", path.string(),
+                                what == LockFor::kUnpacking ? "unpacking into it" : "fetching it"));
     }
     if (is_of_name(descriptor_, path)) {
       return;

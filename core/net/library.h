@@ -50,7 +50,9 @@ struct Ending {
   std::string last_url;  // behind redirects
 };
 
-/// Takes what comes. What it throws comes out of NetLibrary::get(); false ends the transfer.
+/// Takes what comes: the head of an answer that neither redirects nor announces another one, and
+/// bytes, which a bad server may send without such a head. What it throws comes out of
+/// NetLibrary::get(); false ends the transfer.
 class Receiver {
  public:
   virtual ~Receiver() = default;

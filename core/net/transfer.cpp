@@ -71,13 +71,14 @@ class Transfer final : private Receiver {
       }
       if (outcome.what == What::kAnew && !began_anew_) {
         began_anew_ = true;
-        store_.clear();
+        anew_ = true;
         continue;
       }
       if (outcome.what != What::kAgain || tries >= limits_.tries || time_is_up()) {
-        throw IoError(fmt::format("{}: {}{}{}", where(), outcome.problem,
-                                  tries > 1 ? fmt::format(", at the last of {} tries", tries) : "",
-                                  store_.size() > 0 ? store_.fate() : ""));
+        throw TransferError(
+            fmt::format("{}: {}{}{}", where(), outcome.problem,
+                        tries > 1 ? fmt::format(", at the last of {} tries", tries) : "",
+                        goes_on() ? store_.fate() : ""));
       }
       std::this_thread::sleep_for(std::chrono::seconds(std::min(tries, kLongestPause)));
       ++tries;
@@ -103,26 +104,26 @@ class Transfer final : private Receiver {
                ? url
                : fmt::format("{} (redirected to {})", url, shown_url(last_url_));
   }
+  /// Bytes of this content in the store, which may still hold those of another one.
+  [[nodiscard]] std::uint64_t came() const { return from_ > 0 || accepted_ ? store_.size() : 0; }
   [[nodiscard]] std::string so_far() const {
-    return total_ ? fmt::format("{} of {} bytes", store_.size(), *total_)
-                  : fmt::format("{} bytes", store_.size());
+    return total_ ? fmt::format("{} of {} bytes", came(), *total_)
+                  : fmt::format("{} bytes", came());
   }
 
   /// Whether the bytes in the store can be gone on with.
   [[nodiscard]] bool goes_on() const {
     const Origin origin = store_.origin();
     const std::uint64_t most = expected_.bytes.value_or(limits_.bytes);
-    return store_.size() > 0 && store_.size() <= most && origin.url == shown_url(url_) &&
+    return !anew_ && store_.size() > 0 && store_.size() <= most && origin.url == shown_url(url_) &&
            (!origin.etag.empty() || origin.bytes);
   }
 
   Outcome once() {
-    if (!goes_on()) {
-      store_.clear();
-    }
     const Origin origin = store_.origin();
     refusal_.reset();
-    from_ = store_.size();
+    accepted_ = false;
+    from_ = goes_on() ? store_.size() : 0;
     total_ = expected_.bytes ? expected_.bytes : from_ > 0 ? origin.bytes : std::nullopt;
     if (from_ > 0 && total_ == from_) {
       return {};
@@ -144,6 +145,9 @@ class Transfer final : private Receiver {
     switch (ending.end) {
       case End::kDone:
       case End::kRefused:
+        if (!accepted_) {
+          return {What::kFailed, "the server ended without an answer"};
+        }
         return total_ && store_.size() < *total_
                    ? Outcome{What::kAgain, fmt::format("the answer ended after {}", so_far())}
                    : Outcome{};
@@ -205,6 +209,8 @@ class Transfer final : private Receiver {
                     fmt::format("the server announces {} bytes, at most {} are taken",
                                 *reply.length, limits_.bytes));
     }
+    accepted_ = true;
+    anew_ = false;
     from_ = 0;
     total_ = expected_.bytes ? expected_.bytes : reply.length;
     store_.clear();
@@ -228,12 +234,21 @@ class Transfer final : private Receiver {
     if (!origin.etag.empty() && !reply.etag.empty() && reply.etag != origin.etag) {
       return refuse(What::kAnew, "the server now has another content");
     }
+    const bool same_tag = !origin.etag.empty() && reply.etag == origin.etag;
+    const bool same_size = range->whole && range->whole == origin.bytes;
+    if (!same_tag && !same_size) {
+      return refuse(What::kAnew, "the server does not say that its part is of the same content");
+    }
+    accepted_ = true;
     total_ = total_ ? total_ : range->whole;
     return true;
   }
 
   bool data(std::span<const std::uint8_t> bytes) override {
     progress::tick();
+    if (!accepted_) {
+      return refuse(What::kFailed, "bytes came that no answer had announced");
+    }
     const std::uint64_t most = std::min(total_.value_or(limits_.bytes), limits_.bytes);
     if (bytes.size() > most - std::min(most, store_.size())) {
       store_.clear();
@@ -257,6 +272,8 @@ class Transfer final : private Receiver {
   std::uint64_t from_ = 0;              // where the try under way began
   std::optional<std::uint64_t> total_;  // of the whole content
   std::optional<Outcome> refusal_;      // why an answer was not taken
+  bool accepted_ = false;               // an answer's head, in the try under way
+  bool anew_ = false;                   // what is in the store is not gone on with
   bool began_anew_ = false;
 };
 

@@ -8,7 +8,16 @@
 #include <span>
 #include <string>
 
+#include "kernels/error.h"
+
 namespace gentrain::net {
+
+/// What a server or the way to it is to blame for; another server may do better. Errors of this
+/// machine, as of its disk, are other IoErrors.
+class TransferError : public IoError {
+ public:
+  using IoError::IoError;
+};
 
 /// What a transfer may take. Seconds may be fractions, but for stall_s, which is rounded up.
 struct Limits {
@@ -60,11 +69,11 @@ void require_url(const std::string& text);
 std::string shown_url(const std::string& url);
 
 /// Fills a store with what a URL names, going on behind the bytes that are there if the server says
-/// that they belong to the same content: by its ETag, else by the size of the whole.
+/// that they belong to the same content: by its ETag, else by the size of the whole. Other bytes
+/// stay until the server has begun to send all of it.
 ///
-/// Hashes are not looked at. Throws as require_url(); IoError naming URL,
-/// HTTP status, what came and what was needed; DeviceError if the module is missing; what the store
-/// throws.
+/// Hashes are not looked at. Throws as require_url(); TransferError naming URL, HTTP status, what
+/// came and what was needed; DeviceError if the module is missing; what the store throws.
 void transfer(const std::string& url, const Expected& expected, const Limits& limits,
               const Progress& progress, Store& store);
 

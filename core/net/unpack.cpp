@@ -43,6 +43,17 @@ void remove_tree(const fs::path& path) {
   }
 }
 
+void empty_folder(const fs::path& folder) {
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
+       entry.increment(error)) {
+    remove_tree(entry->path());
+  }
+  if (error) {
+    throw IoError(fmt::format("{}: it cannot be read: {}", folder.string(), error.message()));
+  }
+}
+
 class Writer final : public ArchiveVisitor {
  public:
   Writer(const fs::path& archive, const fs::path& folder, const std::string& inside,
@@ -76,6 +87,10 @@ class Writer final : public ArchiveVisitor {
   }
 
   void data(std::span<const std::uint8_t> bytes) override {
+    read_ += bytes.size();
+    if (read_ > limits_.bytes) {
+      refuse(fmt::format("it holds more than {} bytes of files", limits_.bytes));
+    }
     if (skips_) {
       return;
     }
@@ -83,9 +98,6 @@ class Writer final : public ArchiveVisitor {
       refuse(fmt::format("'{}' has content but is no file", name_));
     }
     unpacked_.bytes += bytes.size();
-    if (unpacked_.bytes > limits_.bytes) {
-      refuse(fmt::format("it holds more than {} bytes of files", limits_.bytes));
-    }
     file_->write(bytes.data(), bytes.size());
   }
 
@@ -149,6 +161,7 @@ class Writer final : public ArchiveVisitor {
   std::unique_ptr<io::PosixFile> file_;  // it, if it is a file
   bool skips_ = false;                   // it, if it is none of ours
   std::uint64_t entries_ = 0;
+  std::uint64_t read_ = 0;  // bytes, with those that are passed over
   Unpacked unpacked_;
 };
 
@@ -176,10 +189,8 @@ Unpacked unpack(const fs::path& archive, const fs::path& folder, const std::stri
   }
   const fs::path temporary = folder.string() + ".unpacked";
   make_folders(temporary);
-  const FileLock lock(temporary);
-  for (const auto& entry : fs::directory_iterator(temporary)) {
-    remove_tree(entry.path());
-  }
+  const FileLock lock(temporary, LockFor::kUnpacking);
+  empty_folder(temporary);
   try {
     Writer writer(archive, temporary, inside, limits);
     net_library().read_archive(archive.string(), writer);

@@ -10,7 +10,7 @@ namespace gentrain::net {
 /// What an archive may hold.
 struct UnpackLimits {
   std::uint64_t entries = 200'000;
-  std::uint64_t bytes = std::uint64_t{8} << 30;  // of all files together
+  std::uint64_t bytes = std::uint64_t{8} << 30;  // of all files, with those that are passed over
 };
 
 struct Unpacked {

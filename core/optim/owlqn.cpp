@@ -111,22 +111,43 @@ Owlqn::Owlqn(const OwlqnOptions& options, std::vector<double> l1, OwlqnState sta
       check(false, fmt::format("the penalty of element {} is {}, at least 0 is needed", i, l1_[i]));
     }
   }
+  forget_but(static_cast<std::size_t>(options_.memory));
+  const bool failed = state_.ending == Ending::kSearch;
   state_.ending = state_.values.empty() ? Ending::kNone : ending_now();
+  if (failed && !state_.values.empty() && state_.ending == Ending::kNone) {
+    state_.ending = Ending::kSearch;
+  }
 }
 
 bool Owlqn::step(const SmoothFunction& function) {
-  if (state_.values.empty()) {
-    begin(function);
-    state_.ending = ending_now();
-  }
-  if (state_.ending != Ending::kNone) {
-    return false;
-  }
-  bool moved = iterate(function);
-  if (!moved && !state_.steps.empty() && evaluations_left()) {
-    state_.steps.clear();
-    state_.changes.clear();
+  const bool is_new = state_.values.empty();
+  std::vector<std::vector<double>> steps;  // what is forgotten, until the function has not thrown
+  std::vector<std::vector<double>> changes;
+  bool moved = false;
+  try {
+    if (is_new) {
+      begin(function);
+      state_.ending = ending_now();
+    }
+    if (state_.ending != Ending::kNone) {
+      return false;
+    }
     moved = iterate(function);
+    if (!moved && !state_.steps.empty() && evaluations_left()) {
+      steps.swap(state_.steps);
+      changes.swap(state_.changes);
+      moved = iterate(function);
+    }
+  } catch (...) {
+    if (is_new) {
+      state_.gradient.clear();
+      state_.values.clear();
+    }
+    if (!steps.empty()) {
+      steps.swap(state_.steps);
+      changes.swap(state_.changes);
+    }
+    throw;
   }
   state_.ending = ending_now();
   if (!moved && state_.ending == Ending::kNone) {
@@ -137,8 +158,8 @@ bool Owlqn::step(const SmoothFunction& function) {
 
 void Owlqn::begin(const SmoothFunction& function) {
   std::vector<double> gradient(state_.x.size());
-  const double value = function(state_.x, gradient);
   ++state_.evaluations;
+  const double value = function(state_.x, gradient);
   if (!std::isfinite(value) || !std::isfinite(norm(gradient))) {
     throw NumericError(
         fmt::format("L-BFGS: at the start the function is {} and its gradient's norm {}: finite "
@@ -179,11 +200,12 @@ bool Owlqn::iterate(const SmoothFunction& function) {
     return result;
   };
   const bool first = state_.steps.empty();
+  const double smooth = norm(state_.gradient);
+  const double scale = smooth > kLeastGradient ? smooth : norm(gradient);
   const bool found =
       l1_.empty()
           ? strong_wolfe_search(start, first ? 1 / norm(along) : 1, options_.growth, evaluate)
-          : backtracking_search(start, first ? 0.5 / norm(state_.gradient) : 1, first ? 0.1 : 0.5,
-                                evaluate);
+          : backtracking_search(start, first ? 0.5 / scale : 1, first ? 0.1 : 0.5, evaluate);
   if (!found && best.x.empty()) {
     return false;
   }
@@ -196,16 +218,21 @@ void Owlqn::take(Point point) {
   std::vector<double> change = difference(point.gradient, state_.gradient);
   const double curvature = dot(step, change);
   if (curvature > std::numeric_limits<double>::epsilon() * dot(change, change)) {
-    if (state_.steps.size() == static_cast<std::size_t>(options_.memory)) {
-      state_.steps.erase(state_.steps.begin());
-      state_.changes.erase(state_.changes.begin());
-    }
+    forget_but(static_cast<std::size_t>(options_.memory) - 1);
     state_.steps.push_back(std::move(step));
     state_.changes.push_back(std::move(change));
   }
   state_.x = std::move(point.x);
   state_.gradient = std::move(point.gradient);
   state_.values.push_back(point.value);
+}
+
+/// At most as many pairs are left, the newest.
+void Owlqn::forget_but(std::size_t pairs) {
+  for (auto* kept : {&state_.steps, &state_.changes}) {
+    const std::size_t surplus = kept->size() - std::min(kept->size(), pairs);
+    kept->erase(kept->begin(), kept->begin() + static_cast<std::ptrdiff_t>(surplus));
+  }
 }
 
 Ending Owlqn::ending_now() const {

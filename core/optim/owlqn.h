@@ -72,14 +72,17 @@ OwlqnState owlqn_state_from(std::span<const std::byte> bytes, const std::string&
 /// Without L1: L-BFGS with a strong Wolfe search, first along gradient / |gradient|. With L1: as
 /// Breeze has OWL-QN, which Spark uses: the direction is that of L-BFGS for the pseudo-gradient,
 /// elements that do not descend by it set to zero; steps are projected on the orthant of x, by a
-/// backtracking search whose first step of all is 0.5 / |gradient| long. Elements without a penalty
-/// are neither set to zero nor projected, and pairs without curvature are left out. A search that
-/// finds no Wolfe point gives the lowest one with sufficient decrease; where there is none, the
-/// memory is forgotten and the search begins once more, along the gradient.
+/// backtracking search whose first step of all is 0.5 / |gradient|, that of the smooth part, or of
+/// the pseudo-gradient where the former is at most 1e-8. Elements without a penalty are neither set
+/// to zero nor projected, and pairs without curvature are left out. A search that finds no Wolfe
+/// point gives the lowest one with sufficient decrease; where there is none, the memory is
+/// forgotten and the search begins once more, along the gradient.
 class Owlqn {
  public:
   /// l1     penalty of each element's absolute value, >= 0; empty: none
-  /// state  a new one, or what another object has come to; limits may be others since
+  /// state  a new one, or what another object has come to; limits may be others since. Of more
+  ///        pairs than `memory` the newest stay. One that ended by kSearch has ended under all
+  ///        limits: set `ending` to kNone to search again.
   ///
   /// Throws ShapeError for lengths that differ (which), an option out of range or a penalty that is
   /// negative or not finite.
@@ -101,6 +104,7 @@ class Owlqn {
   void begin(const SmoothFunction& function);
   bool iterate(const SmoothFunction& function);
   void take(Point point);
+  void forget_but(std::size_t pairs);
   [[nodiscard]] Ending ending_now() const;
   [[nodiscard]] bool evaluations_left() const;
   [[nodiscard]] double penalty(std::span<const double> x) const;

@@ -14,6 +14,8 @@ namespace gentrain::optim {
 namespace {
 
 constexpr std::uint64_t kMark = 0x31514c574f;  // "OWLQ1"
+/// Evaluations that leave room to count on.
+constexpr std::uint64_t kMostEvaluated = std::numeric_limits<std::int64_t>::max() / 2;
 enum Count : std::uint8_t { kOfMark, kOfX, kOfGradient, kOfPairs, kOfValues, kEvaluated, kEnded };
 using Counts = std::array<std::uint64_t, 7>;
 
@@ -86,6 +88,11 @@ OwlqnState owlqn_state_from(std::span<const std::byte> bytes, const std::string&
   if (counts[kOfMark] != kMark || counts[kEnded] > static_cast<std::uint64_t>(Ending::kSearch)) {
     throw IoError(
         fmt::format("{}: {} bytes that are no state of a minimisation", source, bytes.size()));
+  }
+  if (counts[kEvaluated] > kMostEvaluated) {
+    throw IoError(
+        fmt::format("{}: the state of a minimisation after {} evaluations, at most {} can be",
+                    source, counts[kEvaluated], kMostEvaluated));
   }
   const std::span<const std::byte> body = bytes.subspan(sizeof counts);
   if (body.size() % sizeof(double) != 0 || !fits(counts, body.size() / sizeof(double))) {

@@ -81,7 +81,7 @@ int bench_verb(Session& session, const Arguments& arguments) {
   trainers::start_log("info", communicator.rank());
   const comm::Watchdog watchdog(communicator);  // before the first file is read
   Job job = options.job();
-  job.weights.use = trainers::WeightsOptions::Use::kWithoutEstimates;  // they take a while
+  job.weights.use = trainers::WeightsOptions::Use::kNothing;  // their values are of no account
   if (job.kind != JobKind::kTrain) {
     throw JobError(fmt::format("bench: {} is of the kind {}, which takes no steps", job.file,
                                choice_name(job.kind)));

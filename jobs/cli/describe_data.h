@@ -68,11 +68,12 @@ void describe(V& v, trainers::DataOptions& d) {
   v.field("test_folder", d.test_folder,
           "folder: the test set, as `data.folder`; may be missing if `data.validation` sets a part "
           "aside");
-  v.field("path", d.path,
-          "folder: in place of `data.folder` and `data.test_folder` a folder that holds them: its "
-          "first folder whose name begins with train, and validation, val or test. Without the "
-          "latter, or if it is itself a folder of classes, a fifth is set aside unless "
-          "`data.validation` says how much");
+  v.field(
+      "path", d.path,
+      "folder: in place of `data.folder` and `data.test_folder` a folder that holds them: train "
+      "(beside a test set the first whose name begins so), and validation, val or test. Without "
+      "the latter, or if it is itself a folder of classes, a fifth is set aside unless "
+      "`data.validation` says how much");
   v.extent("size", d.height, d.width,
            "folder: rows and columns that all images are scaled to, by averaging (to shrink) or "
            "bilinearly. none: those of a pack whose images are all of one size",

@@ -84,6 +84,7 @@ void make_folder(const fs::path& folder) {
   }
 }
 
+/// Fetches a file from the first URL whose server gives it; an error of this machine is the end.
 net::FileFacts fetch_new(const std::vector<std::string>& urls, const fs::path& path,
                          const net::Expected& expected, const net::Limits& limits) {
   make_folder(path.parent_path());
@@ -92,11 +93,12 @@ net::FileFacts fetch_new(const std::vector<std::string>& urls, const fs::path& p
       ProgressLine line(path.string());
       return net::download(urls[i], path, expected, limits,
                            [&line](auto bytes, auto total) { line.show(bytes, total); });
-    } catch (const IoError& error) {
+    } catch (const net::TransferError& error) {
       if (i + 1 == urls.size()) {
         throw;
       }
-      std::cout << fmt::format("{}; {} is tried\n", error.what(), urls[i + 1]) << std::flush;
+      std::cout << fmt::format("{}; {} is tried\n", error.what(), net::shown_url(urls[i + 1]))
+                << std::flush;
     }
   }
 }
@@ -126,26 +128,38 @@ bool fetch_file(const RemoteData& data, const RemoteFile& file, const Plan& plan
                     {file.bytes, std::string(file.sha256), std::string(file.md5)}, plan.limits);
 }
 
+bool is_empty_folder(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored) && fs::is_empty(path, ignored);
+}
+
+/// Removes an archive whose content is there; words on what became of it.
+std::string remove_archive(const fs::path& archive) {
+  std::error_code error;
+  fs::remove(archive, error);
+  return error ? fmt::format("; {} cannot be removed: {}", archive.string(), error.message())
+               : fmt::format("; {} is removed", archive.string());
+}
+
 void fetch_archive(const RemoteData& data, const Plan& plan) {
   const fs::path folder = plan.root / data.folder;
-  std::error_code error;
-  if (fs::is_directory(folder, error) && fs::is_empty(folder, error)) {
-    fs::remove(folder, error);
-  }
-  if (io::is_there(folder)) {
+  if (io::is_there(folder) && !is_empty_folder(folder)) {
     std::cout << fmt::format("{}: is there\n", folder.string());
     return;
   }
   const RemoteFile& file = data.files.front();
   const fs::path archive = plan.root / file.path;
   const bool fetched = fetch_file(data, file, plan);
-  const net::Unpacked unpacked = net::unpack(archive, folder, std::string(data.inside));
-  if (fetched) {
-    fs::remove(archive, error);
+  if (is_empty_folder(folder)) {  // unpack() makes it
+    std::error_code error;
+    fs::remove(folder, error);
+    if (error) {
+      throw IoError(fmt::format("{}: it cannot be removed: {}", folder.string(), error.message()));
+    }
   }
+  const net::Unpacked unpacked = net::unpack(archive, folder, std::string(data.inside));
   std::cout << fmt::format("{}: unpacked, {} files, {} bytes{}\n", folder.string(), unpacked.files,
-                           unpacked.bytes,
-                           fetched ? fmt::format("; {} is removed", archive.string()) : "");
+                           unpacked.bytes, fetched ? remove_archive(archive) : "");
 }
 
 void list_all(const Plan& plan) {
@@ -157,7 +171,7 @@ void list_all(const Plan& plan) {
                                (plan.root / (is_archive ? data.folder : file.path)).string(),
                                file.bytes ? fmt::format(", {} bytes", *file.bytes) : "");
       for (const std::string& url : urls_of(data, file, plan.mirrors)) {
-        std::cout << fmt::format("    {}\n", url);
+        std::cout << fmt::format("    {}\n", net::shown_url(url));
       }
     }
   }

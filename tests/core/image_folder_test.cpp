@@ -113,6 +113,15 @@ TEST_F(FolderTest, FoldersThatHoldNoDataSetAreRefused) {
       ThrowsMessage<IoError>(root_.string() + "/file: is no folder: one of images was expected"));
 }
 
+TEST_F(FolderTest, AClassThatNoModelCouldNameIsRefused) {
+  put("set/caf\xc3\xa9/1.png", plain_png(1, 1, kFirst));
+  EXPECT_THAT(list_images(set()).classes, ElementsAre("caf\xc3\xa9"));
+  put("set/caf\xe9/1.png", plain_png(1, 1, kFirst));  // Latin-1
+  expect_refused(
+      "/caf\xe9: the class's name is not valid UTF-8, so that no model could name it: rename the "
+      "folder");
+}
+
 TEST_F(FolderTest, WithoutPermissionTheFolderIsNamed) {
   put_classes();
   fs::permissions(root_, fs::perms::all);

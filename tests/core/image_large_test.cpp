@@ -1,6 +1,7 @@
 // What images need that are computed in pieces: tiles along an axis, PNG files written row by row.
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 
 #include <gmock/gmock.h>
@@ -128,6 +129,22 @@ TEST_F(PngFiles, AppearWholeOrNotAtAll) {
   EXPECT_THAT([&] { whole.write(row); },
               ThrowsMessage<ShapeError>("png: 9 bytes are not up to 0 rows of 9 bytes"));
   whole.finish();
+  EXPECT_TRUE(fs::exists(folder_ / "a.png"));
+}
+
+TEST_F(PngFiles, ACheckBeforeTheRename) {
+  const std::vector<std::uint8_t> row(9);
+  const auto write = [&](const std::function<void()>& before_rename) {
+    PngWriter writer(folder_ / "a.png", 1, 3);
+    writer.write(row);
+    writer.finish(before_rename);
+  };
+  EXPECT_THAT([&] { write([] { throw JobError("the lock is lost"); }); },
+              ThrowsMessage<JobError>("the lock is lost"));
+  EXPECT_TRUE(fs::is_empty(folder_));
+  bool safe = false;
+  write([&] { safe = !fs::exists(folder_ / "a.png") && !fs::is_empty(folder_); });
+  EXPECT_TRUE(safe) << "the content is there under its temporary name";
   EXPECT_TRUE(fs::exists(folder_ / "a.png"));
 }
 

@@ -2,8 +2,10 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <string>
+#include <system_error>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -21,6 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
@@ -132,6 +135,24 @@ TEST_F(AtomicFile, IsThereOrNotOrNobodyCanTell) {
     }
   }
   fs::permissions(hidden, fs::perms::all);
+}
+
+TEST_F(AtomicFile, WhatAFolderHoldsOrWhyNobodyCanTell) {
+  std::ofstream(folder_ / "a") << "x";
+  fs::create_directories(folder_ / "b/inner");
+  std::error_code error;
+  std::set<std::string> names;
+  for (const fs::directory_entry& entry : entries_of(folder_, error)) {
+    names.insert(entry.path().filename().string());
+  }
+  EXPECT_FALSE(error);
+  EXPECT_THAT(names, ElementsAre("a", "b"));
+  EXPECT_TRUE(entries_of(folder_ / "b/inner", error).empty());
+  EXPECT_FALSE(error);
+  EXPECT_TRUE(entries_of(folder_ / "none", error).empty());
+  EXPECT_TRUE(error == std::errc::no_such_file_or_directory) << error;
+  EXPECT_TRUE(entries_of(folder_ / "a", error).empty());
+  EXPECT_TRUE(error == std::errc::not_a_directory) << error;
 }
 
 TEST_F(AtomicFile, AFolderThatTakesNoFiles) {

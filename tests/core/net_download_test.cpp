@@ -1,5 +1,6 @@
 // Downloads from a server on the loopback interface: into files and into memory; MD5; URLs. What a
 // server may do wrong beyond this is tried through the program (tests/tools/fetch_test.py).
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -9,6 +10,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/io/md5.h"
@@ -53,6 +55,40 @@ std::string md5(const std::string& text) {
   hash.update(text.data(), text.size());
   return hash.finish();
 }
+
+/// Whether another server is worth a try after what an action throws.
+template <class Action>
+bool is_of_the_server(const Action& action) {
+  try {
+    action();
+  } catch (const TransferError&) {
+    return true;
+  } catch (const IoError&) {
+    return false;
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return false;
+}
+
+/// Files of this process get no larger than so many bytes, as on a full disk.
+class SmallDisk {
+ public:
+  explicit SmallDisk(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit now{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &now);
+  }
+  ~SmallDisk() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+
+ private:
+  void (*handler_)(int);
+  rlimit before_{};
+};
 
 class Download : public testing::Test {
  protected:
@@ -181,6 +217,73 @@ TEST_F(Download, AnotherTagInThePartBeginsAnew) {
   EXPECT_EQ(download(server.url(), path(), {}, limits).sha256, kAbcSha256);
 }
 
+TEST_F(Download, APartThatProvesNothingBeginsAnew) {
+  CannedServer server({cut("x", 3, "ETag: \"t\"\r\n"),
+                       answer("bc", "206 Partial Content", "Content-Range: bytes 1-2/*\r\n"),
+                       answer("abc")});
+  EXPECT_THROW(download(server.url(), path(), {}, once_), TransferError);
+  EXPECT_EQ(download(server.url(), path(), {}, once_).sha256, kAbcSha256);
+  server.join();
+  EXPECT_THAT(server.requests()[2], Not(HasSubstr("Range")));
+}
+
+TEST_F(Download, ASizeThatOneSideKnowsProvesNothing) {
+  const CannedServer server(
+      {"HTTP/1.1 200 OK\r\nETag: \"t\"\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+       answer("bc", "206 Partial Content", "Content-Range: bytes 1-2/3\r\n"), answer("abc")});
+  EXPECT_THROW(download(server.url(), path(), {}, once_), TransferError);
+  EXPECT_EQ(download(server.url(), path(), {}, once_).sha256, kAbcSha256);
+}
+
+TEST_F(Download, TheSameTagIsEnough) {
+  CannedServer server(
+      {cut("a", 3, "ETag: \"t\"\r\n"),
+       answer("bc", "206 Partial Content", "ETag: \"t\"\r\nContent-Range: bytes 1-2/*\r\n")});
+  EXPECT_THROW(download(server.url(), path(), {}, once_), TransferError);
+  EXPECT_EQ(download(server.url(), path(), {}, once_).sha256, kAbcSha256);
+  server.join();
+  EXPECT_EQ(server.requests().size(), 2U);
+}
+
+TEST_F(Download, AnotherUrlLeavesWhatCameUntilItAnswers) {
+  CannedServer server({cut("ab", 3), answer("", "404 Not Found"), "",
+                       answer("c", "206 Partial Content", "Content-Range: bytes 2-2/3\r\n")});
+  EXPECT_THROW(download(server.url(), path(), {}, once_), TransferError);
+  EXPECT_THAT([&] { download(server.url("/other"), path(), {}, once_); },
+              ThrowsMessage<TransferError>(EndsWith("HTTP status 404, 200 was needed")));
+  EXPECT_THAT(
+      [&] { download(server.url("/other"), path(), {}, once_); },
+      ThrowsMessage<TransferError>(AllOf(HasSubstr("the connection broke off after 0 bytes"),
+                                         Not(HasSubstr("keeps what came")))));
+  EXPECT_EQ(content("file.part"), "ab");
+  EXPECT_EQ(download(server.url(), path(), {}, once_).sha256, kAbcSha256);
+  server.join();
+  EXPECT_THAT(server.requests()[1], Not(HasSubstr("Range")));
+  EXPECT_THAT(server.requests()[3], HasSubstr("Range: bytes=2-\r\n"));
+}
+
+TEST_F(Download, AnotherUrlThatAnswersBeginsAnew) {
+  const CannedServer server({cut("xy", 3), answer("abc")});
+  EXPECT_THROW(download(server.url(), path(), {}, once_), TransferError);
+  EXPECT_EQ(download(server.url("/other"), path(), {}, once_).sha256, kAbcSha256);
+  EXPECT_EQ(files(), 1);
+}
+
+TEST_F(Download, BeginningAnewLeavesWhatCameUntilTheAnswer) {
+  CannedServer server({cut("ab", 3), answer("", "416 Range Not Satisfiable"),
+                       answer("", "404 Not Found"), answer("", "416 Range Not Satisfiable"),
+                       cut("a", 3),
+                       answer("bc", "206 Partial Content", "Content-Range: bytes 1-2/3\r\n")});
+  EXPECT_THROW(download(server.url(), path(), {}, once_), TransferError);
+  EXPECT_THAT([&] { download(server.url(), path(), {}, once_); },
+              ThrowsMessage<TransferError>(EndsWith("HTTP status 404, 200 was needed")));
+  EXPECT_EQ(content("file.part"), "ab");
+  EXPECT_THROW(download(server.url(), path(), {}, once_), TransferError);
+  EXPECT_EQ(download(server.url(), path(), {}, once_).sha256, kAbcSha256);
+  server.join();
+  EXPECT_EQ(server.requests().size(), 6U);
+}
+
 TEST_F(Download, AWrongMd5LeavesNothing) {
   const CannedServer server({answer("abd")});
   EXPECT_THAT(
@@ -227,13 +330,42 @@ TEST_F(Download, WhatIsNotHttpIsRefused) {
   EXPECT_EQ(files(), 0);
 }
 
+TEST_F(Download, StatusesThatAreNoAnswersAreRefused) {
+  const std::string abc = "Content-Length: 3\r\n\r\nabc";
+  const CannedServer server({"HTTP/1.1 099 Odd\r\n" + abc, "HTTP/1.1 101 Odd\r\n" + abc,
+                             "HTTP/1.1 101 Odd\r\n\r\n",
+                             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" + abc});
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THROW(download(server.url(), path(), {}, once_), TransferError) << i;
+    EXPECT_EQ(files(), 0) << i;
+  }
+  EXPECT_EQ(download(server.url(), path(), {}, once_).sha256, kAbcSha256);
+}
+
+TEST_F(Download, ErrorsOfThisMachineAreNotTheServers) {
+  const CannedServer server(
+      {answer("", "404 Not Found"), cut("a", 3), answer("abd"), answer("abc")});
+  const auto fetch = [&] { download(server.url(), path(), {3, kAbcSha256, ""}, once_); };
+  EXPECT_TRUE(is_of_the_server(fetch));
+  EXPECT_TRUE(is_of_the_server(fetch));
+  fs::remove(folder_ / "file.part");
+  EXPECT_TRUE(is_of_the_server(fetch));
+  {
+    const FileLock lock(folder_ / "file.part", LockFor::kFetching);
+    EXPECT_FALSE(is_of_the_server(fetch));
+  }
+  EXPECT_FALSE(is_of_the_server([&] { download(server.url(), folder_ / "no" / "file"); }));
+  const SmallDisk disk(2);
+  EXPECT_FALSE(is_of_the_server([&] { download(server.url(), path(), {}, once_); }));
+}
+
 TEST_F(Download, AFolderThatIsMissingIsNamed) {
   EXPECT_THAT([&] { download("http://127.0.0.1:1/x", folder_ / "no" / "file"); },
               ThrowsMessage<IoError>(HasSubstr("/no/file.part: open failed: No such file")));
 }
 
 TEST_F(Download, OneProcessHoldsTheLock) {
-  const FileLock lock(folder_ / "file.part");
+  const FileLock lock(folder_ / "file.part", LockFor::kFetching);
   EXPECT_THAT([&] { download("http://127.0.0.1:1/x", path()); },
               ThrowsMessage<IoError>(EndsWith("/file.part: another process is fetching it")));
 }

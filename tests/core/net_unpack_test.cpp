@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "core/net/file_lock.h"
 #include "core/net/unpack.h"
 #include "kernels/error.h"
 
@@ -136,6 +137,36 @@ TEST_F(Unpack, LimitsHold) {
   expect_refused(two, "it holds more than 3 bytes of files", {10, 3});
   write(two);
   EXPECT_EQ(unpack(archive(), folder(), "top", {2, 4}).bytes, 4U);
+}
+
+TEST_F(Unpack, WhatIsPassedOverCountsTowardsTheLimit) {
+  const std::string members = member("top/._a", "1234") + member("top/b", "5");
+  expect_refused(members, "it holds more than 4 bytes of files", {10, 4});
+  write(members);
+  EXPECT_EQ(unpack(archive(), folder(), "top", {10, 5}).bytes, 1U);
+}
+
+TEST_F(Unpack, OneProcessHoldsTheLock) {
+  write(member("top/a", "1"));
+  fs::create_directories(root_ / "out.unpacked");
+  const FileLock lock(root_ / "out.unpacked", LockFor::kUnpacking);
+  EXPECT_THAT(
+      [&] { unpack(archive(), folder(), "top"); },
+      ThrowsMessage<IoError>(EndsWith("/out.unpacked: another process is unpacking into it")));
+  EXPECT_FALSE(fs::exists(folder()));
+}
+
+TEST_F(Unpack, TheLockMakesNoFolderAndFollowsNoLink) {
+  EXPECT_THAT([&] { const FileLock lock(root_ / "out.unpacked", LockFor::kUnpacking); },
+              ThrowsMessage<IoError>(HasSubstr("/out.unpacked: open failed: No such file")));
+  EXPECT_FALSE(fs::exists(root_ / "out.unpacked"));
+  write(member("top/a", "1"));
+  fs::create_directories(root_ / "other");
+  std::ofstream(root_ / "other" / "mine") << "of the user";
+  fs::create_directory_symlink(root_ / "other", root_ / "out.unpacked");
+  EXPECT_THAT([&] { unpack(archive(), folder(), "top"); },
+              ThrowsMessage<IoError>(HasSubstr("/out.unpacked: open failed: ")));
+  EXPECT_TRUE(fs::exists(root_ / "other" / "mine"));
 }
 
 TEST_F(Unpack, TwiceAndEmptyAreRefused) {

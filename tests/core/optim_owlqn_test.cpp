@@ -133,6 +133,15 @@ TEST(Owlqn, FreeElementsAreNotHeldInTheirOrthant) {
   EXPECT_LT(end.x[1], 0);
 }
 
+/// Where the smooth part does not fall, or hardly, its gradient says nothing of the first step.
+TEST(Owlqn, BeginsWhereTheSmoothPartIsFlat) {
+  for (const double offset : {0.0, 1e-12, -1e-12, 1e-9, 1e-7}) {
+    const OwlqnState end = minimize({}, {0.1}, {1 + offset}, parabolas({2}, {1}));
+    EXPECT_NEAR(end.x[0], 0.95, 1e-6) << offset;
+    EXPECT_EQ(end.ending, Ending::kGradient) << offset;
+  }
+}
+
 TEST(Lbfgs, FindsTheEndOfRosenbrocksValley) {
   for (const std::size_t size : {2, 10}) {
     std::vector<double> x(size, 1.0);
@@ -257,7 +266,7 @@ TEST(Owlqn, GoesOnFromAnyStateWithTheSameBits) {
     options.max_iterations = 12;
     const OwlqnState whole = minimize(options, l1, std::vector<double>(12), function);
     EXPECT_EQ(whole.steps.size(), 4U);
-    for (int stop = 0; stop < 12; ++stop) {
+    for (int stop = 0; stop <= 12; ++stop) {
       Owlqn first(options, l1, at(std::vector<double>(12)));
       for (int i = 0; i < stop; ++i) {
         first.step(function);
@@ -293,22 +302,109 @@ TEST(Owlqn, GoesOnBeyondALimitThatIsRaised) {
   EXPECT_EQ(more.state(), minimize(options, {}, std::vector<double>(10, -1.0), rosenbrock));
 }
 
-TEST(Owlqn, AnErrorOfTheFunctionGoesThrough) {
-  bool broken = false;
-  const SmoothFunction function = [&broken](std::span<const double> x, std::span<double> g) {
-    if (broken) {
-      throw IoError("the disk is gone");
-    }
-    return rosenbrock(x, g);
+TEST(Owlqn, GoesOnWithASmallerMemory) {
+  const LeastSquares function(12);
+  OwlqnOptions options;
+  options.tolerance = 0;
+  options.max_iterations = 6;
+  const OwlqnState large = minimize(options, {}, std::vector<double>(12), function);
+  ASSERT_EQ(large.steps.size(), 6U);
+  OwlqnState small = large;
+  small.steps.erase(small.steps.begin(), small.steps.end() - 2);
+  small.changes.erase(small.changes.begin(), small.changes.end() - 2);
+  options.max_iterations = 12;
+  Owlqn same(options, {}, large);
+  options.memory = 2;
+  Owlqn cut(options, {}, large);
+  EXPECT_EQ(cut.state().steps, small.steps);
+  EXPECT_EQ(cut.state().changes, small.changes);
+  Owlqn by_hand(options, {}, small);
+  while (cut.step(function)) {
+    EXPECT_TRUE(by_hand.step(function));
+    EXPECT_EQ(cut.state().steps.size(), 2U);
+    EXPECT_EQ(cut.state().changes.size(), 2U);
+  }
+  EXPECT_FALSE(by_hand.step(function));
+  EXPECT_EQ(cut.state().iterations(), 12);
+  EXPECT_EQ(cut.state(), by_hand.state());
+  while (same.step(function)) {
+  }
+  EXPECT_NE(cut.state().x, same.state().x);
+}
+
+TEST(Owlqn, ASearchThatFailedIsNotBegunAgain) {
+  const SmoothFunction upwards = [](std::span<const double> x, std::span<double> g) {
+    g[0] = -1;
+    return x[0];
   };
-  Owlqn minimizer(OwlqnOptions{}, {}, at({-1, 1}));
-  minimizer.step(function);
-  const std::vector<double> x = minimizer.state().x;
-  broken = true;
-  EXPECT_EQ(message_of<IoError>([&] { minimizer.step(function); }), "the disk is gone");
-  EXPECT_EQ(minimizer.state().x, x);
-  broken = false;
-  EXPECT_TRUE(minimizer.step(function));
+  OwlqnState stuck = minimize({}, {}, {0}, upwards);
+  ASSERT_EQ(stuck.ending, Ending::kSearch);
+  OwlqnOptions options;
+  options.max_iterations = 1000;
+  Owlqn again(options, {}, owlqn_state_from(to_bytes(stuck), "a test"));
+  EXPECT_FALSE(again.step(upwards));
+  EXPECT_EQ(again.state(), stuck);
+  options.max_iterations = 0;
+  EXPECT_EQ(Owlqn(options, {}, stuck).state().ending, Ending::kIterations);
+  OwlqnState unbegun = at({0});
+  unbegun.ending = Ending::kSearch;
+  EXPECT_EQ(Owlqn({}, {}, unbegun).state().ending, Ending::kNone);
+  stuck.ending = Ending::kNone;
+  Owlqn asked({}, {}, stuck);
+  EXPECT_FALSE(asked.step(upwards));
+  EXPECT_GT(asked.state().evaluations, stuck.evaluations);
+  EXPECT_EQ(asked.state().ending, Ending::kSearch);
+}
+
+/// Errors in the search along the direction, and in the one without a memory after it.
+TEST(Owlqn, AnErrorLeavesTheStateOfBefore) {
+  const LeastSquares good(12);
+  OwlqnOptions options;
+  options.tolerance = 0;
+  options.max_iterations = 8;
+  options.search_evaluations = 3;
+  for (const std::vector<double>& l1 : {std::vector<double>{}, std::vector<double>(12, 0.5)}) {
+    int left = 0;  // evaluations that find nothing, until one throws
+    const SmoothFunction broken = [&left](std::span<const double>, std::span<double>) {
+      return left-- > 0 ? kNan : throw IoError("the disk is gone");
+    };
+    Owlqn minimizer(options, l1, at(std::vector<double>(12)));
+    ASSERT_TRUE(minimizer.step(good));
+    ASSERT_TRUE(minimizer.step(good));
+    const OwlqnState before = minimizer.state();
+    ASSERT_FALSE(before.steps.empty());
+    std::int64_t more = 0;
+    for (int evaluation = 0; evaluation < 6; ++evaluation) {
+      left = evaluation;
+      EXPECT_EQ(message_of<IoError>([&] { minimizer.step(broken); }), "the disk is gone");
+      more += evaluation + 1;
+      OwlqnState expected = before;
+      expected.evaluations += more;
+      EXPECT_EQ(minimizer.state(), expected) << evaluation;
+    }
+    while (minimizer.step(good)) {
+    }
+    OwlqnState whole = minimize(options, l1, std::vector<double>(12), good);
+    whole.evaluations += more;
+    EXPECT_EQ(minimizer.state(), whole);
+  }
+}
+
+TEST(Owlqn, AnErrorInTheFirstIterationLeavesANewState) {
+  for (const int last : {1, 2}) {
+    int calls = 0;
+    const SmoothFunction function = [&](std::span<const double> x, std::span<double> g) {
+      if (++calls == last) {
+        throw IoError("the disk is gone");
+      }
+      return rosenbrock(x, g);
+    };
+    Owlqn minimizer({}, {}, at({-1, 1}));
+    EXPECT_EQ(message_of<IoError>([&] { minimizer.step(function); }), "the disk is gone");
+    OwlqnState expected = at({-1, 1});
+    expected.evaluations = last;
+    EXPECT_EQ(minimizer.state(), expected);
+  }
 }
 
 TEST(Owlqn, RefusesAStartThatIsNotFinite) {
@@ -372,6 +468,13 @@ TEST(OwlqnState, RefusesBytesThatAreNotOne) {
   bad = good;
   bad[48] = std::byte{99};  // why it has ended
   EXPECT_NE(message(bad).find("no state of a minimisation"), std::string::npos);
+  for (const std::byte top : {std::byte{0x40}, std::byte{0x80}, std::byte{0xFF}}) {
+    bad = good;
+    bad[47] = top;  // evaluations
+    EXPECT_NE(message(bad).find(" evaluations, at most 4611686018427387903 can be"),
+              std::string::npos)
+        << message(bad);
+  }
   for (const std::size_t cut : {std::size_t{1}, sizeof(double)}) {
     bad.assign(good.begin(), good.end() - static_cast<std::ptrdiff_t>(cut));
     EXPECT_NE(message(bad).find("of 10 elements with 3 pairs and 4 values does not fit its "),

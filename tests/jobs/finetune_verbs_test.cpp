@@ -94,6 +94,26 @@ TEST_F(FinetuneVerbs, EvaluationTakesAFolderOfClasses) {
   EXPECT_THAT(lines, testing::Not(HasSubstr("\"truth\":0"))) << "of birds it knows nothing";
 }
 
+/// Their values are of no account there.
+TEST_F(FinetuneVerbs, BenchAndCheckNeedNoWeights) {
+  const std::string job = (fs::path(GENTRAIN_SOURCE_DIR) / "jobs/tiny/finetune.yaml").string();
+  const std::string gone = (root_ / "gone.h5").string();
+  const std::vector<std::string> settings = {"--set", "data.path=" + (root_ / "set").string(),
+                                             "--set", "weights=" + gone,
+                                             "--set", "threads=1"};
+  std::vector<std::string> words = {"bench", job, "--steps", "1", "--warmup", "0"};
+  words.insert(words.end(), settings.begin(), settings.end());
+  const Outcome bench = gentrain(words);
+  EXPECT_EQ(bench.code, kSuccess) << bench.err;
+  EXPECT_EQ(bench.last_line().at("stage"), "finetune");
+  words = {"check", job};
+  words.insert(words.end(), settings.begin(), settings.end());
+  const Outcome check = gentrain(words);
+  EXPECT_EQ(check.code, kBadFile) << check.err;
+  EXPECT_THAT(check.out, HasSubstr(gone + ": "));
+  EXPECT_THAT(check.out, HasSubstr("resident memory"));
+}
+
 TEST_F(FinetuneVerbs, ABlockThatIsNotThereIsNamed) {
   const Outcome wrong = train({"stages.transfer.freeze.through=fire99"});
   EXPECT_EQ(wrong.code, kUsage);

@@ -9,7 +9,8 @@ STALL = 30.0  # seconds: longer than any client here waits
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """/HOW/NAME: the file NAME of server.files, in one of the ways below."""
+    """/HOW/NAME: the file NAME of server.files, in one of the ways below; asked as a proxy, in the way of
+    server.as_proxy, and no proxy for https."""
 
     protocol_version = "HTTP/1.1"
 
@@ -18,6 +19,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         _, how, name = (self.path + "//").split("/", 2)
+        if self.path.startswith("http:"):  # asked as a proxy
+            how, name = self.server.as_proxy, self.path
         name = name.strip("/")
         self.server.requests.append((how, self.headers.get("Range"), self.headers.get("If-Range")))
         content = self.server.files.get(name.rpartition("/")[2], b"")
@@ -143,6 +146,7 @@ class BadServer:
         self.server.files = files
         self.server.requests = []
         self.server.tag = "one"
+        self.server.as_proxy = "missing"
         self.server.over = threading.Event()
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
         self.thread.start()

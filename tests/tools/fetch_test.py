@@ -118,6 +118,46 @@ class Table(FetchTest):
         self.assertEqual(again.output.count(": is there, "), 4)
         self.assertEqual(self.server.requests, [])
 
+    def test_the_list_shows_no_password(self):
+        result = self.fetch("--list", env={"GENTRAIN_MIRROR": "http://me:secret@host/base"})
+        self.assertEqual(result.code, 0, result)
+        self.assertIn("    http://host/base/mnist/train-images-idx3-ubyte.gz\n", result.output)
+        self.assertNotIn("secret", result.output)
+
+    def fetch_flowers(self):
+        """From the table's places, an http and an https one, by the server as their proxy: the latter fails."""
+        proxy = self.server.url("").rstrip("/")
+        return self.fetch("flowers", "--tries", 1, env={"http_proxy": proxy, "https_proxy": proxy})
+
+    def test_the_next_place_is_tried(self):
+        result = self.fetch_flowers()
+        self.assert_nothing_but_folders(result, r"(?s)/flower_photos.tgz: the server answers with HTTP status 404, 200 "
+                                                r"was needed; https://storage.* is tried\n.*https://storage")
+        self.assertEqual(len(self.server.requests), 1)
+
+    def test_the_next_place_leaves_what_came_until_it_answers(self):
+        self.server.server.as_proxy = "cut"
+        self.server.server.files["flower_photos.tgz"] = CONTENT
+        result = self.fetch_flowers()
+        self.assert_refused(result, BAD_FILE, r"the same command goes on; https://storage.* is tried\n")
+        self.assertEqual((self.to / "flower_photos.tgz.part").read_bytes(), CONTENT[:HALF])
+        self.assertEqual(result.output.count("keeps what came"), 1, result)
+        self.server.requests.clear()
+        self.server.server.as_proxy = "good"
+        self.assert_nothing_but_folders(self.fetch_flowers(), "its MD5 is .* was needed; what came was removed; https:")
+        self.assertEqual([asked for _, asked, _ in self.server.requests], [f"bytes={HALF}-"])
+
+    def test_an_error_of_this_machine_is_the_end(self):
+        (self.to / "flower_photos.tgz.part").mkdir(parents=True)
+        result = self.fetch_flowers()
+        self.assert_refused(result, BAD_FILE, "flower_photos.tgz.part: open failed: ")
+        self.assertNotIn("is tried", result.output)
+        self.assertEqual(self.server.requests, [])
+
+
+class Ranks(FetchTest):
+    """Under mpirun."""
+
     def test_one_rank_fetches(self):
         result = self.fetch(f"{self.server.url('good')}/a.bin", ranks=3)
         self.assert_fetched(result)
@@ -285,7 +325,7 @@ class Archives(FetchTest):
         result = self.fetch("lfw", env={"GENTRAIN_MIRROR": self.server.url("good")})
         self.assert_refused(result, BAD_FILE, "/good/lfw-deepfunneled.tgz: .*its MD5 is [0-9a-f]{32}, 68331da3eb755a50.*"
                                               " was needed; what came was removed")
-        self.assertEqual(self.files(), [])
+        self.assertEqual(self.files(), ["lfw"], "it is removed only for what takes its place")
 
 
 if __name__ == "__main__":

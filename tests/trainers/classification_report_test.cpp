@@ -6,6 +6,7 @@
 #include <cmath>
 #include <fstream>
 #include <iterator>
+#include <limits>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -22,6 +23,7 @@ namespace gentrain::trainers {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::ElementsAre;
 using ::testing::StartsWith;
 
 constexpr data::Normalization kHalf{0.25, 0.5};  // below pixel 64 negative
@@ -38,10 +40,11 @@ void on_ranks(int ranks, int workers, const Body& body) {
 }
 
 ClassificationReport report_over(const data::Dataset& dataset, int ranks, int workers,
-                                 std::int64_t chunk) {
+                                 std::int64_t chunk, float slope = 0.5F) {
   std::vector<ClassificationReport> all(static_cast<std::size_t>(ranks));
   on_ranks(
       ranks, workers, [&](comm::Communicator& communicator, StepRunner& runner, PixelNet& net) {
+        net.set_slope(runner.device(), runner.queue(), slope);
         all[static_cast<std::size_t>(communicator.rank())] =
             classification_report(communicator, runner, net.network(), {dataset, kHalf, chunk});
       });
@@ -69,6 +72,15 @@ TEST(TopK, RanksOfLabels) {
   EXPECT_EQ(rank_of_label(logits, 2), 1) << "the first of equal ones comes first";
   EXPECT_EQ(rank_of_label(logits, 0), 2);
   EXPECT_EQ(rank_of_label(logits, 3), 3);
+}
+
+TEST(TopK, NoNumberComesLast) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> logits = {kNan, 1, kNan, 2};
+  EXPECT_EQ(rank_of_label(logits, 3), 0);
+  EXPECT_EQ(rank_of_label(logits, 1), 1);
+  EXPECT_EQ(rank_of_label(logits, 0), 4) << "not even among all classes";
+  EXPECT_EQ(rank_of_label(logits, 2), 4);
 }
 
 TEST(TopK, CountsLabelsAmongTheLikeliest) {
@@ -135,6 +147,30 @@ TEST(ClassificationReport, TheWorstMistakesComeFirst) {
   EXPECT_NEAR(report.worst[0].loss, std::log(sum) + 0.5 * x, 1e-6);
   for (std::size_t i = 1; i < report.worst.size(); ++i) {
     EXPECT_GE(report.worst[i - 1].loss, report.worst[i].loss);
+  }
+  for (std::size_t i = 0; i < report.worst.size(); i += 2) {  // from either end, by turns
+    const auto from_the_end = static_cast<std::int64_t>(i / 2 * 3);
+    EXPECT_EQ(report.worst[i].sample, 128 - from_the_end);
+    EXPECT_EQ(report.worst[i + 1].sample, 1 + from_the_end);
+  }
+}
+
+/// Without the rule those of class 0 would be right with NaN, those above pixel 64 of class 1 with
+/// infinity.
+TEST(ClassificationReport, WhatIsNotFiniteIsAMistake) {
+  for (const float slope :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    const ClassificationReport report = report_over(CountedPixels(130), 2, 1, 7, slope);
+    for (std::int64_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(report.count(i, i), 0);
+      EXPECT_EQ(report.labelled(i), i == 0 ? 44 : 43);
+    }
+    ASSERT_EQ(report.worst.size(), kMostMistakes);
+    for (std::size_t i = 0; i < report.worst.size(); ++i) {
+      EXPECT_EQ(report.worst[i].sample, static_cast<std::int64_t>(i)) << "all are equally bad";
+      EXPECT_TRUE(std::isinf(report.worst[i].loss));
+      EXPECT_NE(report.worst[i].predicted, report.worst[i].label);
+    }
   }
 }
 
@@ -274,6 +310,35 @@ TEST_F(ReportFiles, OldMistakesGo) {
   report.worst.clear();
   write_report(folder_, report, *images_of_shape({10, 100, 3}));
   EXPECT_FALSE(fs::exists(folder_ / "mistakes.png"));
+}
+
+TEST_F(ReportFiles, OldMistakesThatCannotGoAreNamed) {
+  fs::create_directories(folder_ / "mistakes.png" / "inner");
+  ClassificationReport report = two_classes();
+  report.worst.clear();
+  EXPECT_EQ(test::message_of<IoError>([&] {
+              write_report(folder_, report, *images_of_shape({10, 100, 3}));
+            }),
+            (folder_ / "mistakes.png").string() + " cannot be removed: Directory not empty");
+}
+
+TEST_F(ReportFiles, AreCheckedRightBeforeEachChange) {
+  const auto images = images_of_shape({10, 100, 3});
+  std::vector<std::int64_t> files;  // at each check
+  const auto count = [&] { files.push_back(std::distance(fs::directory_iterator(folder_), {})); };
+  write_report(folder_, two_classes(), *images, count);
+  EXPECT_THAT(files, ElementsAre(1, 2, 3)) << "one of them under its temporary name";
+  ClassificationReport report = two_classes();
+  report.worst.clear();
+  int left = 2;
+  const auto lose = [&left] {
+    if (left-- == 0) {
+      throw JobError("the lock is lost");
+    }
+  };
+  EXPECT_EQ(test::message_of<JobError>([&] { write_report(folder_, report, *images, lose); }),
+            "the lock is lost");
+  EXPECT_TRUE(fs::exists(folder_ / "mistakes.png"));
 }
 
 TEST_F(ReportFiles, AFolderThatCannotBeMadeIsNamed) {

@@ -180,7 +180,30 @@ TEST_F(DataSourceTest, OneFolderHoldsBothSets) {
     write_images(fs::path("root") / name);
     EXPECT_EQ(load(options).pair.test->description(), std::string("images in root/") + name);
   }
-  EXPECT_EQ(load(options).note, "");
+  EXPECT_EQ(load(options).fact,
+            "data.path: root/train2 is the training set, root/validation the test set");
+}
+
+/// A name that only begins with "train" stands for the training set beside a test set alone.
+TEST_F(DataSourceTest, AClassMayBeginWithTrain) {
+  for (const char* name : {"cars", "planes", "trains"}) {
+    fs::create_directories(fs::path("root") / name);
+    for (const char* file : {"1.png", "2.png"}) {
+      image::write_png(fs::path("root") / name / file, {2, 3, 1, {1, 2, 3, 4, 5, 6}});
+    }
+  }
+  DataOptions options = images("");
+  options.path = "root";
+  options.validation = 0.4;
+  EXPECT_EQ(load(options).pair.train->description(), "images in root");
+  EXPECT_THAT(load(options).pair.train->class_names(), ElementsAre("cars", "planes", "trains"));
+  EXPECT_EQ(load(options).fact, "");
+  write_images("alone/train");
+  write_images("alone/trainer");
+  options.path = "alone";
+  options.validation = 0.5;
+  EXPECT_EQ(load(options).pair.train->description(), "images in alone/train");
+  EXPECT_EQ(load(options).fact, "data.path: alone/train is the training set");
 }
 
 /// A fifth of its images is set aside, of whatever class.

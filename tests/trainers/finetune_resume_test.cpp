@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "core/io/posix_file.h"
@@ -19,6 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::message_of;
+using ::testing::HasSubstr;
 
 class FinetuneResume : public ResumeTest {
  protected:
@@ -36,6 +38,7 @@ class FinetuneResume : public ResumeTest {
     options_.weights.allow_missing = {{"fire*", ""}};
     options_.stages[0].freeze.through.text = "fire8/concat";
     options_.stages[0].optimizer.lr = 0.01;
+    options_.best.metric = Metric::kNone;  // a run ends with the weights of its last step
   }
 
   /// A file of the first convolution, whose weights are all `value`; and its hash.
@@ -69,6 +72,51 @@ TEST_F(FinetuneResume, GoesOnToTheSameBytesWithTheSameFileAlone) {
   EXPECT_EQ(train(setting("run"), 3).summary["weights_sha256"], straight);
 }
 
+/// The checkpoint has all weights, and knows which file they began with.
+TEST_F(FinetuneResume, GoesOnWithoutTheFileThatItBeganWith) {
+  const auto [a, hash_of_a] = weights("a.h5", 0.01);
+  options_.weights.file = a;
+  steps(3);
+  const auto straight = train(setting("straight")).summary["weights_sha256"];
+  steps(1);
+  train(setting("run"));
+  fs::remove(a);
+  steps(2);
+  EXPECT_EQ(train(setting("run"), 2).kind, RunResult::Kind::kFinished);
+  steps(3);
+  const auto [b, hash_of_b] = weights("a.h5", 0.02);
+  EXPECT_EQ(message_of<JobError>([&] { train_alone(setting("run")); }),
+            (base_ / "run/checkpoints/step-000000002.h5").string() +
+                ": the run was trained with weights " + hash_of_a + ", but now there is weights " +
+                hash_of_b);
+  fs::remove(b);
+  EXPECT_EQ(train_alone(setting("run")).summary["weights_sha256"], straight);
+  EXPECT_THAT(text_of("run/environment.json"),
+              HasSubstr("weights: those of the checkpoint, of a run that began with weights " +
+                        hash_of_a + " (" + a + ": "));
+}
+
+/// One that was found counts as little as one that is gone.
+TEST_F(FinetuneResume, GoesOnWithoutTheFileThatItFound) {
+  fs::create_directories(base_ / "weights");
+  const DataFolder data(base_);
+  const auto [a, hash_of_a] = weights("weights/squeezenet_a.h5", 0.01);
+  steps(2);
+  const auto straight = train(setting("straight")).summary["weights_sha256"];
+  for (const bool other : {false, true}) {
+    const std::string name = other ? "other" : "none";
+    weights("weights/squeezenet_a.h5", 0.01);
+    steps(1);
+    train(setting(name));
+    fs::remove(a);
+    if (other) {
+      weights("weights/squeezenet_b.h5", 0.02);
+    }
+    steps(2);
+    EXPECT_EQ(train_alone(setting(name)).summary["weights_sha256"], straight) << name;
+  }
+}
+
 /// Where a job began with a model, the checkpoint has all weights and no file is looked for.
 TEST_F(FinetuneResume, GoesOnWithoutTheModelThatItBeganWith) {
   options_.weights = {};
@@ -77,11 +125,48 @@ TEST_F(FinetuneResume, GoesOnWithoutTheModelThatItBeganWith) {
   train(setting("first"));
   options_.weights = {};
   options_.init_from.file = (base_ / "first/model.h5").string();
+  steps(2);
+  const auto straight = train(setting("straight")).summary["weights_sha256"];
   steps(1);
-  train(setting("run"));
+  EXPECT_NE(train(setting("run")).summary["weights_sha256"], straight);
   fs::remove_all(base_ / "first");
   steps(2);
-  EXPECT_EQ(train_alone(setting("run")).kind, RunResult::Kind::kFinished);
+  EXPECT_EQ(train_alone(setting("run")).summary["weights_sha256"], straight);
+}
+
+/// Everything that a stage has of its own, cut in the second one.
+TEST_F(FinetuneResume, TwoStagesGoOnToTheSameBytesWithOtherRanksAndThreads) {
+  image::write_png(base_ / "set/train/cats/5.png", striped(45, 52, 10));  // the classes differ
+  options_.weights.file = weights("a.h5", 0.01).first;
+  options_.class_weight = ClassWeight::kAuto;
+  options_.data.augment = data::AugmentOptions{.rotation = 20, .horizontal_flip = true};
+  StageOptions second = options_.stages[0];
+  second.name = "finetune";
+  second.optimizer = {.lr = 1e-2, .momentum = 0.9};
+  options_.stages[0].name = "transfer";
+  options_.stages[0].stop.steps = 2;
+  options_.stages[0].freeze.through.text = "fire9/concat";
+  options_.stages[0].optimizer = {.name = OptimizerOptions::Name::kRmsprop, .lr = 1e-3};
+  options_.stages.push_back(second);
+  options_.stages[1].stop.steps = 3;
+  const nlohmann::json straight = train(setting("straight")).summary;
+  write_every_checkpoint("straight");
+  const std::vector<std::string> lines = metrics("straight");
+  for (const std::int64_t step : {3, 4}) {
+    options_.threads = 5 - step;
+    RunSetting again = setting(fmt::format("from{}", step));
+    again.resume = {ResumeOptions::Mode::kPath, RunFolder(base_ / "straight").checkpoint(step)};
+    const nlohmann::json summary = train(again, static_cast<int>(step) - 1).summary;
+    EXPECT_EQ(summary["steps"], 5);
+    EXPECT_EQ(summary["weights_sha256"], straight["weights_sha256"]) << step;
+    EXPECT_EQ(summary["state_sha256"], straight["state_sha256"]) << step;
+    EXPECT_EQ(summary["train"], straight["train"]) << step;
+    EXPECT_EQ(metrics(fmt::format("from{}", step)).back(), lines.back()) << step;
+  }
+  RunSetting other = setting("other");
+  other.resume = {ResumeOptions::Mode::kPath, RunFolder(base_ / "straight").checkpoint(3)};
+  options_.class_weight = ClassWeight::kNone;
+  EXPECT_NE(train(other).summary["weights_sha256"], straight["weights_sha256"]);
 }
 
 }  // namespace

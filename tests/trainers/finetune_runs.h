@@ -1,7 +1,9 @@
 // What tests of fine-tuning share: a folder of small pictures, and small jobs on it.
 #pragma once
 
+#include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -35,6 +37,29 @@ inline void write_classes(const std::filesystem::path& folder, int count) {
     }
   }
 }
+
+/// While it lives $GENTRAIN_DATA is a folder.
+class DataFolder {
+ public:
+  explicit DataFolder(const std::filesystem::path& folder) {
+    if (const char* value = std::getenv("GENTRAIN_DATA"); value != nullptr) {
+      before_ = value;
+    }
+    setenv("GENTRAIN_DATA", folder.c_str(), 1);
+  }
+  ~DataFolder() {
+    if (before_) {
+      setenv("GENTRAIN_DATA", before_->c_str(), 1);
+    } else {
+      unsetenv("GENTRAIN_DATA");
+    }
+  }
+  DataFolder(const DataFolder&) = delete;
+  DataFolder& operator=(const DataFolder&) = delete;
+
+ private:
+  std::optional<std::string> before_;
+};
 
 /// Five pictures of each class to train on and one to test, in a folder that goes with the test.
 class FinetuneRuns : public ::testing::Test {

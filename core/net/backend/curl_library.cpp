@@ -20,7 +20,8 @@ namespace {
 
 constexpr int kRedirectFrom = 300;
 constexpr int kRedirectBelow = 400;
-constexpr int kFinalFrom = 200;
+constexpr int kInterimFrom = 100;
+constexpr int kInterimBelow = 200;
 
 struct FreeHandle {
   void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
@@ -96,7 +97,8 @@ struct Transfer {
   bool end_of_head() {
     const bool redirects =
         head.status >= kRedirectFrom && head.status < kRedirectBelow && !location.empty();
-    return redirects || head.status < kFinalFrom || ask([this] { return receiver.head(head); });
+    const bool announces = head.status >= kInterimFrom && head.status < kInterimBelow;
+    return redirects || announces || ask([this] { return receiver.head(head); });
   }
 };
 
