@@ -345,7 +345,7 @@ TEST_F(Verbs, ListKnowsWhatJobsKnow) {
   }
   EXPECT_EQ(gentrain({"list", "models"}).out,
             "lenet\nvae\nvae_conv\nsrgan\ninception_v3\nvgg16\nvgg19\nsqueezenet\n");
-  EXPECT_EQ(gentrain({"list", "optimizers"}).out, "sgd\nadam\nadamw\n");
+  EXPECT_EQ(gentrain({"list", "optimizers"}).out, "sgd\nadam\nadamw\nrmsprop\n");
   EXPECT_EQ(gentrain({"list", "keys"}).out, job_reference());
   EXPECT_THAT(gentrain({"list", "exit-codes"}).out, HasSubstr("  6  a loss that is NaN"));
   const Outcome wrong = gentrain({"list", "layer"});

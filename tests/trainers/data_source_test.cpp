@@ -195,14 +195,14 @@ TEST_F(DataSourceTest, AClassMayBeginWithTrain) {
   DataOptions options = images("");
   options.path = "root";
   options.validation = 0.4;
-  EXPECT_EQ(load(options).pair.train->description(), "images in root");
+  EXPECT_EQ(load(options).pair.train->description(), "4 of 6 samples of images in root");
   EXPECT_THAT(load(options).pair.train->class_names(), ElementsAre("cars", "planes", "trains"));
   EXPECT_EQ(load(options).fact, "");
   write_images("alone/train");
   write_images("alone/trainer");
   options.path = "alone";
   options.validation = 0.5;
-  EXPECT_EQ(load(options).pair.train->description(), "images in alone/train");
+  EXPECT_EQ(load(options).pair.train->description(), "1 of 2 samples of images in alone/train");
   EXPECT_EQ(load(options).fact, "data.path: alone/train is the training set");
 }
 
