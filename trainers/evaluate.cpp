@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -55,7 +54,7 @@ std::vector<double> gathered(comm::Communicator& communicator,
   for (const std::string& part : communicator.all_gather_text(text)) {
     const std::size_t before = all.size();
     all.resize(before + part.size() / sizeof(double));
-    std::memcpy(all.data() + before, part.data(), part.size());
+    std::copy_n(part.data(), part.size(), reinterpret_cast<char*>(all.data() + before));
   }
   return all;
 }

@@ -58,6 +58,7 @@ std::string layer_of(const std::string& parameter) {
 
 std::vector<std::string> texts_of(const std::vector<Pattern>& patterns) {
   std::vector<std::string> texts;
+  texts.reserve(patterns.size());
   for (const Pattern& pattern : patterns) {
     texts.push_back(pattern.text);
   }
@@ -320,6 +321,7 @@ std::string estimate(TrainingRun& run, const GraphNetwork& network, const std::v
     estimate_pass(run, network, *images, pass);
   }
   std::vector<std::string> names;
+  names.reserve(norms.size());
   for (const int norm : norms) {
     names.push_back(graph.node(norm).name);
   }

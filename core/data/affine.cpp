@@ -161,7 +161,7 @@ void check(const PixelExtents& extents, std::size_t source, std::size_t result,
     throw ShapeError(fmt::format("warp: an image of {} x {} x {} from {} bytes into {}", extents.h,
                                  extents.w, extents.c, source, result));
   }
-  for (const std::size_t row : {0, 3}) {
+  for (const std::size_t row : {std::size_t{0}, std::size_t{3}}) {
     const double furthest = std::abs(matrix[row]) * static_cast<double>(extents.h) +
                             std::abs(matrix[row + 1]) * static_cast<double>(extents.w) +
                             std::abs(matrix[row + 2]);
