@@ -4,13 +4,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "core/data/memory_dataset.h"
 #include "core/image/format.h"
@@ -282,7 +285,8 @@ class ReportFiles : public ::testing::Test {
     std::ifstream in(folder_ / file, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
   }
-  const fs::path folder_ = fs::path(::testing::TempDir()) / "classification_report_test";
+  const fs::path folder_ =
+      fs::temp_directory_path() / ("gentrain_classification_report_" + std::to_string(getpid()));
 };
 
 TEST_F(ReportFiles, AreWrittenTwiceTheSame) {
