@@ -2,28 +2,15 @@
 #include "core/graph/graph.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "core/graph/shapes.h"
+#include "core/pattern.h"
 #include "kernels/error.h"
 
 namespace gentrain::graph {
-
-namespace {
-
-/// Characters that two names have in common at their beginning.
-std::size_t common_beginning(std::string_view a, std::string_view b) {
-  const std::size_t length = std::min(a.size(), b.size());
-  return static_cast<std::size_t>(
-      std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(length), b.begin()).first -
-      a.begin());
-}
-
-}  // namespace
 
 int Graph::add(std::string name, NodeKind kind, std::vector<int> inputs) {
   if (name.empty()) {
@@ -51,7 +38,7 @@ int Graph::add(std::string name, NodeKind kind, std::vector<int> inputs) {
     inputs_.push_back(index);
   }
   indices_.emplace(name, index);
-  nodes_.push_back({std::move(name), std::move(kind), std::move(inputs), shape});
+  nodes_.push_back({std::move(name), kind, std::move(inputs), shape});
   return index;
 }
 
@@ -87,20 +74,13 @@ int Graph::index_of(std::string_view name) const {
   if (const int found = find(name); found >= 0) {
     return found;
   }
-  constexpr std::size_t kListed = 24;
-  std::vector<std::string_view> known;
+  std::vector<std::string> known;
+  known.reserve(nodes_.size());
   for (const Node& node : nodes_) {
     known.push_back(node.name);
   }
-  std::ranges::stable_sort(known, std::greater(),
-                           [&](std::string_view other) { return common_beginning(name, other); });
-  std::string more;
-  if (known.size() > kListed) {
-    more = fmt::format(" and {} more", known.size() - kListed);
-    known.resize(kListed);
-  }
-  throw JobError(fmt::format("the network has no layer '{}' (known: {}{})", name,
-                             fmt::join(known, ", "), more));
+  throw JobError(fmt::format("the network has no layer '{}' (known: {})", name,
+                             listed_near(std::string(name), std::move(known))));
 }
 
 std::vector<int> Graph::nodes_through(std::string_view name) const {
