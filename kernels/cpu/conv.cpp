@@ -1,7 +1,7 @@
-// Convolutions: 3x3 ones by an own Winograd kernel where it wins, others by an own matrix product
-// of windows where that wins, the rest by oneDNN's direct one, single-threaded; small ones that a
-// 2x2 max pooling follows by an own fused kernel. Behind oneDNN activations are own passes: its own
-// differ from the contract's (and its ReLU turns NaN into 0).
+// Convolutions: 3x3, 1x7, 7x1 and the like by own Winograd kernels where they win, others by an own
+// matrix product of windows where that wins, the rest by oneDNN's direct one, single-threaded;
+// small ones that a 2x2 max pooling follows by an own fused kernel. Behind oneDNN activations are
+// own passes: its own differ from the contract's (and its ReLU turns NaN into 0).
 #include "kernels/conv.h"
 
 #include <fmt/format.h>
@@ -13,6 +13,7 @@
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/winograd.h"
+#include "kernels/cpu/winograd_line.h"
 #include "kernels/error.h"
 
 namespace gentrain::cpu {
@@ -22,7 +23,11 @@ namespace {
 class Conv final : public ConvKernels {
  public:
   explicit Conv(const Backend& backend)
-      : simd_(*backend.simd), onednn_(*backend.onednn), winograd_(backend), columns_(backend) {}
+      : simd_(*backend.simd),
+        onednn_(*backend.onednn),
+        winograd_(backend),
+        lines_(backend),
+        columns_(backend) {}
 
   void forward(Queue& queue, const ConvGeometry& g, ConstView x, const Weights& w, ConstView bias,
                Activation activation, View y) override {
@@ -35,6 +40,9 @@ class Conv final : public ConvKernels {
     switch (conv_kind(Operation::kConvForward, g)) {
       case ConvKind::kWinograd:
         winograd_.forward(cpu_queue(queue), g, x, w, bias, activation, y);
+        break;
+      case ConvKind::kWinogradLine:
+        lines_.forward(cpu_queue(queue), g, x, w, bias, activation, y);
         break;
       case ConvKind::kColumns:
         columns_.forward(cpu_queue(queue), g, x, w, bias, activation, y);
@@ -61,6 +69,9 @@ class Conv final : public ConvKernels {
       case ConvKind::kWinograd:
         winograd_.backward_data(cpu_queue(queue), g, dy, w, dx);
         break;
+      case ConvKind::kWinogradLine:
+        lines_.backward_data(cpu_queue(queue), g, dy, w, dx);
+        break;
       case ConvKind::kColumns:
         columns_.backward_data(cpu_queue(queue), g, dy, w, dx);
         break;
@@ -86,6 +97,7 @@ class Conv final : public ConvKernels {
       case ConvKind::kColumns:
         columns_.backward_weights(cpu_queue(queue), g, x, dy, dw, dbias);
         break;
+      case ConvKind::kWinogradLine:  // takes no gradients of weights
       case ConvKind::kOneDnn:
         const Program& program = onednn_.conv(Operation::kConvBackwardWeights, g, dbias.present());
         onednn_.execute(program, cpu_queue(queue), {x.data, dw.data, dbias.data, dy.data, 0});
@@ -168,6 +180,7 @@ class Conv final : public ConvKernels {
   const simd::Kernels& simd_;
   OneDnn& onednn_;
   Winograd winograd_;
+  WinogradLine lines_;
   ConvColumns columns_;
 };
 
@@ -177,6 +190,9 @@ ConvKind conv_kind(Operation pass, const ConvGeometry& g) {
   if (Winograd::wins(pass, g)) {
     return ConvKind::kWinograd;
   }
+  if (WinogradLine::wins(pass, g)) {
+    return ConvKind::kWinogradLine;
+  }
   return ConvColumns::wins(pass, g) ? ConvKind::kColumns : ConvKind::kOneDnn;
 }
 
@@ -184,6 +200,8 @@ std::string_view name_of(ConvKind kind) {
   switch (kind) {
     case ConvKind::kWinograd:
       return "Winograd";
+    case ConvKind::kWinogradLine:
+      return "Winograd along lines";
     case ConvKind::kColumns:
       return "columns";
     case ConvKind::kOneDnn:

@@ -9,12 +9,12 @@
 
 namespace gentrain::cpu {
 
-enum class ConvKind : std::uint8_t { kWinograd, kColumns, kOneDnn };
+enum class ConvKind : std::uint8_t { kWinograd, kWinogradLine, kColumns, kOneDnn };
 
 /// Of a pass over f32 images that no max pooling follows. The rule looks at the geometry alone.
 ConvKind conv_kind(Operation pass, const ConvGeometry& g);
 
-/// "Winograd", "columns" or "oneDNN".
+/// "Winograd", "Winograd along lines", "columns" or "oneDNN".
 std::string_view name_of(ConvKind kind);
 
 }  // namespace gentrain::cpu

@@ -15,6 +15,7 @@
 #include "kernels/cpu/simd/reduce.h"
 #include "kernels/cpu/simd/update.h"
 #include "kernels/cpu/simd/winograd.h"
+#include "kernels/cpu/simd/winograd_line.h"
 
 namespace gentrain::simd {
 
@@ -32,6 +33,7 @@ struct Kernels {
   ReduceTable reduce;
   UpdateTable update;
   WinogradTable winograd;
+  WinogradLineTable winograd_line;
 };
 
 namespace v3 {

@@ -24,6 +24,8 @@ inline constexpr Layout kWinogradLayout = 2;
 inline constexpr Layout kTurnedWinogradLayout = 3;
 inline constexpr Layout kBf16Layout = 4;           // where they lie, rounded to bf16
 inline constexpr Layout kTurnedColumnsLayout = 5;  // and strides and padding in higher bits
+inline constexpr Layout kLineLayout = 6;
+inline constexpr Layout kTurnedLineLayout = 7;
 inline constexpr Layout kOneDnnLayout = Layout{1} << 63;
 
 /// A block is identified by where the weights lie and by the layout. Thread-safe.

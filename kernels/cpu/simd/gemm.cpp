@@ -1,4 +1,6 @@
-// Matrix products by a tile of kTileRows rows and two vectors of columns held in registers.
+// Matrix products by a tile of kTileRows rows and two vectors of columns held in registers; where
+// there are 32 registers and columns for it, of kWideRows rows and four vectors, which needs fewer
+// instructions beside the products.
 //
 // The right factor is read in panels of kPanel columns. A panel of the usual depth stays in the
 // first cache while all rows pass by; pack_transposed lays a weight matrix out in whole panels.
@@ -12,6 +14,8 @@ namespace gentrain::simd::GENTRAIN_SIMD_NS {
 namespace {
 
 constexpr std::int64_t kFloat = sizeof(float);
+constexpr bool kHasWideTiles = kLanes == 16;
+constexpr int kWideRows = 6;
 
 // Strides in bytes: g++ 12 makes a second loop for a stride of one float, and spills the sums in
 // both.
@@ -25,6 +29,7 @@ struct Tile {
   const float* b;
   std::int64_t a_bytes;  // of a_step
   std::int64_t b_bytes;
+  std::int64_t next_panel;  // floats from a panel of b to the one beside it
   const float* bias;
   float* c;
   IntVec last;
@@ -36,26 +41,30 @@ __attribute__((noinline)) void multiply_tile(const GemmCall& call, const Tile& t
     return kMasked && v == kVectors - 1 ? load_masked(p + v * kLanes, tile.last)
                                         : load(p + v * kLanes);
   };
+  const auto load_factors = [&](const float* p, int v) {
+    return v < 2 ? load_columns(p, v) : load(p + tile.next_panel + (v - 2) * kLanes);
+  };
   Vec sums[kRows][kVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       sums[r][v] = Vec{};
     }
   }
   const float* a = tile.a;
   const float* b = tile.b;
+#pragma GCC unroll 2
   for (std::int64_t p = 0; p < call.depth; ++p) {
     Vec row[kVectors];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      row[v] = load_columns(b, v);
+      row[v] = load_factors(b, v);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const Vec factor = broadcast(a[r * call.a_row]);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         sums[r][v] = fma(factor, row[v], sums[r][v]);
       }
@@ -63,7 +72,7 @@ __attribute__((noinline)) void multiply_tile(const GemmCall& call, const Tile& t
     a = advance(a, tile.a_bytes);
     b = advance(b, tile.b_bytes);
   }
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) {
     const Vec bias = tile.bias == nullptr ? Vec{} : load_columns(tile.bias, v);
 #pragma GCC unroll 16
@@ -93,14 +102,15 @@ void multiply_rest(const GemmCall& call, const Tile& tile, std::int64_t rows) {
 
 template <int kVectors, bool kMasked>
 void multiply_panel(const GemmCall& call, Tile tile) {
+  constexpr int kRows = kVectors > 2 ? kWideRows : kTileRows;
   std::int64_t i = 0;
-  for (; i + kTileRows <= call.rows; i += kTileRows) {
-    multiply_tile<kTileRows, kVectors, kMasked>(call, tile);
-    tile.a += kTileRows * call.a_row;
-    tile.c += kTileRows * call.columns;
+  for (; i + kRows <= call.rows; i += kRows) {
+    multiply_tile<kRows, kVectors, kMasked>(call, tile);
+    tile.a += kRows * call.a_row;
+    tile.c += kRows * call.columns;
   }
   if (i < call.rows) {
-    multiply_rest<kTileRows - 1, kVectors, kMasked>(call, tile, call.rows - i);
+    multiply_rest<kRows - 1, kVectors, kMasked>(call, tile, call.rows - i);
   }
 }
 
@@ -111,12 +121,16 @@ void multiply(const GemmCall& call) {
                  call.b + (packed ? j * call.depth : j),
                  call.a_step * kFloat,
                  (packed ? kPanel : call.b_step) * kFloat,
+                 packed ? kPanel * call.depth : kPanel,
                  call.bias == nullptr ? nullptr : call.bias + j,
                  call.c + j,
                  IntVec{}};
     const std::int64_t width = call.columns - j;
     tile.last = first_lanes(static_cast<int>(width > kLanes ? width - kLanes : width));
-    if (width >= kPanel) {
+    if (kHasWideTiles && width >= 2 * kPanel) {
+      multiply_panel<4, false>(call, tile);
+      j += kPanel;
+    } else if (width >= kPanel) {
       multiply_panel<2, false>(call, tile);
     } else if (width > kLanes) {
       multiply_panel<2, true>(call, tile);

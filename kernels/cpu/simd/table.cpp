@@ -9,7 +9,7 @@ const Kernels& kernels() {
       make_elementwise_table(), make_gemm_table(),         make_loss_table(),
       make_norm_table(),        make_pixel_table(),        make_pool_table(),
       make_random_table(),      make_reduce_table(),       make_update_table(),
-      make_winograd_table()};
+      make_winograd_table(),    make_winograd_line_table()};
   return table;
 }
 

@@ -19,5 +19,6 @@ RandomTable make_random_table();
 ReduceTable make_reduce_table();
 UpdateTable make_update_table();
 WinogradTable make_winograd_table();
+WinogradLineTable make_winograd_line_table();
 
 }  // namespace gentrain::simd::GENTRAIN_SIMD_NS

@@ -2,8 +2,8 @@
 // results with what follows them.
 #include "kernels/cpu/simd/winograd.h"
 
-#include "kernels/cpu/simd/math.h"
 #include "kernels/cpu/simd/tables.h"
+#include "kernels/cpu/simd/winograd_epilogue.h"
 #include "kernels/cpu/simd/winograd_parts.h"
 
 namespace gentrain::simd::GENTRAIN_SIMD_NS {
@@ -51,17 +51,6 @@ Place place_of(const WinogradShape& s, const Tiles& tiles, std::int64_t tile, fl
           static_cast<int>(smaller(kSide, s.oh - row)),
           static_cast<int>(smaller(kSide, s.ow - column))};
 }
-
-/// What becomes of a sum before it is stored.
-template <Activation kActivation>
-struct Epilogue {
-  const float* bias;
-
-  [[nodiscard]] Vec bias_of(std::int64_t channel, int lanes) const {
-    return bias == nullptr ? Vec{} : load_n(bias + channel, lanes);
-  }
-  static Vec finish(Vec sum, Vec bias) { return apply<kActivation>(sum + bias); }
-};
 
 template <class Finish>
 void store_tile(const float* products, std::int64_t point, std::int64_t oc, const Place& place,
