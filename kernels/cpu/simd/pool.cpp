@@ -68,21 +68,66 @@ void store_some(float* p, Vec v, int lanes) {
   }
 }
 
+// Vectors that a window's pixels are read for at a time: as many chains that do not wait for each
+// other.
+constexpr int kAtOnce = 4;
+
+/// Their channels from c on.
+template <int kVectors>
+void max_of_window(const PoolShape& s, const Window& window, const float* x, float* y,
+                   std::uint8_t* argmax, std::int64_t c) {
+  const float* first = x + pixel(s, window, window.top, window.left) + c;
+  Vec best[kVectors];
+  IntVec where[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    best[v] = load(first + v * kLanes);
+    where[v] = broadcast(static_cast<std::int32_t>(window.top * s.kw + window.left));
+  }
+  for_each_pixel(s, window, [&](std::int64_t offset, std::int64_t number) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const Vec value = load(x + offset + c + v * kLanes);
+      const IntVec above = wins(value, best[v]);
+      best[v] = select(above, value, best[v]);
+      where[v] = (above & static_cast<std::int32_t>(number)) | (~above & where[v]);
+    }
+  });
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    store(y + window.y + c + v * kLanes, best[v]);
+    store_n(argmax + window.y + c + v * kLanes, __builtin_convertvector(where[v], ByteVec), kLanes);
+  }
+}
+
+/// The channels from c on, fewer than kLanes of them.
+void max_of_rest(const PoolShape& s, const Window& window, const float* x, float* y,
+                 std::uint8_t* argmax, std::int64_t c) {
+  const int lanes = static_cast<int>(s.c - c);
+  Vec best = load_n(x + pixel(s, window, window.top, window.left) + c, lanes);
+  IntVec where = broadcast(static_cast<std::int32_t>(window.top * s.kw + window.left));
+  for_each_pixel(s, window, [&](std::int64_t offset, std::int64_t number) {
+    const Vec value = load_n(x + offset + c, lanes);
+    const IntVec above = wins(value, best);
+    best = select(above, value, best);
+    where = (above & static_cast<std::int32_t>(number)) | (~above & where);
+  });
+  store_n(y + window.y + c, best, lanes);
+  store_n(argmax + window.y + c, __builtin_convertvector(where, ByteVec), lanes);
+}
+
 void max_forward(const PoolShape& s, const float* x, float* y, std::uint8_t* argmax) {
   for_each_window(s, [&](const Window& window) {
-    for_each_vector(s, [&](std::int64_t c, int lanes) {
-      const std::int64_t first = pixel(s, window, window.top, window.left) + c;
-      Vec best = load_some(x + first, lanes);
-      IntVec where = broadcast(static_cast<std::int32_t>(window.top * s.kw + window.left));
-      for_each_pixel(s, window, [&](std::int64_t offset, std::int64_t number) {
-        const Vec value = load_some(x + offset + c, lanes);
-        const IntVec above = wins(value, best);
-        best = select(above, value, best);
-        where = (above & static_cast<std::int32_t>(number)) | (~above & where);
-      });
-      store_some(y + window.y + c, best, lanes);
-      store_n(argmax + window.y + c, __builtin_convertvector(where, ByteVec), lanes);
-    });
+    std::int64_t c = 0;
+    for (; c + kAtOnce * kLanes <= s.c; c += kAtOnce * kLanes) {
+      max_of_window<kAtOnce>(s, window, x, y, argmax, c);
+    }
+    for (; c + kLanes <= s.c; c += kLanes) {
+      max_of_window<1>(s, window, x, y, argmax, c);
+    }
+    if (c < s.c) {
+      max_of_rest(s, window, x, y, argmax, c);
+    }
   });
 }
 
@@ -108,15 +153,45 @@ float pixels(const Window& window) {
   return static_cast<float>((window.bottom - window.top) * (window.right - window.left));
 }
 
+template <int kVectors>
+void average_of_window(const PoolShape& s, const Window& window, const float* x, float* y,
+                       std::int64_t c) {
+  Vec totals[kVectors] = {};
+  for_each_pixel(s, window, [&](std::int64_t offset, std::int64_t) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      totals[v] += load(x + offset + c + v * kLanes);
+    }
+  });
+  const Vec count = broadcast(pixels(window));
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    store(y + window.y + c + v * kLanes, totals[v] / count);
+  }
+}
+
+void average_of_rest(const PoolShape& s, const Window& window, const float* x, float* y,
+                     std::int64_t c) {
+  const int lanes = static_cast<int>(s.c - c);
+  Vec total{};
+  for_each_pixel(s, window, [&](std::int64_t offset, std::int64_t) {
+    total += load_n(x + offset + c, lanes);
+  });
+  store_n(y + window.y + c, total / broadcast(pixels(window)), lanes);
+}
+
 void average_forward(const PoolShape& s, const float* x, float* y) {
   for_each_window(s, [&](const Window& window) {
-    for_each_vector(s, [&](std::int64_t c, int lanes) {
-      Vec total{};
-      for_each_pixel(s, window, [&](std::int64_t offset, std::int64_t) {
-        total += load_some(x + offset + c, lanes);
-      });
-      store_some(y + window.y + c, total / broadcast(pixels(window)), lanes);
-    });
+    std::int64_t c = 0;
+    for (; c + kAtOnce * kLanes <= s.c; c += kAtOnce * kLanes) {
+      average_of_window<kAtOnce>(s, window, x, y, c);
+    }
+    for (; c + kLanes <= s.c; c += kLanes) {
+      average_of_window<1>(s, window, x, y, c);
+    }
+    if (c < s.c) {
+      average_of_rest(s, window, x, y, c);
+    }
   });
 }
 
