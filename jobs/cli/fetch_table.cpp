@@ -78,70 +78,47 @@ std::vector<RemoteData> pictures() {
            "flower_photos"}};
 }
 
+/// A weights file of Keras Applications; with the top the names of its classes come along.
+RemoteData keras(std::string_view name, std::string_view summary, std::string_view path,
+                 std::string_view url, std::uint64_t bytes, std::string_view md5) {
+  RemoteData data{name, summary, {{path, {url}, bytes, "", md5}}};
+  if (name.ends_with("_top")) {
+    data.files.push_back(classes());
+  }
+  return data;
+}
+
 std::vector<RemoteData> weights() {
-  return {{"vgg16",
-           "VGG16 of Keras, without the top",
-           {{"weights/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-             {"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
-              "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"},
-             58'889'256,
-             "",
-             "6d6bbae143d832006294945121d1f1fc"}},
-           "",
-           ""},
-          {"vgg16_top",
-           "VGG16 of Keras with the top, names of the classes",
-           {{"weights/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
-             {"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
-              "vgg16_weights_tf_dim_ordering_tf_kernels.h5"},
-             553'467'096,
-             "",
-             "64373286793e3c8b2b4e3219cbf3544b"},
-            classes()},
-           "",
-           ""},
-          {"vgg19",
-           "VGG19 of Keras, without the top",
-           {{"weights/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-             {"https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
-              "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"},
-             80'134'624,
-             "",
-             "253f8cb515780f3b799900260a226db6"}},
-           "",
-           ""},
-          {"vgg19_top",
-           "VGG19 of Keras with the top, names of the classes",
-           {{"weights/vgg19_weights_tf_dim_ordering_tf_kernels.h5",
-             {"https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
-              "vgg19_weights_tf_dim_ordering_tf_kernels.h5"},
-             574'710'816,
-             "",
-             "cbe5617147190e668d6c5d5026f83318"},
-            classes()},
-           "",
-           ""},
-          {"inception_v3",
-           "InceptionV3 of Keras, without the top",
-           {{"weights/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-             {"https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
-              "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"},
-             87'910'968,
-             "",
-             "bcbd6486424b2319ff4ef7d526e38f63"}},
-           "",
-           ""},
-          {"inception_v3_top",
-           "InceptionV3 of Keras with the top, names of the classes",
-           {{"weights/inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
-             {"https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
-              "inception_v3_weights_tf_dim_ordering_tf_kernels.h5"},
-             96'112'376,
-             "",
-             "9a0d58056eeedaa3f26cb7ebd46da564"},
-            classes()},
-           "",
-           ""},
+  return {keras("vgg16", "VGG16 of Keras, without the top",
+                "weights/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
+                "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                58'889'256, "6d6bbae143d832006294945121d1f1fc"),
+          keras("vgg16_top", "VGG16 of Keras with the top, names of the classes",
+                "weights/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
+                "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
+                "vgg16_weights_tf_dim_ordering_tf_kernels.h5",
+                553'467'096, "64373286793e3c8b2b4e3219cbf3544b"),
+          keras("vgg19", "VGG19 of Keras, without the top",
+                "weights/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
+                "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                80'134'624, "253f8cb515780f3b799900260a226db6"),
+          keras("vgg19_top", "VGG19 of Keras with the top, names of the classes",
+                "weights/vgg19_weights_tf_dim_ordering_tf_kernels.h5",
+                "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
+                "vgg19_weights_tf_dim_ordering_tf_kernels.h5",
+                574'710'816, "cbe5617147190e668d6c5d5026f83318"),
+          keras("inception_v3", "InceptionV3 of Keras, without the top",
+                "weights/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
+                "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                87'910'968, "bcbd6486424b2319ff4ef7d526e38f63"),
+          keras("inception_v3_top", "InceptionV3 of Keras with the top, names of the classes",
+                "weights/inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
+                "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
+                "inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
+                96'112'376, "9a0d58056eeedaa3f26cb7ebd46da564"),
           {"squeezenet",
            "SqueezeNet v1.1 for Keras, without the last convolution",
            {{"weights/squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -149,10 +126,8 @@ std::vector<RemoteData> weights() {
               "squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5"},
              3'002'560,
              "17154246284f555591549ac2c83e127abfbf4307dc4b0060fdaa2931d0fa38da",
-             ""}},
-           "",
-           ""},
-          {"imagenet_classes", "the names of ImageNet's 1,000 classes", {classes()}, "", ""}};
+             ""}}},
+          {"imagenet_classes", "the names of ImageNet's 1,000 classes", {classes()}}};
 }
 
 }  // namespace
@@ -171,6 +146,7 @@ const RemoteData& find_remote_data(const std::string& name) {
   const auto found = std::ranges::find(table, std::string_view(name), &RemoteData::name);
   if (found == table.end()) {
     std::vector<std::string_view> names;
+    names.reserve(table.size());
     for (const RemoteData& data : table) {
       names.push_back(data.name);
     }
