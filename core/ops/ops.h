@@ -23,6 +23,11 @@ struct Padding {
   std::int64_t left = 0;
   std::int64_t right = 0;
 };
+/// Distance between the pixels that neighbouring weights of a kernel see.
+struct Dilation {
+  std::int64_t h = 1;
+  std::int64_t w = 1;
+};
 struct Window {
   std::int64_t h = 2;
   std::int64_t w = 2;
