@@ -28,13 +28,13 @@ struct Dilation {
 
 /// How a kernel slides over images, and what follows.
 struct ConvOptions {
-  Stride stride;
-  Padding padding;
+  Stride stride{1, 1};
+  Padding padding{0, 0, 0, 0};
   Activation activation = Activation::kNone;
   /// Result channels are cut into so many groups, which divide c and oc; each is computed from its
   /// own c / groups channels of x alone. c groups: a depthwise convolution.
   std::int64_t groups = 1;
-  Dilation dilation;
+  Dilation dilation{1, 1};
 };
 
 /// Two-dimensional cross-correlation with zero padding, bias and activation.
@@ -63,10 +63,10 @@ Tensor conv2d_max_pool(Context& context, const Tensor& x, const Tensor& weights,
 /// The convolution whose transpose is meant, and the pixels of its images: several extents may give
 /// the same result of a convolution with strides.
 struct ConvTransposeOptions {
-  Stride stride;
-  Padding padding;  // of the result
+  Stride stride{1, 1};
+  Padding padding{0, 0, 0, 0};  // of the result
   std::int64_t groups = 1;
-  Dilation dilation;
+  Dilation dilation{1, 1};
   std::int64_t to_h = 0;
   std::int64_t to_w = 0;
 };
