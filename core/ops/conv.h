@@ -80,8 +80,8 @@ struct ConvTransposeOptions {
 /// bias    [out], or undefined for none
 /// result  [n, to_h, to_w, out]
 ///
-/// Throws ShapeError if ranks or channel counts differ, the groups do not divide them, to_h or to_w
-/// is below 1, or that conv2d would not give [h, w] pixels.
+/// Throws ShapeError if ranks or channel counts differ, the groups do not divide them, the weights
+/// are empty, to_h or to_w is below 1, or that conv2d would not give [h, w] pixels.
 /// Source: Dumoulin and Visin 2016, arXiv:1603.07285.
 Tensor conv2d_transpose(Context& context, const Tensor& x, const Tensor& weights,
                         const Tensor& bias, const ConvTransposeOptions& options);

@@ -25,6 +25,9 @@ void check_channels(const Tensor& x, const Tensor& weights, const Tensor& bias,
                     "groups], but they are {} and {}",
                     xs.str(), ws.str()));
   }
+  if (weights.elements() == 0) {
+    throw ShapeError(fmt::format("conv2d_transpose: weights {} have no elements", ws.str()));
+  }
   if (ws[0] != xs[3]) {
     throw ShapeError(
         fmt::format("conv2d_transpose: weights have {} input channels but x has {}", ws[0], xs[3]));

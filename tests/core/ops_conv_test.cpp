@@ -331,6 +331,7 @@ TEST_F(ConvOps, TransposeErrors) {
   EXPECT_EQ(error(x, {6, 9}, to),
             "conv2d_transpose: x must be [n, h, w, c] and weights [c, kh, kw, out / groups], but "
             "they are [2, 3, 4, 6] and [6, 9]");
+  EXPECT_EQ(error(x, {6, 0, 3, 2}, to), "conv2d_transpose: weights [6, 0, 3, 2] have no elements");
   EXPECT_EQ(error(x, {2, 3, 3, 6}, to),
             "conv2d_transpose: weights have 2 input channels but x has 6");
   for (const std::int64_t groups : {0, 4, 12}) {
@@ -457,12 +458,14 @@ TEST_F(OnCpu, AnImagesBitsDoNotDependOnOthers) {
     };
     const auto [y, dx] = run(images);
     const auto [y_alone, dx_alone] = run(third);
-    const auto part = [](const Values& of_five) {
+    const auto part = [](const Values& of_five, std::ptrdiff_t image) {
       const auto each = static_cast<std::ptrdiff_t>(of_five.size() / 5);
-      return Values(of_five.begin() + 2 * each, of_five.begin() + 3 * each);
+      return Values(of_five.begin() + image * each, of_five.begin() + (image + 1) * each);
     };
-    EXPECT_EQ(part(y), y_alone) << name;
-    EXPECT_EQ(part(dx), dx_alone) << name;
+    EXPECT_EQ(part(y, 2), y_alone) << name;
+    EXPECT_EQ(part(dx, 2), dx_alone) << name;
+    EXPECT_NE(part(y, 1), y_alone) << name << ": another image";
+    EXPECT_NE(part(dx, 1), dx_alone) << name << ": another image";
   }
 }
 
