@@ -203,8 +203,8 @@ struct Executor::Call {
     }
     const ops::Padding padding =
         padding_of(node.padding, sample(), {node.kernel_h, node.kernel_w}, node.stride);
-    return ops::conv2d(context, inputs[0], weights.weight, weights.bias, node.stride, padding,
-                       activation(node.activation));
+    return ops::conv2d(context, inputs[0], weights.weight, weights.bias,
+                       {node.stride, padding, activation(node.activation)});
   }
 
   Tensor operator()(const BatchNormalization& node) const {

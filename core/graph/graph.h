@@ -19,6 +19,7 @@ struct Node {
   NodeKind kind;
   std::vector<int> inputs;  // indices of earlier nodes
   Shape shape;              // of the result for one sample
+  std::string parameters;   // what names of its parameters begin with; nodes may share them
 };
 
 class Graph {
@@ -26,7 +27,11 @@ class Graph {
   /// Adds a node and returns its index. `inputs`: indices of nodes that are there already, so the
   /// order is topological. Throws ShapeError naming the node: a name that is empty or taken, an
   /// input that is not there, and what infer_shape refuses.
-  int add(std::string name, NodeKind kind, std::vector<int> inputs = {});
+  ///
+  /// parameters: Node::parameters, empty: the name. Nodes that share parameters have one kind and
+  /// need the same shapes of them; the first of them registers them.
+  int add(std::string name, NodeKind kind, std::vector<int> inputs = {},
+          std::string parameters = {});
 
   /// What the graph is for. Until it is said: the last node. Throws ShapeError for an index that is
   /// not there, none, or one twice.

@@ -44,15 +44,15 @@ Tensor Conv2d::bias() const {
 
 Tensor Conv2d::forward(Context& context, const Tensor& x, Activation activation) const {
   return named(name_, [&] {
-    return ops::conv2d(context, x, (*parameters_)[weight_], bias(), options_.stride,
-                       options_.padding, activation);
+    return ops::conv2d(context, x, (*parameters_)[weight_], bias(),
+                       {options_.stride, options_.padding, activation});
   });
 }
 
 Tensor Conv2d::forward_max_pool(Context& context, const Tensor& x, Activation activation) const {
   return named(name_, [&] {
-    return ops::conv2d_max_pool(context, x, (*parameters_)[weight_], bias(), options_.stride,
-                                options_.padding, activation);
+    return ops::conv2d_max_pool(context, x, (*parameters_)[weight_], bias(),
+                                {options_.stride, options_.padding, activation});
   });
 }
 

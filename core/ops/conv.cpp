@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "core/ops/conv.h"
 #include "core/ops/ops.h"
 #include "core/ops/parts.h"
 #include "kernels/error.h"
@@ -12,19 +13,29 @@ namespace gentrain::ops {
 
 namespace {
 
+void check_input_channels(const char* op, std::int64_t weights, std::int64_t x,
+                          std::int64_t groups) {
+  if (groups == 1 && weights != x) {
+    throw ShapeError(
+        fmt::format("{}: weights have {} input channels but x has {}", op, weights, x));
+  }
+  if (groups < 1 || x % groups != 0 || weights != x / groups) {
+    throw ShapeError(
+        fmt::format("{}: weights have {} input channels for each of {} groups but x has {}", op,
+                    weights, groups, x));
+  }
+}
+
 ConvGeometry geometry_of(const char* op, const Tensor& x, const Tensor& weights, const Tensor& bias,
-                         Stride stride, Padding padding) {
+                         const ConvOptions& options) {
   if (x.shape().rank() != 4 || weights.shape().rank() != 4) {
     throw ShapeError(fmt::format(
-        "{}: x must be [n, h, w, c] and weights [oc, kh, kw, c], but they are {} and {}", op,
-        x.shape().str(), weights.shape().str()));
+        "{}: x must be [n, h, w, c] and weights [oc, kh, kw, c / groups], but they are {} and {}",
+        op, x.shape().str(), weights.shape().str()));
   }
   const Shape& xs = x.shape();
   const Shape& ws = weights.shape();
-  if (ws[3] != xs[3]) {
-    throw ShapeError(
-        fmt::format("{}: weights have {} input channels but x has {}", op, ws[3], xs[3]));
-  }
+  check_input_channels(op, ws[3], xs[3], options.groups);
   if (bias.defined() && bias.shape() != Shape{ws[0]}) {
     throw ShapeError(
         fmt::format("{}: bias must have shape [{}] but has {}", op, ws[0], bias.shape().str()));
@@ -36,12 +47,15 @@ ConvGeometry geometry_of(const char* op, const Tensor& x, const Tensor& weights,
                               .oc = ws[0],
                               .kh = ws[1],
                               .kw = ws[2],
-                              .stride_h = stride.h,
-                              .stride_w = stride.w,
-                              .top = padding.top,
-                              .bottom = padding.bottom,
-                              .left = padding.left,
-                              .right = padding.right};
+                              .stride_h = options.stride.h,
+                              .stride_w = options.stride.w,
+                              .top = options.padding.top,
+                              .bottom = options.padding.bottom,
+                              .left = options.padding.left,
+                              .right = options.padding.right,
+                              .groups = options.groups,
+                              .dilation_h = options.dilation.h,
+                              .dilation_w = options.dilation.w};
   check(geometry);
   return geometry;
 }
@@ -49,9 +63,10 @@ ConvGeometry geometry_of(const char* op, const Tensor& x, const Tensor& weights,
 }  // namespace
 
 Tensor conv2d(Context& context, const Tensor& x, const Tensor& weights, const Tensor& bias,
-              Stride stride, Padding padding, Activation activation) {
+              const ConvOptions& options) {
   one_shard_only(context, "conv2d");
-  const ConvGeometry geometry = geometry_of("conv2d", x, weights, bias, stride, padding);
+  const Activation activation = options.activation;
+  const ConvGeometry geometry = geometry_of("conv2d", x, weights, bias, options);
   Device& device = context.device;
   Queue& queue = context.queue;
   Tensor y = Tensor::empty(device, geometry.y_shape(), x.dtype());
@@ -78,9 +93,10 @@ Tensor conv2d(Context& context, const Tensor& x, const Tensor& weights, const Te
 }
 
 Tensor conv2d_max_pool(Context& context, const Tensor& x, const Tensor& weights, const Tensor& bias,
-                       Stride stride, Padding padding, Activation activation) {
+                       const ConvOptions& options) {
   one_shard_only(context, "conv2d_max_pool");
-  const ConvGeometry geometry = geometry_of("conv2d_max_pool", x, weights, bias, stride, padding);
+  const Activation activation = options.activation;
+  const ConvGeometry geometry = geometry_of("conv2d_max_pool", x, weights, bias, options);
   Device& device = context.device;
   Queue& queue = context.queue;
   if (geometry.oh() < 2 || geometry.ow() < 2) {
@@ -90,7 +106,9 @@ Tensor conv2d_max_pool(Context& context, const Tensor& x, const Tensor& weights,
   }
   if (!device.conv().fuses_max_pool(geometry)) {
     // The activations known here never fall, so pooling first gives the same values.
-    const Tensor z = conv2d(context, x, weights, bias, stride, padding);
+    ConvOptions plain = options;
+    plain.activation = Activation::kNone;
+    const Tensor z = conv2d(context, x, weights, bias, plain);
     const Tensor p = max_pool2d(context, z, {2, 2}, {2, 2});
     return activation == Activation::kNone ? p : activate(context, p, activation);
   }

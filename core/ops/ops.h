@@ -8,47 +8,16 @@
 #include <span>
 
 #include "core/context.h"
+#include "core/ops/conv.h"
 #include "core/tensor.h"
 #include "kernels/activation.h"
 
 namespace gentrain::ops {
 
-struct Stride {
-  std::int64_t h = 1;
-  std::int64_t w = 1;
-};
-struct Padding {
-  std::int64_t top = 0;
-  std::int64_t bottom = 0;
-  std::int64_t left = 0;
-  std::int64_t right = 0;
-};
 struct Window {
   std::int64_t h = 2;
   std::int64_t w = 2;
 };
-
-/// Two-dimensional cross-correlation with zero padding, bias and activation.
-///
-/// x       [n, h, w, c]
-/// weights [oc, kh, kw, c]
-/// bias    [oc], or undefined for none
-/// result  [n, oh, ow, oc], oh = floor((h + top + bottom - kh) / stride.h) + 1, ow likewise
-///
-/// Throws ShapeError if ranks or channel counts differ or a result extent would be below 1.
-/// Source: Dumoulin and Visin 2016, arXiv:1603.07285.
-Tensor conv2d(Context& context, const Tensor& x, const Tensor& weights, const Tensor& bias,
-              Stride stride = {}, Padding padding = {}, Activation activation = Activation::kNone);
-
-/// activation(max_pool(conv2d(x, weights) + bias)) with a 2x2 window and stride 2, extents rounded
-/// down. Where the device has a kernel for the whole, the convolution's result is never stored.
-///
-/// result [n, oh / 2, ow / 2, oc]
-///
-/// Throws ShapeError as conv2d, and if a result extent would be below 1.
-Tensor conv2d_max_pool(Context& context, const Tensor& x, const Tensor& weights, const Tensor& bias,
-                       Stride stride = {}, Padding padding = {},
-                       Activation activation = Activation::kNone);
 
 /// The largest (max) or mean value (average) of each window; padding is left out of both.
 ///

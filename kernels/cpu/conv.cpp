@@ -1,7 +1,8 @@
 // Convolutions: 3x3, 1x7, 7x1 and the like by own Winograd kernels where they win, others by an own
 // matrix product of windows where that wins, the rest by oneDNN's direct one, single-threaded;
-// small ones that a 2x2 max pooling follows by an own fused kernel. Behind oneDNN activations are
-// own passes: its own differ from the contract's (and its ReLU turns NaN into 0).
+// small ones that a 2x2 max pooling follows by an own fused kernel. Groups and dilation are
+// oneDNN's alone. Behind it activations are own passes: its own differ from the contract's (and its
+// ReLU turns NaN into 0).
 #include "kernels/conv.h"
 
 #include <fmt/format.h>
@@ -105,9 +106,9 @@ class Conv final : public ConvKernels {
   }
 
   [[nodiscard]] bool fuses_max_pool(const ConvGeometry& g) const override {
-    const bool plain = g.stride_h == 1 && g.stride_w == 1 && g.top == 0 && g.bottom == 0 &&
-                       g.left == 0 && g.right == 0;
-    return plain && g.oh() >= 2 && g.ow() >= 2 && simd_.conv_pool.takes(fused_shape(g));
+    const bool bare = g.plain() && g.stride_h == 1 && g.stride_w == 1 && g.top == 0 &&
+                      g.bottom == 0 && g.left == 0 && g.right == 0;
+    return bare && g.oh() >= 2 && g.ow() >= 2 && simd_.conv_pool.takes(fused_shape(g));
   }
 
   void pool_forward(Queue& queue, const ConvGeometry& g, ConstView x, const Weights& w,

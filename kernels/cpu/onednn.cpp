@@ -57,17 +57,29 @@ dnnl::primitive_attr own_scratch() {
   return attributes;
 }
 
-/// The layouts of a convolution's tensors: images NHWC, weights as oneDNN likes them.
+/// The weights of a convolution: with groups those have an axis of their own.
+Desc weights_of(const ConvGeometry& g, bool as_tensor) {
+  if (g.groups == 1) {
+    return {{g.oc, g.c, g.kh, g.kw}, kF32, as_tensor ? Tag::ohwi : Tag::any};
+  }
+  return {{g.groups, g.oc / g.groups, g.c / g.groups, g.kh, g.kw},
+          kF32,
+          as_tensor ? Tag::gohwi : Tag::any};
+}
+
+/// The layouts of a convolution's tensors: images NHWC, weights as oneDNN likes them. Its dilation
+/// counts the pixels in between.
 struct ConvLayouts {
   Desc x, w, bias, y;
-  memory::dims stride, before, after;
+  memory::dims stride, dilation, before, after;
 
   ConvLayouts(const ConvGeometry& g, bool with_bias)
       : x({g.n, g.c, g.h, g.w}, kF32, Tag::nhwc),
-        w({g.oc, g.c, g.kh, g.kw}, kF32, Tag::any),
+        w(weights_of(g, false)),
         bias(with_bias ? Desc({g.oc}, kF32, Tag::x) : Desc()),
         y({g.n, g.oc, g.oh(), g.ow()}, kF32, Tag::nhwc),
         stride({g.stride_h, g.stride_w}),
+        dilation({g.dilation_h - 1, g.dilation_w - 1}),
         before({g.top, g.left}),
         after({g.bottom, g.right}) {}
 };
@@ -99,8 +111,8 @@ std::unique_ptr<Program> make_conv(Operation operation, const ConvGeometry& g, b
   const ConvLayouts l(g, with_bias);
   const dnnl::primitive_attr attributes = own_scratch();
   const dnnl::convolution_forward::primitive_desc forward(
-      {dnnl::prop_kind::forward_training, kDirect, l.x, l.w, l.bias, l.y, l.stride, l.before,
-       l.after},
+      {dnnl::prop_kind::forward_training, kDirect, l.x, l.w, l.bias, l.y, l.stride, l.dilation,
+       l.before, l.after},
       attributes, cpu_engine());
   std::unique_ptr<Program> program;
   if (operation == Operation::kConvForward) {
@@ -109,14 +121,15 @@ std::unique_ptr<Program> make_conv(Operation operation, const ConvGeometry& g, b
     program->w = forward.weights_desc();
   } else if (operation == Operation::kConvBackwardData) {
     const dnnl::convolution_backward_data::primitive_desc desc(
-        {kDirect, l.x, l.w, l.y, l.stride, l.before, l.after}, attributes, cpu_engine(), forward);
+        {kDirect, l.x, l.w, l.y, l.stride, l.dilation, l.before, l.after}, attributes, cpu_engine(),
+        forward);
     program = start(operation, desc);
     program->primitive = dnnl::convolution_backward_data(desc);
     program->w = desc.weights_desc();
   } else {
     const dnnl::convolution_backward_weights::primitive_desc desc(
-        {kDirect, l.x, l.w, l.bias, l.y, l.stride, l.before, l.after}, attributes, cpu_engine(),
-        forward);
+        {kDirect, l.x, l.w, l.bias, l.y, l.stride, l.dilation, l.before, l.after}, attributes,
+        cpu_engine(), forward);
     program = start(operation, desc);
     program->primitive = dnnl::convolution_backward_weights(desc);
     program->w = desc.diff_weights_desc();
@@ -124,7 +137,7 @@ std::unique_ptr<Program> make_conv(Operation operation, const ConvGeometry& g, b
   program->x = l.x;
   program->y = l.y;
   program->bias = l.bias;
-  program->plain_w = Desc({g.oc, g.c, g.kh, g.kw}, kF32, Tag::ohwi);
+  program->plain_w = weights_of(g, true);
   add_reorder(*program, operation == Operation::kConvBackwardWeights);
   return program;
 }
@@ -235,6 +248,9 @@ const Program& OneDnn::conv(Operation operation, const ConvGeometry& g, bool wit
                    g.bottom,
                    g.left,
                    g.right,
+                   g.groups,
+                   g.dilation_h,
+                   g.dilation_w,
                    with_bias ? 1 : 0};
   try {
     return find(key, [&] { return make_conv(operation, g, with_bias); });

@@ -69,7 +69,7 @@ class OneDnn {
   [[nodiscard]] std::vector<std::string> implementations() const;
 
  private:
-  using Key = std::array<std::int64_t, 16>;
+  using Key = std::array<std::int64_t, 18>;
   template <class Make>
   const Program& find(const Key& key, Make make);
   Layout layout_of(const dnnl::memory::desc& w);

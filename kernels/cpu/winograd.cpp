@@ -41,7 +41,7 @@ bool Winograd::wins(Operation operation, const ConvGeometry& g) {
   constexpr std::int64_t kWeightsOfATile = 65536;  // pairs of channels
   constexpr std::int64_t kLeastInputs = 16;        // channels
   constexpr std::int64_t kLeastOutputs = 3;
-  const bool possible = g.kh == 3 && g.kw == 3 && g.stride_h == 1 && g.stride_w == 1 &&
+  const bool possible = g.plain() && g.kh == 3 && g.kw == 3 && g.stride_h == 1 && g.stride_w == 1 &&
                         std::max({g.top, g.bottom, g.left, g.right}) <= 2;
   // Backward by data computes the image's tiles from the results.
   const bool to_image = operation == Operation::kConvBackwardData;

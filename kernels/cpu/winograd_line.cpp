@@ -60,8 +60,8 @@ bool WinogradLine::wins(Operation operation, const ConvGeometry& g) {
   const std::int64_t taps = along_rows(g) ? g.kw : g.kh;
   const bool line = (g.kh == 1) != (g.kw == 1) && (taps == 3 || taps == 5 || taps == 7);
   const bool square = g.kh == 5 && g.kw == 5;
-  if (operation == Operation::kConvBackwardWeights || !(line || square) || g.stride_h != 1 ||
-      g.stride_w != 1 || g.c < kLeastChannels || g.oc < kLeastChannels) {
+  if (operation == Operation::kConvBackwardWeights || !(line || square) || !g.plain() ||
+      g.stride_h != 1 || g.stride_w != 1 || g.c < kLeastChannels || g.oc < kLeastChannels) {
     return false;
   }
   // No more zeros around the image than weights but one see.

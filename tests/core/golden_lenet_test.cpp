@@ -108,7 +108,7 @@ class Lenet {
   Tensor pooled(Context& context, const Tensor& x, const Tensor& w, const Tensor& bias,
                 Activation activation) const {
     if (pooling_ == Pooling::kFused) {
-      return ops::conv2d_max_pool(context, x, w, bias, {}, {}, activation);
+      return ops::conv2d_max_pool(context, x, w, bias, {.activation = activation});
     }
     const Tensor y = ops::activate(context, ops::conv2d(context, x, w, bias), activation);
     return ops::max_pool2d(context, y, {2, 2}, {2, 2});

@@ -97,7 +97,7 @@ class GraphExecutor : public ::testing::Test {
   Maps by_hand(Context& context, bool batch_statistics = false) const {
     ops::BatchNormOptions norm{.epsilon = 1e-2};
     norm.batch_statistics = batch_statistics;
-    Tensor stem = ops::conv2d(context, x_, of("stem/weight"), {}, {1, 1}, {1, 1, 1, 1});
+    Tensor stem = ops::conv2d(context, x_, of("stem/weight"), {}, {.padding = {1, 1, 1, 1}});
     stem = ops::batch_norm(
         context, stem,
         {{}, of("stem_norm/beta"), of("stem_norm/running_mean"), of("stem_norm/running_var")},
@@ -106,7 +106,7 @@ class GraphExecutor : public ::testing::Test {
     const Tensor left = ops::activate(
         context, ops::conv2d(context, stem, of("left/weight"), of("left/bias")), Activation::kTanh);
     norm.epsilon = 1e-3;
-    Tensor right = ops::conv2d(context, stem, of("right/weight"), {}, {1, 1}, {1, 1, 1, 1});
+    Tensor right = ops::conv2d(context, stem, of("right/weight"), {}, {.padding = {1, 1, 1, 1}});
     right = ops::batch_norm(context, right,
                             {of("right_norm/gamma"), of("right_norm/beta"),
                              of("right_norm/running_mean"), of("right_norm/running_var")},

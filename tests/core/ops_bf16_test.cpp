@@ -25,7 +25,7 @@ class Bf16Ops : public ::testing::Test {
   Tensor network(Context& context, std::span<const Tensor> in) const {
     Tensor x = ops::into_network(context, in[0]);
     EXPECT_EQ(x.dtype(), context.bf16 ? DType::kBf16 : DType::kF32);
-    const Tensor first = ops::conv2d(context, x, in[1], in[2], {1, 1}, {1, 1, 1, 1});
+    const Tensor first = ops::conv2d(context, x, in[1], in[2], {.padding = {1, 1, 1, 1}});
     x = ops::batch_norm(context, first, {in[3], in[4], in[5], in[6]},
                         {.activation = Activation::kRelu, .slope = 0.1}, first);
     x = ops::prelu(context, x, in[7]);

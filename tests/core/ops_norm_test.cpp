@@ -111,6 +111,40 @@ TEST_F(NormOps, BatchNormGradientsWithoutTheRest) {
   }
 }
 
+TEST_F(NormOps, BatchNormGradientsWithEitherGammaOrBeta) {
+  const std::vector<Tensor> inputs{random({3, 2, 2, 4}), random({4}, 2)};
+  for (const bool gamma : {true, false}) {
+    for (const bool training : {true, false}) {
+      EXPECT_TRUE(gradients_agree(
+          bench_, inputs,
+          [&](Context& context, Inputs in) {
+            BatchNormParameters p = running(4);
+            (gamma ? p.gamma : p.beta) = in[1];
+            return ops::batch_norm(context, in[0], p, {.activation = Activation::kRelu});
+          },
+          training))
+          << (gamma ? "gamma" : "beta") << " training " << training;
+    }
+  }
+}
+
+TEST_F(NormOps, WithoutBetaOrGammaIsZerosOrOnes) {
+  const Tensor x = random({2, 3, 3, 2});
+  const Tensor scale = random({2}, 5);
+  const Tensor shift = random({2}, 6);
+  for (Context* context : {&training_, &context_}) {
+    const auto normalised = [&](const Tensor& gamma, const Tensor& beta) {
+      BatchNormParameters p = running(2);
+      p.gamma = gamma;
+      p.beta = beta;
+      return bench_.values(ops::batch_norm(*context, x, p));
+    };
+    EXPECT_EQ(normalised(scale, {}), normalised(scale, tensor({2}, {0, 0})));
+    EXPECT_EQ(normalised({}, shift), normalised(tensor({2}, {1, 1}), shift));
+    EXPECT_NE(normalised(scale, {}), normalised(scale, shift));
+  }
+}
+
 TEST_F(NormOps, AFrozenLayerIsAnAffineMapInTrainingToo) {
   const Tensor x = random({2, 3, 3, 4});
   const BatchNormParameters p = running(4);

@@ -41,7 +41,7 @@ TEST_F(Ops, Conv2dByHand) {
 TEST_F(Ops, Conv2dPadsWithZerosAndStrides) {
   const Tensor x = tensor({1, 2, 2, 1}, {1, 2, 3, 4});
   const Tensor w = tensor({1, 2, 2, 1}, {1, 10, 100, 1000});
-  const Tensor y = ops::conv2d(context_, x, w, {}, {2, 1}, {1, 1, 0, 1});
+  const Tensor y = ops::conv2d(context_, x, w, {}, {{2, 1}, {1, 1, 0, 1}});
   EXPECT_EQ(y.shape(), Shape({1, 2, 2, 1}));
   EXPECT_THAT(bench_.values(y), ElementsAre(2100, 200, 43, 4));
 }
@@ -51,7 +51,7 @@ TEST_F(Ops, Conv2dGradients) {
     EXPECT_TRUE(gradients_agree(
         bench_, {random({2, 5, 4, 3}), random({2, 3, 2, 3}, 2), random({2}, 3)},
         [&](Context& context, Inputs in) {
-          return ops::conv2d(context, in[0], in[1], in[2], {2, 1}, {1, 2, 0, 1}, activation);
+          return ops::conv2d(context, in[0], in[1], in[2], {{2, 1}, {1, 2, 0, 1}, activation});
         }))
         << name_of(activation);
   }
@@ -72,15 +72,15 @@ TEST_F(Ops, Conv2dErrors) {
   EXPECT_EQ(message_of<ShapeError>([&] {
               ops::conv2d(context_, random({5, 64}), x, {});
             }),
-            "conv2d: x must be [n, h, w, c] and weights [oc, kh, kw, c], but they are [5, 64] and "
-            "[2, 5, 5, 64]");
+            "conv2d: x must be [n, h, w, c] and weights [oc, kh, kw, c / groups], but they are "
+            "[5, 64] and [2, 5, 5, 64]");
   EXPECT_EQ(message_of<ShapeError>([&] {
               ops::conv2d(context_, x, random({4, 3, 3, 64}), random({5}));
             }),
             "conv2d: bias must have shape [4] but has [5]");
   EXPECT_THROW(ops::conv2d(context_, x, random({4, 6, 3, 64}), {}), ShapeError);
-  EXPECT_THROW(ops::conv2d(context_, x, random({4, 6, 3, 64}), {}, {2, 1}), ShapeError);
-  EXPECT_THROW(ops::conv2d(context_, x, random({4, 3, 3, 64}), {}, {0, 1}), ShapeError);
+  EXPECT_THROW(ops::conv2d(context_, x, random({4, 6, 3, 64}), {}, {.stride = {2, 1}}), ShapeError);
+  EXPECT_THROW(ops::conv2d(context_, x, random({4, 3, 3, 64}), {}, {.stride = {0, 1}}), ShapeError);
   EXPECT_THROW(ops::conv2d(context_, random({0, 5, 5, 64}), random({4, 3, 3, 64}), {}), ShapeError);
 }
 
@@ -89,12 +89,12 @@ TEST_F(Ops, Conv2dMaxPoolIsConvolutionThenPoolingThenActivation) {
     const Tensor x = random({2, 8, 7, 3});
     const Tensor w = random({4, 3, 3, 3}, 2);
     const Tensor bias = random({4}, 3);
-    const Tensor fused = ops::conv2d_max_pool(context_, x, w, bias, {}, {1, 0, 0, 0}, activation);
-    const Tensor apart =
-        ops::activate(context_,
-                      ops::max_pool2d(context_, ops::conv2d(context_, x, w, bias, {}, {1, 0, 0, 0}),
-                                      {2, 2}, {2, 2}),
-                      activation);
+    const Tensor fused = ops::conv2d_max_pool(context_, x, w, bias, {{}, {1, 0, 0, 0}, activation});
+    const Tensor apart = ops::activate(
+        context_,
+        ops::max_pool2d(context_, ops::conv2d(context_, x, w, bias, {{}, {1, 0, 0, 0}}), {2, 2},
+                        {2, 2}),
+        activation);
     EXPECT_EQ(fused.shape(), Shape({2, 3, 2, 4}));
     EXPECT_EQ(bench_.values(fused), bench_.values(apart));
   }
@@ -105,7 +105,7 @@ TEST_F(Ops, Conv2dMaxPoolGradients) {
     EXPECT_TRUE(gradients_agree(
         bench_, {random({2, 6, 7, 2}), random({3, 3, 2, 2}, 2), random({3}, 3)},
         [&](Context& context, Inputs in) {
-          return ops::conv2d_max_pool(context, in[0], in[1], in[2], {}, {}, activation);
+          return ops::conv2d_max_pool(context, in[0], in[1], in[2], {.activation = activation});
         }))
         << name_of(activation);
   }
@@ -127,12 +127,12 @@ TEST_F(Ops, Conv2dMaxPoolWithoutAFusedKernelRunsTheStepsApart) {
     return std::pair(bench.values(y), bench.values(tape.gradient(x)));
   };
   const auto fused = gradient([&](Context& context) {
-    return ops::conv2d_max_pool(context, x, w, {}, {2, 2}, {}, Activation::kTanh);
+    return ops::conv2d_max_pool(context, x, w, {}, {{2, 2}, {}, Activation::kTanh});
   });
   EXPECT_EQ(cpu.calls("conv.pool_forward"), 0);
   EXPECT_EQ(cpu.calls("pool.max_forward"), 1);
   EXPECT_EQ(fused, gradient([&](Context& context) {
-              const Tensor z = ops::conv2d(context, x, w, {}, {2, 2});
+              const Tensor z = ops::conv2d(context, x, w, {}, {.stride = {2, 2}});
               return ops::activate(context, ops::max_pool2d(context, z, {2, 2}, {2, 2}),
                                    Activation::kTanh);
             }));

@@ -56,6 +56,10 @@ TEST_F(OpsSideBySide, WhatSeesOtherRowsRefuses) {
   const std::vector<std::pair<const char*, std::function<void()>>> refused = {
       {"conv2d", [&] { ops::conv2d(context_, image, kernel, {}); }},
       {"conv2d_max_pool", [&] { ops::conv2d_max_pool(context_, image, kernel, {}); }},
+      {"conv2d_transpose",
+       [&] {
+         ops::conv2d_transpose(context_, image, random({2, 3, 3, 1}), {}, {.to_h = 6, .to_w = 6});
+       }},
       {"batch_norm",
        [&] {
          ops::batch_norm(context_, image, {two, two, two, two}, {});

@@ -189,6 +189,7 @@ TEST_P(ConvConformance, RepeatsItsBits) {
 
 using Stride = std::array<std::int64_t, 2>;
 using Padding = std::array<std::int64_t, 4>;  // top, bottom, left, right
+using Dilation = std::array<std::int64_t, 2>;
 
 /// Images {n, h, w, c} and kernels {oc, kh, kw}.
 ConvGeometry conv(std::array<std::int64_t, 4> x, std::array<std::int64_t, 3> w,
@@ -206,6 +207,14 @@ ConvGeometry conv(std::array<std::int64_t, 4> x, std::array<std::int64_t, 3> w,
           .bottom = padding[1],
           .left = padding[2],
           .right = padding[3]};
+}
+
+/// The same convolution in groups, or with dilation.
+ConvGeometry with(ConvGeometry g, std::int64_t groups, Dilation dilation = {1, 1}) {
+  g.groups = groups;
+  g.dilation_h = dilation[0];
+  g.dilation_w = dilation[1];
+  return g;
 }
 
 constexpr Padding kOne{1, 1, 1, 1};
@@ -240,6 +249,40 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"kernel_is_image", conv({17, 4, 3, 3}, {6, 4, 3})},
         Case{"lenet_conv1", conv({5, 28, 28, 1}, {6, 5, 5})},
         Case{"lenet_conv2", conv({5, 12, 12, 6}, {12, 5, 5})}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(
+    Groups, ConvConformance,
+    ::testing::Values(
+        Case{"two", with(conv({2, 6, 7, 8}, {12, 3, 3}, {1, 1}, kOne), 2)},
+        Case{"two_of_many", with(conv({2, 12, 11, 64}, {64, 3, 3}, {1, 1}, kOne), 2)},
+        Case{"two_of_many_stride2", with(conv({2, 9, 10, 128}, {140, 3, 3}, {2, 2}, kOne), 2)},
+        Case{"three_k3x2", with(conv({3, 8, 7, 9}, {6, 3, 2}, {2, 1}, {1, 0, 0, 1}), 3)},
+        Case{"many_of_four", with(conv({1, 7, 7, 64}, {64, 3, 3}, {1, 1}, kOne), 16)},
+        Case{"k1", with(conv({2, 5, 7, 8}, {6, 1, 1}), 2)},
+        Case{"k1_stride2", with(conv({2, 7, 9, 32}, {64, 1, 1}, {2, 2}), 4)},
+        Case{"depthwise", with(conv({2, 9, 8, 17}, {17, 3, 3}, {1, 1}, kOne), 17)},
+        Case{"depthwise_stride2", with(conv({2, 9, 8, 32}, {32, 3, 3}, {2, 2}, {0, 1, 0, 1}), 32)},
+        Case{"depthwise_k5", with(conv({2, 9, 8, 24}, {24, 5, 5}, {1, 1}, kTwo), 24)},
+        Case{"depthwise_one_row", with(conv({3, 1, 9, 16}, {16, 1, 3}), 16)},
+        Case{"depthwise_two_each", with(conv({2, 6, 7, 5}, {10, 3, 3}, {1, 1}, kOne), 5)},
+        Case{"depthwise_two_each_of_many", with(conv({2, 9, 8, 32}, {64, 3, 3}, {2, 2}, kOne), 32)},
+        Case{"one_for_three", with(conv({2, 6, 7, 6}, {2, 3, 3}), 2)}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(
+    Dilation, ConvConformance,
+    ::testing::Values(
+        Case{"by2", with(conv({2, 12, 11, 40}, {32, 3, 3}, {1, 1}, kTwo), 1, {2, 2})},
+        Case{"by2x3", with(conv({2, 9, 11, 5}, {6, 3, 3}, {1, 1}, {2, 2, 3, 3}), 1, {2, 3})},
+        Case{"by2x3_stride2",
+             with(conv({2, 12, 13, 5}, {6, 3, 3}, {2, 2}, {2, 1, 3, 0}), 1, {2, 3})},
+        Case{"by1x2_stride2", with(conv({1, 9, 10, 64}, {70, 3, 3}, {2, 2}, kOne), 1, {1, 2})},
+        Case{"by3_of_3_channels", with(conv({2, 16, 17, 3}, {64, 3, 3}, {1, 1}, kOne), 1, {3, 3})},
+        Case{"k1_by2", with(conv({2, 5, 7, 17}, {3, 1, 1}), 1, {2, 2})},
+        Case{"covers_the_image", with(conv({2, 7, 5, 4}, {3, 3, 3}), 1, {3, 2})},
+        Case{"two_groups", with(conv({2, 9, 11, 8}, {6, 3, 3}, {2, 1}, {2, 2, 3, 3}), 2, {2, 3})},
+        Case{"depthwise", with(conv({2, 12, 11, 32}, {32, 3, 3}, {1, 1}, kTwo), 32, {2, 2})}),
     [](const auto& info) { return std::string(info.param.name); });
 
 class ConvPoolConformance : public ConvConformance {
@@ -338,7 +381,11 @@ TEST_F(ConvRules, WithoutPaddingWinogradsErrorsFollowTheLargestOfATile) {
 TEST_F(ConvRules, TheConvolutionsOfLenetAreFused) {
   ConvKernels& kernels = cpu_.device().conv();
   EXPECT_TRUE(kernels.fuses_max_pool(conv({128, 28, 28, 1}, {6, 5, 5})));
-  EXPECT_TRUE(kernels.fuses_max_pool(conv({128, 12, 12, 6}, {12, 5, 5})));
+  const ConvGeometry second = conv({128, 12, 12, 6}, {12, 5, 5});
+  EXPECT_TRUE(kernels.fuses_max_pool(second));
+  EXPECT_FALSE(kernels.fuses_max_pool(with(second, 2)));
+  EXPECT_FALSE(kernels.fuses_max_pool(with(second, 1, {2, 1})));
+  EXPECT_FALSE(kernels.fuses_max_pool(with(second, 1, {1, 2})));
 }
 
 TEST_F(ConvRules, TiesGoToTheFirst) {

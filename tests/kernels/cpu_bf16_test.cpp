@@ -156,6 +156,16 @@ TEST_F(CpuBf16, EveryBf16SurvivesTheWayToF32AndBack) {
 TEST_F(CpuBf16, Convolutions) {
   for (const ConvGeometry& g :
        {ConvGeometry{.n = 2, .h = 9, .w = 7, .c = 5, .oc = 6, .kh = 3, .kw = 2, .top = 1},
+        ConvGeometry{.n = 2,
+        .h = 9,
+        .w = 8,
+        .c = 6,
+        .oc = 4,
+        .kh = 3,
+        .kw = 3,
+        .stride_h = 2,
+        .groups = 2,
+        .dilation_w = 2},
         ConvGeometry{.n = 4,
         .h = 24,
         .w = 24,

@@ -80,12 +80,15 @@ TEST(CpuWinogradRule, FewChannelsMayOnlyBeComputed) {
 
 TEST(CpuWinogradRule, OtherGeometriesStayDirect) {
   const ConvGeometry g = same(4, 24, 64, 64);
-  std::vector<ConvGeometry> others(5, g);
+  std::vector<ConvGeometry> others(8, g);
   others[0].kh = 5;
   others[1].kw = 1;
   others[2].stride_h = 2;
   others[3].stride_w = 2;
   others[4].bottom = 3;
+  others[5].groups = 2;
+  others[6].dilation_h = 2;
+  others[7].dilation_w = 2;
   for (const ConvGeometry& other : others) {
     EXPECT_THAT(wins(other), ElementsAre(false, false, false));
   }
@@ -145,6 +148,22 @@ TEST(CpuConvColumnsRule, OtherStridesGoToOneDnn) {
   others[2].stride_h = others[2].stride_w = 3;
   for (const ConvGeometry& g : others) {
     EXPECT_THAT(wins<cpu::ConvColumns>(g), ElementsAre(false, false, false));
+  }
+}
+
+TEST(CpuConvColumnsRule, GroupsAndDilationGoToOneDnn) {
+  ConvGeometry nine = same(4, 24, 64, 2);
+  nine.kh = nine.kw = 9;
+  nine.top = nine.bottom = nine.left = nine.right = 4;
+  for (const ConvGeometry& g : {strided(4, 24, 64, 64), same(4, 32, 4, 64), nine}) {
+    EXPECT_THAT(wins<cpu::ConvColumns>(g), ::testing::Contains(true));
+    std::vector<ConvGeometry> others(3, g);
+    others[0].groups = 2;
+    others[1].dilation_h = 2;
+    others[2].dilation_w = 2;
+    for (const ConvGeometry& other : others) {
+      EXPECT_THAT(wins<cpu::ConvColumns>(other), ElementsAre(false, false, false));
+    }
   }
 }
 

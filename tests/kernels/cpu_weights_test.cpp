@@ -78,6 +78,12 @@ class CpuWeights : public ::testing::Test {
   Workbench bench_{test::cpu_device()};
 };
 
+ConvGeometry with(ConvGeometry g, std::int64_t groups, std::int64_t dilation) {
+  g.groups = groups;
+  g.dilation_h = g.dilation_w = dilation;
+  return g;
+}
+
 TEST_F(CpuWeights, NoUsualLayerFallsToAReferenceImplementation) {
   for (const ConvGeometry& g :
        {square(2, 28, 1, 6, 5), square(2, 12, 6, 12, 5), padded(square(2, 28, 1, 6, 5), 1, 2),
@@ -85,7 +91,11 @@ TEST_F(CpuWeights, NoUsualLayerFallsToAReferenceImplementation) {
         padded(square(1, 16, 12, 128, 3), 2, 1), square(1, 8, 192, 64, 1),
         padded(square(1, 12, 64, 3, 9), 1, 4), square(1, 15, 3, 32, 3),
         padded(square(1, 14, 3, 32, 7), 2, 3), padded(square(1, 5, 17, 13, 3), 1, 1),
-        padded(square(1, 8, 48, 64, 5), 1, 2)}) {
+        padded(square(1, 8, 48, 64, 5), 1, 2), with(padded(square(1, 8, 32, 32, 3), 2, 1), 32, 1),
+        with(padded(square(1, 8, 8, 16, 3), 1, 1), 8, 1),
+        with(padded(square(1, 8, 64, 64, 3), 1, 1), 16, 1), with(square(1, 8, 8, 6, 1), 2, 1),
+        with(padded(square(1, 14, 64, 64, 3), 1, 2), 1, 2),
+        with(padded(square(1, 14, 32, 32, 3), 1, 2), 32, 2)}) {
     const Layer layer(bench_, g);
     layer.forward(0);
     layer.backward(0);
@@ -122,6 +132,39 @@ TEST_F(CpuWeights, PrimitivesAreMadeOnce) {
   other.g.bottom = 2;
   other.forward(0);
   EXPECT_EQ(statistics().implementations.size(), before + 4);
+}
+
+TEST_F(CpuWeights, GroupsAndDilationHavePrimitivesOfTheirOwn) {
+  // With a stride of 4 the results have the same extents.
+  const ConvGeometry g = padded(square(3, 10, 8, 8, 3), 4, 0);
+  const Layer plain(bench_, g);
+  plain.forward(0);
+  const std::vector<double> expected = bench_.values(plain.y);
+  const std::size_t before = statistics().implementations.size();
+  Layer dilated = plain;
+  dilated.g = with(g, 1, 2);
+  dilated.forward(0);
+  EXPECT_NE(bench_.values(dilated.y), expected);
+  EXPECT_EQ(statistics().implementations.size(), before + 1);
+  const Layer grouped(bench_, with(g, 2, 1));
+  grouped.forward(0);
+  EXPECT_EQ(statistics().implementations.size(), before + 2);
+  plain.forward(0);
+  EXPECT_EQ(bench_.values(plain.y), expected);
+}
+
+TEST_F(CpuWeights, LayoutsOfOneVersionBelongToTheirGroups) {
+  // The same weights [8, 3, 3, 8] of 8, 16 and 64 channels.
+  const Layer one(bench_, square(2, 8, 8, 8, 3));
+  const std::uint64_t version = std::uint64_t{9} << 60;
+  for (const std::int64_t groups : {1, 2, 8}) {
+    Layer layer(bench_, with(square(2, 8, 8 * groups, 8, 3), groups, 1));
+    layer.w = one.w;
+    layer.forward(version);
+    const std::vector<double> kept = bench_.values(layer.y);
+    layer.forward(0);
+    EXPECT_EQ(bench_.values(layer.y), kept) << groups << " groups";
+  }
 }
 
 TEST_F(CpuWeights, AVersionIsReorderedOnceForAllThreads) {

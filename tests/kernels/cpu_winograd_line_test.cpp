@@ -289,6 +289,9 @@ TEST(CpuWinogradLineRule, TakesWhatItWins) {
     ConvGeometry strided = geometry(kernel, 2, 17, 17, 32, 32);
     strided.stride_w = 2;
     EXPECT_FALSE(wins(kForward, strided));
+    ConvGeometry grouped = geometry(kernel, 2, 17, 17, 32, 32);
+    grouped.groups = 2;
+    EXPECT_FALSE(wins(kForward, grouped));
   }
   EXPECT_FALSE(wins(kForward, geometry({1, 1}, 2, 17, 17, 32, 32)));
   EXPECT_FALSE(wins(kForward, geometry({3, 3}, 2, 17, 17, 32, 32)));

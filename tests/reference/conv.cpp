@@ -16,13 +16,17 @@ namespace gentrain::reference {
 
 namespace {
 
-/// visit(tap, oc, c) for every product of the convolution.
+/// visit(tap, oc, c, k) for every product of the convolution: c is a channel of x, k the same one
+/// among those of its group, as weights count it.
 template <class Visit>
 void for_each_product(const ConvGeometry& g, Visit visit) {
+  const std::int64_t inputs = g.c / g.groups;
+  const std::int64_t outputs = g.oc / g.groups;
   for_each_tap(g, [&](const Tap& t) {
     for (std::int64_t oc = 0; oc < g.oc; ++oc) {
-      for (std::int64_t c = 0; c < g.c; ++c) {
-        visit(t, oc, c);
+      const std::int64_t first = oc / outputs * inputs;
+      for (std::int64_t k = 0; k < inputs; ++k) {
+        visit(t, oc, first + k, k);
       }
     }
   });
@@ -30,8 +34,8 @@ void for_each_product(const ConvGeometry& g, Visit visit) {
 
 Values convolve(const ConvGeometry& g, const Values& x, const Values& w, const Values& bias) {
   Values y(g.y_shape());
-  for_each_product(g, [&](const Tap& t, std::int64_t oc, std::int64_t c) {
-    y(t.n, t.oh, t.ow, oc) += x(t.n, t.h, t.w, c) * w(oc, t.kh, t.kw, c);
+  for_each_product(g, [&](const Tap& t, std::int64_t oc, std::int64_t c, std::int64_t k) {
+    y(t.n, t.oh, t.ow, oc) += x(t.n, t.h, t.w, c) * w(oc, t.kh, t.kw, k);
   });
   for (std::int64_t i = 0; i < y.elements(); ++i) {
     y[i] += bias[i % g.oc];
@@ -41,16 +45,16 @@ Values convolve(const ConvGeometry& g, const Values& x, const Values& w, const V
 
 Values gradient_of_x(const ConvGeometry& g, const Values& dy, const Values& w) {
   Values dx(g.x_shape());
-  for_each_product(g, [&](const Tap& t, std::int64_t oc, std::int64_t c) {
-    dx(t.n, t.h, t.w, c) += dy(t.n, t.oh, t.ow, oc) * w(oc, t.kh, t.kw, c);
+  for_each_product(g, [&](const Tap& t, std::int64_t oc, std::int64_t c, std::int64_t k) {
+    dx(t.n, t.h, t.w, c) += dy(t.n, t.oh, t.ow, oc) * w(oc, t.kh, t.kw, k);
   });
   return dx;
 }
 
 Values gradient_of_w(const ConvGeometry& g, const Values& x, const Values& dy) {
   Values dw(g.w_shape());
-  for_each_product(g, [&](const Tap& t, std::int64_t oc, std::int64_t c) {
-    dw(oc, t.kh, t.kw, c) += x(t.n, t.h, t.w, c) * dy(t.n, t.oh, t.ow, oc);
+  for_each_product(g, [&](const Tap& t, std::int64_t oc, std::int64_t c, std::int64_t k) {
+    dw(oc, t.kh, t.kw, k) += x(t.n, t.h, t.w, c) * dy(t.n, t.oh, t.ow, oc);
   });
   return dw;
 }

@@ -264,7 +264,7 @@ TEST_F(Fusion, WhatTheRuleLeavesAlone) {
   LayerSpec overlapping = pool_layer(LayerKind::kMaxPool, 2);
   overlapping.stride_h = overlapping.stride_w = 1;
   const auto unfused = [](Context& context, const ParameterSet& p, const Tensor& x) {
-    Tensor y = ops::conv2d(context, x, p[0], p[1], {}, {}, Activation::kSigmoid);
+    Tensor y = ops::conv2d(context, x, p[0], p[1], {.activation = Activation::kSigmoid});
     y = ops::max_pool2d(context, y, {2, 2}, {1, 1});
     y = ops::linear(context, flat(context, y), p[2], p[3], Activation::kTanh);
     y = ops::activate(context, y, Activation::kRelu);
