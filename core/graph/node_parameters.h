@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/graph/kinds.h"
+#include "core/graph/graph.h"
 #include "core/parameters.h"
 
 namespace gentrain::graph {
@@ -54,6 +54,8 @@ struct NodeParameter {
 /// input: the shape of its first input for one sample, as infer_shape accepted it; not read of a
 ///        kind without inputs
 std::vector<NodeParameter> parameters_of(const NodeKind& kind, const Shape& input);
+/// Those of a node of a graph.
+std::vector<NodeParameter> parameters_of(const Graph& graph, const Node& node);
 
 /// Registers what parameters_of gives as PREFIX/NAME, started as the layers of core/nn start
 /// theirs: weights as `initializer` says, biases with it too if it is kUniformFanIn and else at
