@@ -1,7 +1,6 @@
 // Nodes by name and index, and what depends on what.
 #include "core/graph/graph.h"
 
-#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -93,14 +92,15 @@ void Graph::set_outputs(std::vector<int> outputs) {
   if (outputs.empty()) {
     throw ShapeError("a graph needs an output");
   }
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    if (outputs[i] < 0 || outputs[i] >= size()) {
-      throw ShapeError(fmt::format("output {} is none of the {} nodes", outputs[i], size()));
+  std::vector<bool> seen(nodes_.size(), false);
+  for (const int output : outputs) {
+    if (output < 0 || output >= size()) {
+      throw ShapeError(fmt::format("output {} is none of the {} nodes", output, size()));
     }
-    if (std::find(outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(i), outputs[i]) !=
-        outputs.begin() + static_cast<std::ptrdiff_t>(i)) {
-      throw ShapeError(fmt::format("output {} is given twice", node(outputs[i]).name));
+    if (seen[static_cast<std::size_t>(output)]) {
+      throw ShapeError(fmt::format("output {} is given twice", node(output).name));
     }
+    seen[static_cast<std::size_t>(output)] = true;
   }
   outputs_ = std::move(outputs);
 }

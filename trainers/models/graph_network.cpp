@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/graph/node_parameters.h"
 #include "core/graph/shapes.h"
 #include "kernels/error.h"
 #include "trainers/models/pretrained.h"
@@ -25,7 +26,9 @@ LayerInfo info_of(const graph::Graph& graph, int index, const ParameterSet& para
   const graph::Node& node = graph.node(index);
   LayerInfo info{node.name, node.shape, 0, 0, {}};
   if (graph.registers(index)) {
-    info.names = parameter_names(parameters, node.parameters);
+    for (const graph::NodeParameter& parameter : graph::parameters_of(graph, node)) {
+      info.names.push_back(fmt::format("{}/{}", node.parameters, graph::name_of(parameter.part)));
+    }
   }
   for (const std::string& name : info.names) {
     const ParameterInfo& parameter = parameters.info(parameters.find(name));
