@@ -2,7 +2,6 @@
 #include "core/graph/shapes.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include <fmt/format.h>
@@ -170,10 +169,7 @@ Shape ShapeRule::operator()(const Activate& node) const {
 }
 
 Shape ShapeRule::operator()(const Pointwise& node) const {
-  if (std::isnan(node.rule.a) || std::isnan(node.rule.b) || std::isnan(node.rule.c)) {
-    throw ShapeError(fmt::format("its constants are {}, {} and {}: numbers are needed", node.rule.a,
-                                 node.rule.b, node.rule.c));
-  }
+  check(node.rule);
   return only(inputs);
 }
 

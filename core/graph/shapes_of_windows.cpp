@@ -161,7 +161,12 @@ Shape ShapeRule::operator()(const Pooling& node) const {
 }
 
 Shape ShapeRule::operator()(const GlobalPooling& /*node*/) const {
-  return {only_image(inputs)[2]};
+  const Shape& image = only_image(inputs);
+  if (std::max(image[0], image[1]) > kMostExtent) {
+    throw ShapeError(fmt::format("it gets {}: at most {} rows and columns are supported",
+                                 image.str(), kMostExtent));
+  }
+  return {image[2]};
 }
 
 ops::Window covered(const ops::Window& kernel, const ops::Dilation& dilation) {
