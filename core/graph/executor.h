@@ -9,16 +9,18 @@
 #include <vector>
 
 #include "core/context.h"
+#include "core/graph/constants.h"
 #include "core/graph/folding.h"
 #include "core/graph/graph.h"
+#include "core/graph/node_parameters.h"
 #include "core/graph/plan.h"
 #include "core/parameters.h"
 
 namespace gentrain::graph {
 
-/// Registers the parameters of all nodes, in their order and as nn::Conv2d, nn::BatchNorm2d and
-/// nn::Linear do: NAME/weight, NAME/bias, NAME/gamma, NAME/beta, NAME/running_mean,
-/// NAME/running_var. `initializer`: of the weights. Throws as ParameterSet::add.
+/// Registers the parameters of all nodes, in their order, as register_node does: PARAMETERS/weight,
+/// PARAMETERS/bias and so on; those that nodes share with the first of them. `initializer`: of the
+/// weights. Throws as ParameterSet::add.
 void register_parameters(const Graph& graph, ParameterSet& parameters,
                          const Initializer& initializer);
 
@@ -38,6 +40,9 @@ struct ExecutorOptions {
 ///   before it, where nobody else reads that.
 /// - A batch normalisation with running statistics alone behind a convolution is folded into it, if
 ///   none of the parameters of both is to get a gradient.
+/// - What depends on constants and variables alone is the same for every sample and computed once;
+///   where another op than Binary reads it beside samples, it is repeated.
+/// - In bf16 softmaxes give f32; whatever reads them rounds it again.
 class Executor {
  public:
   /// `parameters` has those of all nodes, must outlive the executor and be allocated before
@@ -48,12 +53,12 @@ class Executor {
 
   [[nodiscard]] const Graph& graph() const { return graph_; }
 
-  /// inputs [n, ...], one for each node of the kind Input, in their order; ...: its shape
+  /// inputs [n, ...], one for each node of the kind Input, in their order; ...: its shape; one n
   /// wanted indices of nodes; may be inputs
   /// result one tensor for each, [n, ...], f32 where the context computes in bf16
   ///
-  /// Throws ShapeError for inputs that are missing or have other extents, and as the ops do, naming
-  /// the node.
+  /// Throws ShapeError for inputs that are missing, have other extents or different n, and as the
+  /// ops do, naming the node.
   std::vector<Tensor> compute(Context& context, std::span<const Tensor> inputs,
                               std::span<const int> wanted) const;
   /// The same of a graph with one input, by name. Throws JobError for a name that is not there.
@@ -70,25 +75,29 @@ class Executor {
   [[nodiscard]] std::uint64_t folds_made() const { return folded_->made(); }
 
  private:
-  /// Indices of a node's parameters, -1 for one that it has not.
-  struct Indices {
-    int weight = -1, bias = -1, gamma = -1, beta = -1, mean = -1, variance = -1;
-  };
   struct Call;
 
-  [[nodiscard]] int find(const Node& node, const char* name, const Shape& shape) const;
-  [[nodiscard]] Indices find_parameters(const Node& node) const;
-  [[nodiscard]] Tensor parameter(int index) const;
+  [[nodiscard]] ParameterIndices find_parameters(const Node& node) const;
+  [[nodiscard]] const ParameterIndices& indices(int node) const {
+    return indices_[static_cast<std::size_t>(node)];
+  }
+  [[nodiscard]] Tensor parameter(int node, ParameterPart part) const;
   [[nodiscard]] bool trains(const Context& context, int node) const;
   [[nodiscard]] bool of_batch(const Context& context, int node) const;
   [[nodiscard]] Folded folded(Context& context, const Step& step) const;
-  Tensor run(Context& context, const Step& step, std::span<const Tensor> inputs) const;
+  void check_inputs(std::span<const Tensor> inputs) const;
+  [[nodiscard]] std::vector<int> uses_of_norms(std::span<const Step> steps) const;
+  Tensor as_source(Context& context, int reader, int input, const Tensor& value,
+                   std::int64_t samples) const;
+  Tensor run(const Call& call) const;
 
   Graph graph_;
   const ParameterSet* parameters_;
   ExecutorOptions options_;
-  std::vector<Indices> indices_;  // by node
+  std::vector<ParameterIndices> indices_;  // by node
+  std::vector<bool> shared_;               // by node: whether it gives [1, ...] for all samples
   std::unique_ptr<FoldCache> folded_;
+  std::unique_ptr<ConstantCache> constants_;
 };
 
 }  // namespace gentrain::graph

@@ -36,8 +36,9 @@ Folded fold(Device& device, Queue& queue, const FoldSources& sources) {
   std::vector<double> weight = to_host(device, queue, sources.weight);
   const std::vector<double> mean = to_host(device, queue, sources.mean);
   const std::vector<double> variance = to_host(device, queue, sources.variance);
-  std::vector<double> bias = to_host(device, queue, sources.beta);
-  const std::size_t channels = bias.size();
+  const std::size_t channels = mean.size();
+  std::vector<double> bias = sources.beta.defined() ? to_host(device, queue, sources.beta)
+                                                    : std::vector<double>(channels, 0);
   const std::vector<double> gamma = sources.gamma.defined() ? to_host(device, queue, sources.gamma)
                                                             : std::vector<double>(channels, 1);
   const std::vector<double> before = sources.bias.defined() ? to_host(device, queue, sources.bias)
@@ -52,7 +53,7 @@ Folded fold(Device& device, Queue& queue, const FoldSources& sources) {
   }
   progress::tick();
   return {to_device(device, queue, weight, sources.weight),
-          to_device(device, queue, bias, sources.beta)};
+          to_device(device, queue, bias, sources.mean)};
 }
 
 FoldCache::FoldCache(int count) {

@@ -14,10 +14,10 @@ namespace gentrain::graph {
 
 /// A convolution and the batch normalisation behind it.
 struct FoldSources {
-  Tensor weight;  // [oc, kh, kw, c]
+  Tensor weight;  // [oc, kh, kw, c / groups]
   Tensor bias;    // [oc], or undefined for 0
   Tensor gamma;   // [oc], or undefined for 1
-  Tensor beta;    // [oc]
+  Tensor beta;    // [oc], or undefined for 0
   Tensor mean;    // [oc]
   Tensor variance;
   double epsilon = 1e-3;
@@ -25,7 +25,7 @@ struct FoldSources {
 
 /// What a convolution takes instead of both; constants with versions of their own.
 struct Folded {
-  Tensor weight;  // [oc, kh, kw, c]: weight * gamma / sqrt(variance + epsilon)
+  Tensor weight;  // as the convolution's: weight * gamma / sqrt(variance + epsilon)
   Tensor bias;    // [oc]: (bias - mean) * gamma / sqrt(variance + epsilon) + beta
 };
 

@@ -1,18 +1,49 @@
 // Nodes by name and index, and what depends on what.
 #include "core/graph/graph.h"
 
-#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "core/graph/node_parameters.h"
 #include "core/graph/shapes.h"
 #include "core/pattern.h"
 #include "kernels/error.h"
 
 namespace gentrain::graph {
 
-int Graph::add(std::string name, NodeKind kind, std::vector<int> inputs) {
+namespace {
+
+std::string list(const std::vector<NodeParameter>& parameters) {
+  std::vector<std::string> texts;
+  for (const NodeParameter& parameter : parameters) {
+    texts.push_back(fmt::format("{} {}", name_of(parameter.part), parameter.shape.str()));
+  }
+  return fmt::format("{}", fmt::join(texts, ", "));
+}
+
+/// Throws ShapeError unless two nodes can share their parameters.
+void need_same_parameters(const Graph& graph, const Node& first, const Node& node) {
+  if (first.kind.index() != node.kind.index()) {
+    throw ShapeError(fmt::format(
+        "{} ({}) cannot share the parameters {} with {} ({}): it is of "
+        "another kind",
+        node.name, name_of(node.kind), node.parameters, first.name, name_of(first.kind)));
+  }
+  const std::string has = list(parameters_of(graph, first));
+  const std::string needs = list(parameters_of(graph, node));
+  if (has != needs) {
+    throw ShapeError(
+        fmt::format("{} ({}) cannot share the parameters {} with {}: it needs {}, "
+                    "but they are {}",
+                    node.name, name_of(node.kind), node.parameters, first.name, needs, has));
+  }
+}
+
+}  // namespace
+
+int Graph::add(std::string name, NodeKind kind, std::vector<int> inputs, std::string parameters) {
   if (name.empty()) {
     throw ShapeError(fmt::format("node {} ({}) has no name", size(), name_of(kind)));
   }
@@ -34,26 +65,42 @@ int Graph::add(std::string name, NodeKind kind, std::vector<int> inputs) {
     throw ShapeError(fmt::format("{} ({}): {}", name, name_of(kind), error.what()));
   }
   const int index = size();
-  if (std::holds_alternative<Input>(kind)) {
+  if (parameters.empty()) {
+    parameters = name;
+  }
+  Node node{std::move(name), std::move(kind), std::move(inputs), shape, std::move(parameters)};
+  if (!parameters_of(*this, node).empty()) {
+    const auto [first, is_new] = first_with_.emplace(node.parameters, index);
+    if (!is_new) {
+      need_same_parameters(*this, nodes_[static_cast<std::size_t>(first->second)], node);
+    }
+  }
+  if (std::holds_alternative<Input>(node.kind)) {
     inputs_.push_back(index);
   }
-  indices_.emplace(name, index);
-  nodes_.push_back({std::move(name), kind, std::move(inputs), shape});
+  indices_.emplace(node.name, index);
+  nodes_.push_back(std::move(node));
   return index;
+}
+
+bool Graph::registers(int index) const {
+  const auto first = first_with_.find(node(index).parameters);
+  return first != first_with_.end() && first->second == index;
 }
 
 void Graph::set_outputs(std::vector<int> outputs) {
   if (outputs.empty()) {
     throw ShapeError("a graph needs an output");
   }
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    if (outputs[i] < 0 || outputs[i] >= size()) {
-      throw ShapeError(fmt::format("output {} is none of the {} nodes", outputs[i], size()));
+  std::vector<bool> seen(nodes_.size(), false);
+  for (const int output : outputs) {
+    if (output < 0 || output >= size()) {
+      throw ShapeError(fmt::format("output {} is none of the {} nodes", output, size()));
     }
-    if (std::find(outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(i), outputs[i]) !=
-        outputs.begin() + static_cast<std::ptrdiff_t>(i)) {
-      throw ShapeError(fmt::format("output {} is given twice", node(outputs[i]).name));
+    if (seen[static_cast<std::size_t>(output)]) {
+      throw ShapeError(fmt::format("output {} is given twice", node(output).name));
     }
+    seen[static_cast<std::size_t>(output)] = true;
   }
   outputs_ = std::move(outputs);
 }
@@ -110,9 +157,20 @@ std::vector<bool> needed_for(const Graph& graph, std::span<const int> nodes) {
   return needed;
 }
 
+std::vector<NodeParameter> parameters_of(const Graph& graph, const Node& node) {
+  return parameters_of(node.kind, node.inputs.empty() ? Shape{} : graph.node(node.inputs[0]).shape);
+}
+
 int before_softmax(const Graph& graph, int node) {
-  const Node& of = graph.node(node);
-  return std::holds_alternative<Softmax>(of.kind) ? of.inputs[0] : node;
+  int at = node;
+  while (std::holds_alternative<Identity>(graph.node(at).kind)) {
+    at = graph.node(at).inputs[0];
+  }
+  const Node& of = graph.node(at);
+  const auto* softmax = std::get_if<Softmax>(&of.kind);
+  const bool of_rows =
+      softmax != nullptr && (softmax->axis == -1 || softmax->axis == of.shape.rank() - 1);
+  return of_rows ? of.inputs[0] : node;
 }
 
 }  // namespace gentrain::graph

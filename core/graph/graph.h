@@ -29,7 +29,7 @@ class Graph {
   /// input that is not there, and what infer_shape refuses.
   ///
   /// parameters: Node::parameters, empty: the name. Nodes that share parameters have one kind and
-  /// need the same shapes of them; the first of them registers them.
+  /// need the same shapes of them (else ShapeError names both); the first of them registers them.
   int add(std::string name, NodeKind kind, std::vector<int> inputs = {},
           std::string parameters = {});
 
@@ -46,6 +46,8 @@ class Graph {
   [[nodiscard]] const Node& node(int index) const {
     return nodes_[static_cast<std::size_t>(index)];
   }
+  /// Whether a node has parameters and is the first with these.
+  [[nodiscard]] bool registers(int index) const;
   /// Index of a name, or -1.
   [[nodiscard]] int find(std::string_view name) const;
   /// Throws JobError that lists names near it.
@@ -58,6 +60,7 @@ class Graph {
  private:
   std::vector<Node> nodes_;
   std::unordered_map<std::string, int> indices_;
+  std::unordered_map<std::string, int> first_with_;  // parameters, by Node::parameters
   std::vector<int> inputs_;
   std::vector<int> outputs_;
 };
@@ -65,7 +68,8 @@ class Graph {
 /// Which nodes the given ones depend on, themselves included; by index.
 std::vector<bool> needed_for(const Graph& graph, std::span<const int> nodes);
 
-/// The node whose output a softmax is of; any other node itself.
+/// The node whose output a softmax along the last axis, or its logarithm, is of: what a loss takes.
+/// Identities are looked through; any other node itself.
 int before_softmax(const Graph& graph, int node);
 
 }  // namespace gentrain::graph

@@ -4,27 +4,39 @@
 namespace gentrain::graph {
 
 std::string_view name_of(const NodeKind& kind) {
+  using Text = std::string_view;
   return std::visit(
       Overloaded{
-          [](const Input&) -> std::string_view { return "input"; },
-          [](const Convolution&) -> std::string_view { return "convolution"; },
-          [](const BatchNormalization&) -> std::string_view { return "batch normalization"; },
-          [](const Activate& node) -> std::string_view {
+          [](const Input&) -> Text { return "input"; },
+          [](const Constant&) -> Text { return "constant"; },
+          [](const Variable&) -> Text { return "variable"; },
+          [](const Convolution&) -> Text { return "convolution"; },
+          [](const TransposedConvolution&) -> Text { return "transposed convolution"; },
+          [](const BatchNormalization&) -> Text { return "batch normalization"; },
+          [](const Activate& node) -> Text {
             return node.slope > 0 ? "leaky relu" : gentrain::name_of(node.activation);
           },
-          [](const Pooling& node) -> std::string_view {
+          [](const Pointwise& node) -> Text { return gentrain::name_of(node.rule.function); },
+          [](const Prelu&) -> Text { return "prelu"; },
+          [](const Binary& node) -> Text { return gentrain::name_of(node.function); },
+          [](const Pooling& node) -> Text {
             return node.pooling == PoolingKind::kMax ? "max pooling" : "average pooling";
           },
-          [](const GlobalPooling& node) -> std::string_view {
+          [](const GlobalPooling& node) -> Text {
             return node.pooling == PoolingKind::kMax ? "global max pooling"
                                                      : "global average pooling";
           },
-          [](const Dense&) -> std::string_view { return "dense"; },
-          [](const Flatten&) -> std::string_view { return "flatten"; },
-          [](const Dropout&) -> std::string_view { return "dropout"; },
-          [](const Concatenation&) -> std::string_view { return "concatenation"; },
-          [](const Addition&) -> std::string_view { return "addition"; },
-          [](const Softmax&) -> std::string_view { return "softmax"; },
+          [](const Dense&) -> Text { return "dense"; },
+          [](const Flatten&) -> Text { return "flatten"; },
+          [](const Reshape&) -> Text { return "reshape"; },
+          [](const Permute&) -> Text { return "permute"; },
+          [](const AxisMap&) -> Text { return "axis map"; },
+          [](const LargestAlong&) -> Text { return "largest along axes"; },
+          [](const Dropout&) -> Text { return "dropout"; },
+          [](const Concatenation&) -> Text { return "concatenation"; },
+          [](const Addition&) -> Text { return "addition"; },
+          [](const Softmax& node) -> Text { return node.log ? "log softmax" : "softmax"; },
+          [](const Identity&) -> Text { return "identity"; },
       },
       kind);
 }

@@ -1,8 +1,9 @@
 // What a node of a graph can be: one plain struct of attributes for each kind. Images are NHWC.
 //
 // A new kind is a struct here with its place in NodeKind and in name_of (kinds.cpp), a shape rule
-// in shapes.cpp, a forward rule in executor.cpp, its form in graph_json.cpp and, where it has
-// parameters, a layer made there. PARAMETERS below is Node::parameters, by default the node's name.
+// (shape_rules.h), a forward rule (executor_call.h), its attributes (attributes.h) and, where it
+// has them, its parameters (node_parameters.cpp). PARAMETERS below is Node::parameters, by default
+// the node's name.
 #pragma once
 
 #include <cstdint>

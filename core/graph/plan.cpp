@@ -1,6 +1,8 @@
 // Fusing nodes that stand behind each other alone.
 #include "core/graph/plan.h"
 
+#include <algorithm>
+
 namespace gentrain::graph {
 
 namespace {
@@ -47,6 +49,19 @@ const Kind* kind_of(const Graph& graph, int node) {
 }
 
 }  // namespace
+
+std::vector<bool> shared_by_samples(const Graph& graph) {
+  std::vector<bool> shared;
+  for (int i = 0; i < graph.size(); ++i) {
+    const Node& node = graph.node(i);
+    const bool of_samples =
+        std::holds_alternative<Input>(node.kind) || std::holds_alternative<Dropout>(node.kind);
+    shared.push_back(!of_samples && std::ranges::all_of(node.inputs, [&](int input) {
+      return shared[static_cast<std::size_t>(input)];
+    }));
+  }
+  return shared;
+}
 
 std::vector<Step> plan_steps(const Graph& graph, std::span<const int> wanted,
                              const std::function<bool(int convolution, int norm)>& folds) {

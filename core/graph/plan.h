@@ -17,6 +17,10 @@ struct Step {
   int result = -1;      // the last of them: whose output the step gives
 };
 
+/// By node: whether it depends on constants and variables alone and so gives the same for every
+/// sample. Dropouts, which draw for each sample, never do.
+std::vector<bool> shared_by_samples(const Graph& graph);
+
 /// Steps in an order in which they can run. Only what the wanted nodes need is among them, and a
 /// node whose output is wanted, or read by more than the node behind it, is the result of a step.
 ///

@@ -1,29 +1,98 @@
-// One shape rule for each kind of node.
+// Shape rules of the kinds that are no windows, and what the arithmetic of a node is.
 #include "core/graph/shapes.h"
 
 #include <algorithm>
-#include <initializer_list>
-#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/graph/shape_rules.h"
 #include "kernels/error.h"
 
 namespace gentrain::graph {
 
 namespace {
 
-// Of one node and one sample; sums over nodes and samples stay within 64 bits.
-constexpr double kMostValues = 1e11;
-constexpr double kMostProducts = 1e14;
-constexpr std::int64_t kMostPixels = 255;  // of a pooling window, see kernels/pool.h
-constexpr std::size_t kMostListed = 8;     // shapes in a message
+constexpr int kMostAxes = Shape::kMaxRank - 1;  // the samples' axis stands before them
+constexpr int kMostGivenAxes = 4;               // of inputs, constants and variables
+constexpr std::size_t kMostListed = 8;          // shapes in a message
 
-/// Throws ShapeError if the factors' product is above `most`.
-void need_countable(std::string_view what, std::initializer_list<std::int64_t> factors,
-                    double most) {
+/// Shapes of inputs, constants and variables.
+const Shape& need_given(const Shape& shape, int least) {
+  if (shape.rank() < least || shape.rank() > kMostGivenAxes ||
+      std::ranges::find(shape.extents(), 0) != shape.extents().end()) {
+    throw ShapeError(fmt::format("its shape is {}: {} to {} extents of at least 1 are needed",
+                                 shape.str(), least, kMostGivenAxes));
+  }
+  need_countable("values", shape.extents(), kMostValues);
+  return shape;
+}
+
+/// An axis of a sample; -1 is the last one.
+int need_axis(int axis, const Shape& shape) {
+  const int at = axis == -1 ? shape.rank() - 1 : axis;
+  if (at < 0 || at >= shape.rank()) {
+    throw ShapeError(
+        fmt::format("axis {} is none of the {} axes of {}", axis, shape.rank(), shape.str()));
+  }
+  return at;
+}
+
+const Shape& need_some_axis(const Shape& shape) {
+  if (shape.rank() == 0) {
+    throw ShapeError("a sample with at least one axis is needed but it gets []");
+  }
+  return shape;
+}
+
+Shape with_extent(const Shape& shape, int axis, std::int64_t extent) {
+  std::vector<std::int64_t> extents(shape.extents().begin(), shape.extents().end());
+  extents[static_cast<std::size_t>(axis)] = extent;
+  need_countable("values", extents, kMostValues);
+  return Shape(extents);
+}
+
+/// Each axis at most once, and those that there are.
+void need_different_axes(const std::vector<int>& axes, const Shape& shape) {
+  std::vector<bool> seen(static_cast<std::size_t>(shape.rank()), false);
+  for (const int axis : axes) {
+    if (axis < 0 || axis >= shape.rank() || seen[static_cast<std::size_t>(axis)]) {
+      throw ShapeError(fmt::format("its axes are [{}]: different ones of the {} axes of {} needed",
+                                   fmt::join(axes, ", "), shape.rank(), shape.str()));
+    }
+    seen[static_cast<std::size_t>(axis)] = true;
+  }
+}
+
+/// Throws ShapeError unless the rows are as AxisRows states.
+void need_rows(const ops::AxisRows& rows) {
+  if (rows.begins.size() < 2 || rows.begins.front() != 0 || !std::ranges::is_sorted(rows.begins) ||
+      static_cast<std::size_t>(rows.begins.back()) != rows.sources.size() ||
+      rows.weights.size() != rows.sources.size()) {
+    throw ShapeError(
+        fmt::format("its {} begins of rows, {} sources and {} weights do not fit together",
+                    rows.begins.size(), rows.sources.size(), rows.weights.size()));
+  }
+  for (const std::int32_t source : rows.sources) {
+    if (source < 0 || source >= rows.from) {
+      throw ShapeError(
+          fmt::format("its source {} is none of the {} positions before", source, rows.from));
+    }
+  }
+}
+
+/// Extent of an axis of two that are repeated where they are 1; 0 if they do not fit.
+std::int64_t repeated(std::int64_t a, std::int64_t b) {
+  if (a == b || b == 1) {
+    return a;
+  }
+  return a == 1 ? b : 0;
+}
+
+}  // namespace
+
+void need_countable(std::string_view what, std::span<const std::int64_t> factors, double most) {
   double product = 1;
   for (const std::int64_t factor : factors) {
     product *= static_cast<double>(factor);
@@ -49,226 +118,228 @@ const Shape& only(std::span<const Shape> inputs) {
   return inputs[0];
 }
 
-const Shape& only_image(std::span<const Shape> inputs) {
-  const Shape& image = only(inputs);
-  if (image.rank() != 3) {
+void ShapeRule::need_none(std::string_view what) const {
+  if (!inputs.empty()) {
+    throw ShapeError(fmt::format("{} has no inputs but there are {}", what, inputs.size()));
+  }
+}
+
+void ShapeRule::need_several() const {
+  if (inputs.size() < 2) {
+    throw ShapeError(fmt::format("two inputs or more are needed but there are {}", inputs.size()));
+  }
+}
+
+Shape ShapeRule::operator()(const Input& node) const {
+  need_none("an input of the graph");
+  return need_given(node.shape, 1);
+}
+
+Shape ShapeRule::operator()(const Constant& node) const {
+  need_none("a constant");
+  need_given(node.shape, 0);
+  const std::size_t values = node.values == nullptr ? 0 : node.values->size();
+  if (values != static_cast<std::size_t>(node.shape.elements())) {
+    throw ShapeError(fmt::format("its shape {} has {} elements but there are {} values",
+                                 node.shape.str(), node.shape.elements(), values));
+  }
+  return node.shape;
+}
+
+Shape ShapeRule::operator()(const Variable& node) const {
+  need_none("a variable");
+  return need_given(node.shape, 0);
+}
+
+Shape ShapeRule::operator()(const BatchNormalization& node) const {
+  const Shape& shape = need_some_axis(only(inputs));
+  if (!(node.epsilon > 0) || !(node.decay >= 0 && node.decay < 1)) {
     throw ShapeError(
-        fmt::format("an image [h, w, c] for each sample is needed but it gets {}", image.str()));
+        fmt::format("epsilon is {} and decay {}: above 0, and at least 0 and below 1 needed",
+                    node.epsilon, node.decay));
   }
-  return image;
+  return shape;
 }
 
-const Shape& only_row(std::span<const Shape> inputs) {
-  const Shape& row = only(inputs);
-  if (row.rank() != 1) {
-    throw ShapeError(fmt::format("a row [k] for each sample is needed but it gets {}", row.str()));
+Shape ShapeRule::operator()(const Activate& node) const {
+  if (!(node.slope >= 0) || (node.slope != 0 && node.activation != Activation::kRelu)) {
+    throw ShapeError(fmt::format("slope is {}: at least 0 needed, and 0 but of relu", node.slope));
   }
-  return row;
+  return only(inputs);
 }
 
-void need_window(std::string_view what, const ops::Window& window, const ops::Stride& stride,
-                 const PaddingRule& rule) {
-  const ops::Padding& padding = rule.explicit_padding;
-  if (std::min({window.h, window.w, stride.h, stride.w}) < 1 ||
-      std::min({padding.top, padding.bottom, padding.left, padding.right}) < 0) {
+Shape ShapeRule::operator()(const Pointwise& node) const {
+  check(node.rule);
+  return only(inputs);
+}
+
+Shape ShapeRule::operator()(const Prelu& node) const {
+  const Shape& shape = need_some_axis(only(inputs));
+  bool fits = node.alpha.rank() == shape.rank();
+  for (int axis = 0; fits && axis < shape.rank(); ++axis) {
+    fits = node.alpha[axis] == 1 || node.alpha[axis] == shape[axis];
+  }
+  if (!fits) {
     throw ShapeError(
-        fmt::format("its {} of {} x {}, stride {} x {}, padding [{}, {}, {}, {}]: extents and "
-                    "strides of at least 1 and a padding of at least 0 are needed",
-                    what, window.h, window.w, stride.h, stride.w, padding.top, padding.bottom,
-                    padding.left, padding.right));
+        fmt::format("its alpha {} does not fit its input {}: as many extents are needed, each the "
+                    "input's or 1",
+                    node.alpha.str(), shape.str()));
   }
-  if (std::max({window.h, window.w, stride.h, stride.w, padding.top, padding.bottom, padding.left,
-                padding.right}) > Shape::kMaxElements / 4) {
-    throw ShapeError(fmt::format("its {}, stride or padding is too large", what));
-  }
+  return shape;
 }
 
-struct Extents {
-  std::int64_t h, w;
-};
+Shape ShapeRule::operator()(const Binary& /*node*/) const {
+  if (inputs.size() != 2) {
+    throw ShapeError(fmt::format("two inputs are needed but there are {}", inputs.size()));
+  }
+  const Shape& longer = inputs[inputs[0].rank() >= inputs[1].rank() ? 0 : 1];
+  const Shape& shorter = inputs[inputs[0].rank() >= inputs[1].rank() ? 1 : 0];
+  std::vector<std::int64_t> extents(longer.extents().begin(), longer.extents().end());
+  const int missing = longer.rank() - shorter.rank();
+  for (int axis = 0; axis < shorter.rank(); ++axis) {
+    std::int64_t& extent = extents[static_cast<std::size_t>(axis + missing)];
+    extent = repeated(extent, shorter[axis]);
+    if (extent == 0) {
+      throw ShapeError(
+          fmt::format("its inputs {} do not fit: aligned at their last axes, extents must be equal "
+                      "or 1",
+                      list(inputs)));
+    }
+  }
+  need_countable("values", extents, kMostValues);
+  return Shape(extents);
+}
 
-/// Extents of what a window gives that slides over an image.
-Extents slide(std::string_view what, const Shape& image, const ops::Window& window,
-              const ops::Stride& stride, const PaddingRule& rule) {
-  need_window(what, window, stride, rule);
-  const ops::Padding padding = padding_of(rule, image, window, stride);
-  const std::int64_t h = image[0] + padding.top + padding.bottom;
-  const std::int64_t w = image[1] + padding.left + padding.right;
-  if (h < window.h || w < window.w) {
+Shape ShapeRule::operator()(const Dense& node) const {
+  const Shape& shape = need_some_axis(only(inputs));
+  if (node.out < 1) {
+    throw ShapeError(fmt::format("it has {} outputs, at least 1 is needed", node.out));
+  }
+  const int last = shape.rank() - 1;
+  need_countable("weights", {node.out, shape[last]}, kMostValues);
+  need_countable("products", {shape.elements(), node.out}, kMostProducts);
+  return with_extent(shape, last, node.out);
+}
+
+Shape ShapeRule::operator()(const Flatten& /*node*/) const {
+  return {only(inputs).elements()};
+}
+
+Shape ShapeRule::operator()(const Reshape& node) const {
+  const Shape& shape = only(inputs);
+  if (node.shape.rank() > kMostAxes || node.shape.elements() != shape.elements()) {
     throw ShapeError(
-        fmt::format("its {} of {} x {} does not fit into {} with padding [{}, {}, {}, "
-                    "{}]",
-                    what, window.h, window.w, image.str(), padding.top, padding.bottom,
-                    padding.left, padding.right));
+        fmt::format("it makes {} of {}: at most {} extents and as many elements are "
+                    "needed",
+                    node.shape.str(), shape.str(), kMostAxes));
   }
-  return {(h - window.h) / stride.h + 1, (w - window.w) / stride.w + 1};
+  return node.shape;
 }
 
-void need_outputs(std::int64_t out) {
-  if (out < 1) {
-    throw ShapeError(fmt::format("it has {} outputs, at least 1 is needed", out));
+Shape ShapeRule::operator()(const Permute& node) const {
+  const Shape& shape = only(inputs);
+  need_different_axes(node.axes, shape);
+  if (node.axes.size() != static_cast<std::size_t>(shape.rank())) {
+    throw ShapeError(
+        fmt::format("it has {} axes but {} has {}", node.axes.size(), shape.str(), shape.rank()));
   }
+  std::vector<std::int64_t> extents;
+  for (const int axis : node.axes) {
+    extents.push_back(shape[axis]);
+  }
+  return Shape(extents);
 }
 
-struct ShapeRule {
-  std::span<const Shape> inputs;
-
-  Shape operator()(const Input& node) const {
-    if (!inputs.empty()) {
-      throw ShapeError(
-          fmt::format("an input of the graph has no inputs but there are {}", inputs.size()));
-    }
-    const Shape& shape = node.shape;
-    if ((shape.rank() != 3 && shape.rank() != 1) || shape.elements() == 0) {
-      throw ShapeError(
-          fmt::format("its shape is {}: [h, w, c] or [k] that is not empty needed", shape.str()));
-    }
-    return shape;
+Shape ShapeRule::operator()(const AxisMap& node) const {
+  const Shape& shape = only(inputs);
+  if (node.axis < 0 || node.axis >= shape.rank()) {
+    throw ShapeError(
+        fmt::format("axis {} is none of the {} axes of {}", node.axis, shape.rank(), shape.str()));
   }
-
-  Shape operator()(const Convolution& node) const {
-    const Shape& image = only_image(inputs);
-    need_outputs(node.out);
-    const ops::Window window{node.kernel_h, node.kernel_w};
-    const Extents to = slide("kernel", image, window, node.stride, node.padding);
-    need_countable("weights", {node.out, window.h, window.w, image[2]}, kMostValues);
-    need_countable("values", {to.h, to.w, node.out}, kMostValues);
-    need_countable("products", {to.h, to.w, node.out, window.h, window.w, image[2]}, kMostProducts);
-    return {to.h, to.w, node.out};
+  if (node.rows == nullptr) {
+    throw ShapeError("it has no rows");
   }
-
-  Shape operator()(const BatchNormalization& node) const {
-    const Shape& shape = only(inputs);
-    if (!(node.epsilon > 0) || !(node.decay >= 0 && node.decay < 1)) {
-      throw ShapeError(
-          fmt::format("epsilon is {} and decay {}: above 0, and at least 0 and below 1 needed",
-                      node.epsilon, node.decay));
-    }
-    return shape;
+  if (node.rows->from != shape[node.axis]) {
+    throw ShapeError(fmt::format("it maps {} positions but axis {} of {} has {}", node.rows->from,
+                                 node.axis, shape.str(), shape[node.axis]));
   }
-
-  Shape operator()(const Activate& node) const {
-    if (!(node.slope >= 0) || (node.slope != 0 && node.activation != Activation::kRelu)) {
-      throw ShapeError(
-          fmt::format("slope is {}: at least 0 needed, and 0 but of relu", node.slope));
-    }
-    return only(inputs);
-  }
-
-  Shape operator()(const Pooling& node) const {
-    const Shape& image = only_image(inputs);
-    const Extents to = slide("window", image, node.window, node.stride, node.padding);
-    if (node.window.h > kMostPixels || node.window.w > kMostPixels ||
-        node.window.h * node.window.w > kMostPixels) {
-      throw ShapeError(
-          fmt::format("its window of {} x {} pixels is too large, at most {} are "
-                      "supported",
-                      node.window.h, node.window.w, kMostPixels));
-    }
-    const ops::Padding padding = padding_of(node.padding, image, node.window, node.stride);
-    if (std::max(padding.top, padding.bottom) >= node.window.h ||
-        std::max(padding.left, padding.right) >= node.window.w) {
-      throw ShapeError(fmt::format(
-          "its padding [{}, {}, {}, {}] is not smaller than its window of {} x {}", padding.top,
-          padding.bottom, padding.left, padding.right, node.window.h, node.window.w));
-    }
-    need_countable("values", {to.h, to.w, image[2]}, kMostValues);
-    return {to.h, to.w, image[2]};
-  }
-
-  Shape operator()(const GlobalPooling& /*node*/) const {
-    const Shape& image = only_image(inputs);
-    if (std::max(image[0], image[1]) > kMostPixels) {
-      throw ShapeError(fmt::format("it gets {}: at most {} rows and columns are supported",
-                                   image.str(), kMostPixels));
-    }
-    return {image[2]};
-  }
-
-  Shape operator()(const Dense& node) const {
-    const Shape& row = only_row(inputs);
-    need_outputs(node.out);
-    need_countable("weights", {node.out, row[0]}, kMostValues);
-    return {node.out};
-  }
-
-  Shape operator()(const Flatten& /*node*/) const { return {only(inputs).elements()}; }
-
-  Shape operator()(const Dropout& node) const {
-    if (!(node.rate >= 0 && node.rate < 1)) {
-      throw ShapeError(fmt::format("rate is {}: at least 0 and below 1 needed", node.rate));
-    }
-    return only(inputs);
-  }
-
-  Shape operator()(const Concatenation& /*node*/) const {
-    need_several();
-    const auto first = inputs[0].extents();
-    std::vector<std::int64_t> extents(first.begin(), first.end());
-    extents.back() = 0;
-    for (const Shape& shape : inputs) {
-      if (shape.rank() != inputs[0].rank() ||
-          !std::equal(first.begin(), first.end() - 1, shape.extents().begin())) {
-        throw ShapeError(
-            fmt::format("its inputs {} must be equal but for their channels", list(inputs)));
-      }
-      extents.back() += shape[shape.rank() - 1];
-    }
-    return Shape(extents);
-  }
-
-  Shape operator()(const Addition& /*node*/) const {
-    need_several();
-    for (const Shape& shape : inputs) {
-      if (shape != inputs[0]) {
-        throw ShapeError(fmt::format("its inputs {} must have one shape", list(inputs)));
-      }
-    }
-    return inputs[0];
-  }
-
-  Shape operator()(const Softmax& /*node*/) const { return only_row(inputs); }
-
- private:
-  void need_several() const {
-    if (inputs.size() < 2) {
-      throw ShapeError(
-          fmt::format("two inputs or more are needed but there are {}", inputs.size()));
-    }
-  }
-};
-
-struct Pair {
-  std::int64_t before, after;
-};
-
-Pair same_padding(std::int64_t extent, std::int64_t window, std::int64_t stride) {
-  const std::int64_t out = (extent + stride - 1) / stride;
-  const std::int64_t total = std::max<std::int64_t>(0, (out - 1) * stride + window - extent);
-  return {total / 2, total - total / 2};
+  need_rows(*node.rows);
+  return with_extent(shape, node.axis, node.rows->to());
 }
 
-}  // namespace
+Shape ShapeRule::operator()(const LargestAlong& node) const {
+  const Shape& shape = only(inputs);
+  need_different_axes(node.axes, shape);
+  std::vector<std::int64_t> extents(shape.extents().begin(), shape.extents().end());
+  for (const int axis : node.axes) {
+    extents[static_cast<std::size_t>(axis)] = 1;
+  }
+  return Shape(extents);
+}
+
+Shape ShapeRule::operator()(const Dropout& node) const {
+  if (!(node.rate >= 0 && node.rate < 1)) {
+    throw ShapeError(fmt::format("rate is {}: at least 0 and below 1 needed", node.rate));
+  }
+  return only(inputs);
+}
+
+Shape ShapeRule::operator()(const Concatenation& node) const {
+  need_several();
+  const Shape& first = inputs[0];
+  const int axis = need_axis(node.axis, first);
+  std::int64_t together = 0;
+  for (const Shape& shape : inputs) {
+    bool fits = shape.rank() == first.rank();
+    for (int i = 0; fits && i < first.rank(); ++i) {
+      fits = i == axis || shape[i] == first[i];
+    }
+    if (!fits) {
+      throw ShapeError(
+          fmt::format("its inputs {} must be equal but for axis {}", list(inputs), axis));
+    }
+    together += shape[axis];
+  }
+  return with_extent(first, axis, together);
+}
+
+Shape ShapeRule::operator()(const Addition& /*node*/) const {
+  need_several();
+  for (const Shape& shape : inputs) {
+    if (shape != inputs[0]) {
+      throw ShapeError(fmt::format("its inputs {} must have one shape", list(inputs)));
+    }
+  }
+  return inputs[0];
+}
+
+Shape ShapeRule::operator()(const Softmax& node) const {
+  const Shape& shape = need_some_axis(only(inputs));
+  need_axis(node.axis, shape);
+  return shape;
+}
+
+Shape ShapeRule::operator()(const Identity& /*node*/) const {
+  return only(inputs);
+}
 
 Shape infer_shape(const NodeKind& kind, std::span<const Shape> inputs) {
   return std::visit(ShapeRule{inputs}, kind);
 }
 
-ops::Padding padding_of(const PaddingRule& rule, const Shape& image, const ops::Window& window,
-                        const ops::Stride& stride) {
-  if (!rule.same) {
-    return rule.explicit_padding;
-  }
-  const Pair rows = same_padding(image[0], window.h, stride.h);
-  const Pair columns = same_padding(image[1], window.w, stride.w);
-  return {rows.before, rows.after, columns.before, columns.after};
-}
-
 std::int64_t products_of(const NodeKind& kind, const Shape& input, const Shape& output) {
-  if (const auto* conv = std::get_if<Convolution>(&kind)) {
-    return output.elements() * conv->kernel_h * conv->kernel_w * input[2];
-  }
-  return std::holds_alternative<Dense>(kind) ? output.elements() * input.elements() : 0;
+  return std::visit(
+      Overloaded{
+          [&](const Convolution& node) {
+            return output.elements() * node.kernel_h * node.kernel_w * (input[2] / node.groups);
+          },
+          [&](const TransposedConvolution& node) {
+            return input.elements() * node.kernel_h * node.kernel_w * (node.out / node.groups);
+          },
+          [&](const Dense&) { return output.elements() * input[input.rank() - 1]; },
+          [](const auto&) { return std::int64_t{0}; },
+      },
+      kind);
 }
 
 }  // namespace gentrain::graph

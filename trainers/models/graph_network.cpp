@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/graph/node_parameters.h"
 #include "core/graph/shapes.h"
 #include "kernels/error.h"
 #include "trainers/models/pretrained.h"
@@ -20,9 +21,15 @@ graph::Graph registered(graph::Graph graph, const Initializer& initializer,
   return graph;
 }
 
-LayerInfo info_of(const graph::Graph& graph, const graph::Node& node,
-                  const ParameterSet& parameters) {
-  LayerInfo info{node.name, node.shape, 0, 0, parameter_names(parameters, node.name)};
+/// Parameters that nodes share are those of the first of them.
+LayerInfo info_of(const graph::Graph& graph, int index, const ParameterSet& parameters) {
+  const graph::Node& node = graph.node(index);
+  LayerInfo info{node.name, node.shape, 0, 0, {}};
+  if (graph.registers(index)) {
+    for (const graph::NodeParameter& parameter : graph::parameters_of(graph, node)) {
+      info.names.push_back(fmt::format("{}/{}", node.parameters, graph::name_of(parameter.part)));
+    }
+  }
   for (const std::string& name : info.names) {
     const ParameterInfo& parameter = parameters.info(parameters.find(name));
     if (parameter.role == ParameterRole::kTrained) {
@@ -57,7 +64,7 @@ GraphNetwork::GraphNetwork(graph::Graph graph, const Initializer& initializer,
                     of.node(logits_).name, of.node(logits_).shape.str(), outputs));
   }
   for (int i = 0; i < of.size(); ++i) {
-    layers_.push_back(info_of(of, of.node(i), parameters));
+    layers_.push_back(info_of(of, i, parameters));
   }
 }
 
