@@ -189,7 +189,7 @@ class FeatureRegression {
     session_.write_records(run_, iterations_);
     if (goes_on) {
       folder.cut_metrics(iterations_, false);
-      taken_ = iterations_;
+      taken_ = own ? iterations_ : 0;
     }
   }
 
