@@ -31,10 +31,10 @@ FeatureSamples samples_of(const data::Dataset& images, std::vector<std::int64_t>
 void check_classes(const data::Dataset& images, const FeatureSamples& part, const char* what) {
   for (int label = 0; label < images.classes(); ++label) {
     if (std::ranges::find(part.labels, label) == part.labels.end()) {
-      throw JobError(fmt::format(
-          "split: none of the {} images for {} is of class {}: take another split.seed or "
-          "split.train, or more images of it",
-          part.labels.size(), what, class_name(images.class_names(), label)));
+      throw JobError(
+          fmt::format("split: none of the {} images for {} is of {}: take another split.seed or "
+                      "split.train, or more images of it",
+                      part.labels.size(), what, class_name(images.class_names(), label)));
     }
   }
 }

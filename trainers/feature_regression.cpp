@@ -90,6 +90,10 @@ class FeatureRegression {
     if (writes_) {
       begin_in_folder(state.has_value());
     }
+    if (state) {
+      say_going_on(session_.beginning(), run_);
+      session_.beginning().checkpoint = {};
+    }
     const ImageFeatures features = make_features(hashes);
     const LabelledFeatures data{
         features.width, images_.classes(), split_.train.labels, [&](std::int64_t sample) {
@@ -142,7 +146,7 @@ class FeatureRegression {
 
   /// What the beginning's checkpoint has, if the run goes on. Throws JobError for another run's.
   std::optional<optim::OwlqnState> restored() {
-    Beginning& beginning = session_.beginning();
+    const Beginning& beginning = session_.beginning();
     if (beginning.kind != Beginning::Kind::kGoesOn) {
       return std::nullopt;
     }
@@ -159,10 +163,7 @@ class FeatureRegression {
                                  text("objective").empty() ? "no weights" : text("objective"),
                                  weights.empty() ? "none" : weights));
     }
-    optim::OwlqnState state = regression_state_from(beginning.checkpoint.arrays, beginning.source);
-    say_going_on(beginning, run_);
-    beginning.checkpoint = {};
-    return state;
+    return regression_state_from(beginning.checkpoint.arrays, beginning.source);
   }
 
   void begin_in_folder(bool goes_on) {

@@ -37,7 +37,7 @@ class ClassPatterns : public ::testing::Test {
   ClassPatterns(const ClassPatterns&) = delete;
   ClassPatterns& operator=(const ClassPatterns&) = delete;
 
-  [[nodiscard]] image::Listing list(const std::vector<ClassPattern>& classes) const {
+  image::Listing list(const std::vector<ClassPattern>& classes) const {
     return list_by_patterns(root_, classes);
   }
 

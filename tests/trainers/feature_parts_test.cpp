@@ -125,9 +125,8 @@ TEST(FeatureSplits, AreAPureFunctionOfTheSeed) {
 TEST(FeatureSplits, AClassThatAPartHasNoneOfIsNamed) {
   const Labelled images({0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 2);
   const std::string said = message_of<JobError>([&] { split_features(images, 0.4, 1); });
-  EXPECT_THAT(said,
-              HasSubstr("is of class class 1: take another split.seed or split.train, or more "
-                        "images of it"));
+  EXPECT_THAT(said, HasSubstr("is of class 1: take another split.seed or split.train, or more "
+                              "images of it"));
   EXPECT_THAT(message_of<JobError>([&] { split_features(images, 0.01, 1); }),
               HasSubstr("of 10 samples leaves 10 for training and 0 for validation"));
 }
