@@ -15,6 +15,7 @@
 #include "core/optim/options.h"
 #include "core/parameters.h"
 #include "trainers/models/options.h"
+#include "trainers/patterns.h"
 
 namespace gentrain::trainers {
 
@@ -73,20 +74,6 @@ inline bool operator==(const NormalizeOptions& a, const NormalizeOptions& b) {
   };
   return equal(a.train, b.train) && equal(a.test, b.test);
 }
-
-/// A pattern over names, mostly of parameters: * stands for any characters, ? for one.
-struct Pattern {
-  std::string text = "*";
-  std::string where;  // "jobs/x.yaml:12:5", for the error that it matches nothing
-  friend bool operator==(const Pattern& a, const Pattern& b) { return a.text == b.text; }
-};
-
-/// A class of images by where its files lie: `pattern` over their paths below data.path.
-struct ClassPattern {
-  std::string name;
-  Pattern pattern;
-  friend bool operator==(const ClassPattern&, const ClassPattern&) = default;
-};
 
 struct DataOptions {
   /// kAuto: MNIST if it is found, else the built-in digits; with the model srgan photographs of
