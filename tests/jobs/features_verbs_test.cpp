@@ -55,7 +55,8 @@ TEST_F(FeaturesVerbs, AModelComesOutThatOtherVerbsTake) {
   EXPECT_EQ(predicted.code, kSuccess) << predicted.err;
   EXPECT_THAT(predicted.out, AllOf(HasSubstr("\"cats\""), HasSubstr("\"truth\":1")));
   EXPECT_THAT(run({}).out, HasSubstr("finished: there is nothing to do"));
-  const Outcome again = run({"--overwrite"});
+  fs::remove_all(root_ / "run");
+  const Outcome again = run({});
   EXPECT_THAT(again.out, HasSubstr("0 computed in "));
   for (const char* file : {"model.h5", "checkpoints/step-000000008.h5"}) {
     EXPECT_EQ(gentrain({"verify", (root_ / "run" / file).string()}).code, kSuccess) << file;

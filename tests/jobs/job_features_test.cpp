@@ -87,10 +87,10 @@ TEST(FeatureJob, WhatIsWrong) {
                                        "vgg16, vgg19, squeezenet"),
                              HasSubstr("model.pool is 'mean' but must be one of avg, max, none")));
   EXPECT_EQ(error_of(kSmall + "split: {train: 1}\n"),
-            "j.yaml:4:9: split.train is 1 but must be above 0 and below 1");
+            "j.yaml:4:16: split.train is 1 but must be above 0 and below 1");
   EXPECT_EQ(error_of(kSmall + "regression: {elastic_net: 1.5, reg_param: -1}\n"),
-            "j.yaml:4:14: regression.elastic_net is 1.5 but must be at least 0 and at most 1\n"
-            "j.yaml:4:32: regression.reg_param is -1 but must be at least 0");
+            "j.yaml:4:27: regression.elastic_net is 1.5 but must be at least 0 and at most 1\n"
+            "j.yaml:4:43: regression.reg_param is -1 but must be at least 0");
   EXPECT_THAT(error_of(kSmall + "weights: {file: random, reinit: [a]}\n"),
               HasSubstr("weights.reinit has no effect without a file in weights.file"));
   EXPECT_THAT(error_of(kSmall + "init: normal\n"), HasSubstr("init normal needs init.stddev"));
