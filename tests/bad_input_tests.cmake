@@ -14,5 +14,6 @@ endfunction()
 
 gentrain_program_tests(bad_input mpi 120 JobFiles Data Output Ranks Training ModelFiles)
 gentrain_program_tests(bad_images mpi 120 Images ImageFolders Packs ContentWeights)
+gentrain_program_tests(regression mpi 120 Regression)
 gentrain_program_tests(same_bytes mpi 120 TinyJobs KeptMaps Images Upscaling LargeImage Models Mnist
                        Faces)

@@ -170,7 +170,9 @@ LoadedData load_data(const TrainOptions& job, int threads, comm::Communicator& c
   data::DataPair& pair = loaded.pair;
   const double set_aside = sets_aside_by_itself(options, pair) ? kSetAside : options.validation;
   if (set_aside > 0) {
-    const data::Split split = data::split_validation(pair.train, set_aside, job.seed);
+    const data::Split split =
+        data::split_validation(pair.train, set_aside, options.validation_seed.value_or(job.seed));
+    loaded.whole = pair.train;
     pair.train = split.train;
     pair.test = split.validation;
     pair.test_normalization = pair.train_normalization;

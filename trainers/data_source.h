@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ struct LoadedData {
   std::string note;
   std::vector<image::BadFile> left_out;  // all of those images
   std::string fact;  // a line for the log that is no warning, on rank 0, or empty
+  /// What training and test set are parts of, where the latter was set aside; else null.
+  std::shared_ptr<const data::Dataset> whole = {};
 };
 
 /// Training and test set of a job; with data.validation the part set aside stands in `test`. Where

@@ -13,6 +13,7 @@
 #include "comm/shards.h"
 #include "core/io/posix_file.h"
 #include "kernels/error.h"
+#include "trainers/class_patterns.h"
 
 namespace gentrain::trainers {
 
@@ -57,7 +58,8 @@ image::ImageSet load_set(const fs::path& path, const DataOptions& options, int t
   if (stands_for_pack(path)) {
     return image::open_pack(path, fit_of(options));
   }
-  image::Listing listing = image::list_images(path);
+  image::Listing listing =
+      options.classes.empty() ? image::list_images(path) : list_by_patterns(path, options.classes);
   if (options.height < 1) {
     throw JobError(
         fmt::format("data.size is missing: {} is a folder of images, which are scaled to one size",
@@ -127,6 +129,9 @@ void check_fit(const image::ImageSet& train, const image::ImageSet& test, const 
 ImageFolders folders_of(const DataOptions& options) {
   if (options.path.empty()) {
     return {options.folder, options.test_folder};
+  }
+  if (!options.classes.empty()) {
+    return {options.path, {}};
   }
   const fs::path root(options.path);
   std::error_code ignored;

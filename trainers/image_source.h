@@ -29,7 +29,8 @@ inline constexpr double kSetAside = 0.2;
 /// data.folder and data.test_folder. Of data.path: the test set is the folder "validation" in it,
 /// else "val", else "test". The training set is the folder "train"; beside a test set also the
 /// first by name that begins so. Where there is none, data.path itself is the training set, without
-/// a test set: its folders are classes, of whatever name. Throws IoError naming data.path if it is
+/// a test set: its folders are classes, of whatever name. With data.classes it is always data.path
+/// itself. Throws IoError naming data.path if it is
 /// no folder or cannot be read.
 ImageFolders folders_of(const DataOptions& options);
 

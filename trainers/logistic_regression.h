@@ -33,6 +33,7 @@ struct LogisticOptions {
   /// Whether features are centred as well, as later versions of Spark 3 do: the optimum is the
   /// same, the way there much shorter where means are not small beside the deviations.
   bool centre = false;
+  friend bool operator==(const LogisticOptions&, const LogisticOptions&) = default;
 };
 
 /// A fit under way. Two classes: log odds of class 1, which begin at those of the classes'

@@ -15,6 +15,7 @@
 #include "core/optim/options.h"
 #include "core/parameters.h"
 #include "trainers/models/options.h"
+#include "trainers/patterns.h"
 
 namespace gentrain::trainers {
 
@@ -88,6 +89,9 @@ struct DataOptions {
   std::string test_folder;  // folder; may be empty if `validation` is not 0
   /// folder: in place of both a folder that holds them; see folders_of() in image_source.h.
   std::string path;
+  /// folder, with path: which files below it are of which class, in place of a folder for each; see
+  /// list_by_patterns(). Empty: folders.
+  std::vector<ClassPattern> classes;
   std::int64_t height = 0;                   // folder: of all images; 0: those of a pack
   std::int64_t width = 0;                    // folder; 0 with height alone
   image::Fit fit = image::Fit::kCrop;        // folder
@@ -96,7 +100,8 @@ struct DataOptions {
   std::string train_file;                    // hdf5
   std::string test_file;                     // hdf5; as test_folder
   double validation = 0;  // fraction of the training set that is set aside, 0 <= x < 1; 0: none
-  std::optional<data::AugmentOptions> augment;  // of a classifier's training images
+  std::optional<std::uint64_t> validation_seed;  // which; none: by the job's seed
+  std::optional<data::AugmentOptions> augment;   // of a classifier's training images
   /// digits, faces: which are drawn; not the job's seed, so that data stay.
   std::uint64_t seed = 1;
   std::int64_t train_count = 60000;  // digits, faces
@@ -147,13 +152,6 @@ struct CheckpointOptions {
 struct SampleOptions {
   CheckpointOptions::Interval every;  // never seconds; kEnd: at the end alone; kNever: none
   friend bool operator==(const SampleOptions&, const SampleOptions&) = default;
-};
-
-/// A pattern over parameter names: * stands for any characters, ? for one.
-struct Pattern {
-  std::string text = "*";
-  std::string where;  // "jobs/x.yaml:12:5", for the error that it matches nothing
-  friend bool operator==(const Pattern& a, const Pattern& b) { return a.text == b.text; }
 };
 
 /// What a stage leaves as it is, of what `trainable` names.

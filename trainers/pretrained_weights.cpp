@@ -117,6 +117,9 @@ graph::KerasRules rules_of(const TrainOptions& options, const graph::Graph& grap
       }
     }
   }
+  if (options.model.pretrained.top == PretrainedOptions::Top::kRegression) {
+    rules.allow_missing.emplace_back(kRegressionNode);
+  }
   ModelOptions original = options.model;
   original.pretrained.top = PretrainedOptions::Top::kOriginal;
   const graph::Graph whole = make_graph(original, graph.node(graph.inputs()[0]).shape, 1);

@@ -23,32 +23,12 @@
 #include "trainers/pictures.h"
 #include "trainers/preflight.h"
 #include "trainers/resume.h"
-#include "trainers/run_lock.h"
 #include "trainers/run_log.h"
+#include "trainers/run_session.h"
 
 namespace gentrain::trainers {
 
 namespace {
-
-nlohmann::json environment(TrainingRun& run, const RunSetting& setting) {
-  const DeviceIdentity& device = run.device().identity();
-  nlohmann::json left_out = nlohmann::json::array();
-  for (const image::BadFile& file : run.left_out()) {
-    left_out.push_back(file.reason);
-  }
-  return {{"contract", run.contract()},
-          {"version", setting.version},
-          {"processor", device.name},
-          {"device", device.kind},
-          {"isa", device.isa},
-          {"libraries", device.libraries},
-          {"image_library", run.image_library()},
-          {"ranks", run.communicator().size()},
-          {"threads", run.workers()},
-          {"notes", run.objective().notes()},
-          {"rank0", run.communicator().where()},
-          {"images_left_out", std::move(left_out)}};
-}
 
 void announce_run(TrainingRun& run, const RunSetting& setting) {
   spdlog::info("job {}: {} rank{} x {} thread{}, {}", setting.job, run.communicator().size(),
@@ -80,27 +60,6 @@ void announce_run(TrainingRun& run, const RunSetting& setting) {
     spdlog::info("{} shards for {} threads: more batch.shards would use all of them",
                  run.runner().owned().size(), wanted);
   }
-}
-
-/// Peak memory over the ranks, MiB.
-struct PeakMemory {
-  double largest = 0;  // resident, of a rank
-  double all = 0;      // resident, of all ranks
-  double tensors = 0;  // largest tensor memory of a rank
-};
-
-PeakMemory memory_of_ranks(TrainingRun& run) {
-  constexpr double kMib = 1024.0 * 1024.0;
-  const double tensors = static_cast<double>(run.device().memory().stats().peak_bytes) / kMib;
-  const nlohmann::json mine = {peak_rss_mib(), tensors};
-  PeakMemory peak;
-  for (const std::string& text : run.communicator().all_gather_text(mine.dump())) {
-    const nlohmann::json one = nlohmann::json::parse(text);
-    peak.largest = std::max(peak.largest, one[0].get<double>());
-    peak.all += one[0].get<double>();
-    peak.tensors = std::max(peak.tensors, one[1].get<double>());
-  }
-  return peak;
 }
 
 /// The lines at the end of a run.
@@ -201,8 +160,7 @@ struct RunParts {
   StepTimes& times;
   const RunSetting& setting;
   Beginning& beginning;  // its checkpoint is let go when it stands restored
-  std::string id;
-  std::function<void()> take_folder;  // collective; before it an earlier run stands untouched
+  RunSession& session;
 };
 
 void preflight(TrainingRun& run, const RunFolder& folder, const std::string& id) {
@@ -217,27 +175,6 @@ void preflight(TrainingRun& run, const RunFolder& folder, const std::string& id)
   if (snapshot > 0) {
     check_space(folder.path(), snapshot);
   }
-}
-
-/// The files that say what the run is.
-void write_records(TrainingRun& run, const RunParts& parts) {
-  announce_run(run, parts.setting);
-  // A finished run that goes on ceases to be finished first; otherwise run.json comes first:
-  // without it nobody could tell whose run is under way.
-  const bool recorded = !parts.folder.read_run().is_null();
-  if (recorded) {
-    parts.folder.write_status("running", parts.times.steps(), 0);
-  }
-  parts.folder.write_run({{"job", parts.setting.job},
-                          {"run", parts.id},
-                          {"from", parts.beginning.from},
-                          {"same_job", parts.setting.same_job},
-                          {"identity", parts.setting.identity}});
-  if (!recorded) {
-    parts.folder.write_status("running", parts.times.steps(), 0);
-  }
-  parts.folder.write_job(parts.setting.resolved);
-  parts.folder.write_environment(environment(run, parts.setting));
 }
 
 nlohmann::json finish(TrainingRun& run, const RunParts& parts, EvaluationObserver& evaluation,
@@ -294,7 +231,8 @@ void begin_in_folder(TrainingRun& run, const RunParts& parts, const std::vector<
       parts.beginning.passed_over.empty()) {
     parts.folder.remove_checkpoints_behind(start.step);  // first: else they would be gone on from
   }
-  write_records(run, parts);
+  announce_run(run, parts.setting);
+  parts.session.write_records(run, parts.times.steps());
   if (goes_on) {
     parts.folder.cut_metrics(start.step, goes_on_in(stages, run.loop_options(), start));
   }
@@ -307,7 +245,7 @@ RunResult train_into(TrainingRun& run, const RunParts& parts) {
   RunFolder& folder = parts.folder;
   const bool first_rank = communicator.rank() == 0;
   std::vector<Stage> stages = run.make_stages("");
-  preflight(run, folder, parts.id);
+  preflight(run, folder, parts.session.id());
   // Goes on beside the training; an error ends it too.
   std::packaged_task<std::string(const std::stop_token&)> hash_data(
       [data = run.data()](const std::stop_token& stop) {
@@ -346,7 +284,7 @@ RunResult train_into(TrainingRun& run, const RunParts& parts) {
   if (goes_on) {
     start = go_on(parts.beginning, run, stages, observers);
   }
-  parts.take_folder();
+  parts.session.take_folder();
   if (first_rank) {
     begin_in_folder(run, parts, stages, start);
     writer->discard(parts.beginning.passed_over);
@@ -370,107 +308,16 @@ RunResult train_into(TrainingRun& run, const RunParts& parts) {
           finish(run, parts, evaluation, first_rank ? data_hash.get() : "")};
 }
 
-/// Leaves word of a rank's error in the run's folder, unless that is another run's by now.
-void record_failure(const RunFolder& folder, const comm::Communicator& communicator,
-                    std::int64_t steps, const std::exception& error, int exit_code) {
-  if (dynamic_cast<const LostLockError*>(&error) != nullptr) {
-    leave_log_file();
-    return;
-  }
-  const bool memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
-  folder.append_error(fmt::format("rank {} ({}): {}", communicator.rank(), communicator.where(),
-                                  memory ? "there is not enough memory" : error.what()));
-  try {
-    folder.write_status("failed", steps, exit_code);
-  } catch (const IoError&) {  // the error itself matters more
-    spdlog::debug("status.json could not be written");
-  }
-}
-
-/// The lock of rank 0, and its id on every rank.
-std::string share_id(comm::Communicator& communicator, const std::optional<RunLock>& lock) {
-  std::string id = lock ? lock->id() : std::string(32, ' ');
-  communicator.broadcast({id.data(), id.size()}, 0);
-  return id;
-}
-
-/// While it lives the watchdog's words go to the run's folder too, once open() says that it is this
-/// run's.
-class AlarmLog {
- public:
-  AlarmLog(comm::Communicator& communicator, const RunFolder& folder)
-      : communicator_(communicator), folder_(folder) {}
-  ~AlarmLog() { communicator_.activity().set_log({}); }
-  AlarmLog(const AlarmLog&) = delete;
-  AlarmLog& operator=(const AlarmLog&) = delete;
-
-  void open() const {
-    communicator_.activity().set_log([this](const std::string& words, bool ends) {
-      folder_.append_error(words);
-      if (ends) {
-        folder_.write_status("failed", communicator_.activity().step(), comm::kRankTroubleCode);
-      }
-    });
-  }
-
- private:
-  comm::Communicator& communicator_;
-  const RunFolder& folder_;
-};
-
 }  // namespace
 
 RunResult train(const TrainOptions& options, const RunSetting& setting,
                 comm::Communicator& communicator) {
-  RunFolder folder(setting.output);
-  const bool first_rank = communicator.rank() == 0;
-  std::optional<RunLock> lock;
-  const auto take_lock = [&] {
-    folder.prepare();
-    lock.emplace(folder.path());
-  };
-  // A finished run is left as it is, down to the times of its files.
-  if (first_rank && !is_done(setting, options, folder)) {
-    take_lock();
-  }
-  Beginning beginning = choose_beginning(setting, options, folder, communicator);
-  if (beginning.kind == Beginning::Kind::kFinished) {
+  RunSession session(setting, options, communicator);
+  if (session.nothing_to_do()) {
     return {RunResult::Kind::kNothingToDo, {}};
   }
-  bool late = first_rank && !lock;
-  communicator.broadcast({&late, sizeof late}, 0);
-  if (late) {  // another run may have come and gone meanwhile
-    if (first_rank) {
-      take_lock();
-    }
-    beginning = choose_beginning(setting, options, folder, communicator);
-    if (beginning.kind == Beginning::Kind::kFinished) {
-      return {RunResult::Kind::kNothingToDo, {}};
-    }
-  }
-  const std::string id = share_id(communicator, lock);
-  folder.write_as(id);
-  // A run that never begins leaves an earlier one as it is.
-  bool empty = first_rank && !folder.holds_run();
-  communicator.broadcast({&empty, sizeof empty}, 0);
-  const AlarmLog alarms(communicator, folder);
+  Beginning& beginning = session.beginning();
   StepTimes times(setting.process_start);
-  bool taken = false;  // errors of any rank may go to the folder
-  const auto take_folder = [&] {
-    if (taken) {
-      return;
-    }
-    if (first_rank) {
-      folder.make_ready(beginning.earlier);
-      log_to_file(folder.log(), beginning.earlier == RunFolder::Earlier::kStays);
-    }
-    taken = true;
-    alarms.open();
-    communicator.barrier();
-  };
-  if (empty) {
-    take_folder();
-  }
   TrainOptions used = options;
   if (beginning.kind == Beginning::Kind::kGoesOn) {
     // The checkpoint has all weights, and knows of which file.
@@ -481,11 +328,9 @@ RunResult train(const TrainOptions& options, const RunSetting& setting,
   }
   try {
     TrainingRun run(used, communicator, setting.identity);
-    return train_into(run, {folder, times, setting, beginning, id, take_folder});
+    return train_into(run, {session.folder(), times, setting, beginning, session});
   } catch (const std::exception& error) {
-    if (taken) {
-      record_failure(folder, communicator, times.steps(), error, setting.exit_code_of(error));
-    }
+    session.record_failure(times.steps(), error);
     throw;
   }
 }

@@ -78,6 +78,10 @@ class TrainingRun {
   [[nodiscard]] const Objective& objective() const { return *objective_; }
   [[nodiscard]] ParameterSet& parameters() { return parameters_; }
   [[nodiscard]] const data::DataPair& data() const { return data_.pair; }
+  /// As LoadedData::whole.
+  [[nodiscard]] const std::shared_ptr<const data::Dataset>& whole_data() const {
+    return data_.whole;
+  }
   /// See data_identity() of data_source.h; made when first asked for.
   const std::string& data_identity();
   [[nodiscard]] const std::string& data_note() const { return data_.note; }

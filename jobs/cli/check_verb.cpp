@@ -11,6 +11,7 @@
 #include "kernels/error.h"
 #include "trainers/estimate.h"
 #include "trainers/face_preparation.h"
+#include "trainers/feature_regression.h"
 #include "trainers/observers.h"
 #include "trainers/preflight.h"
 
@@ -104,6 +105,27 @@ bool print_preparation(const Job& job) {
   return missing.empty();
 }
 
+/// Of a job of the kind feature_regression. False if something is missing.
+bool print_regression(const Job& job, int ranks) {
+  std::cout << dump_job(job) << "\n";
+  const trainers::FeaturePlan plan = trainers::plan_feature_regression(job, job.regression);
+  if (!plan.layers.empty()) {
+    constexpr double kMib = 1024.0 * 1024.0;
+    print_layers(plan.layers);
+    row("parameters", with_commas(plan.parameters));
+    row("data", plan.data);
+    row("classes", fmt::format("{}", fmt::join(plan.classes, ", ")));
+    row("split", fmt::format("{} images to fit to, {} to test with", with_commas(plan.train),
+                             with_commas(plan.test)));
+    row("features", fmt::format("{} numbers an image", with_commas(plan.width)));
+    row("memory", fmt::format("{:.1f} MiB of features on each host; {} x {:.1f}: the fit",
+                              static_cast<double>(plan.feature_bytes) / kMib, ranks,
+                              static_cast<double>(plan.fit_bytes) / kMib));
+  }
+  row("missing", plan.missing.empty() ? "nothing" : plan.missing);
+  return plan.missing.empty();
+}
+
 }  // namespace
 
 int check_verb(Session& session, const Arguments& arguments) {
@@ -128,6 +150,9 @@ int check_verb(Session& session, const Arguments& arguments) {
   }
   if (job.kind == JobKind::kPrepareFaces) {
     return print_preparation(job) ? kSuccess : kBadFile;
+  }
+  if (job.kind == JobKind::kFeatureRegression) {
+    return print_regression(job, ranks) ? kSuccess : kBadFile;
   }
   const trainers::Estimate estimate = trainers::estimate(job, ranks);
   print(job, estimate, ranks);

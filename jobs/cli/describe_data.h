@@ -74,6 +74,12 @@ void describe(V& v, trainers::DataOptions& d) {
       "(beside a test set the first whose name begins so), and validation, val or test. Without "
       "the latter, or if it is itself a folder of classes, a fifth is set aside unless "
       "`data.validation` says how much");
+  v.classes(
+      "classes", d.classes,
+      "folder, with `data.path`: classes by patterns over the paths of the images below it, "
+      "at any depth, in place of a folder for each: `{roses: \"*/flowers/roses*\", ...}`; `*` "
+      "stands for any characters, slashes among them. Images that match none are passed over, "
+      "one that matches two is an error; `data.path` is the training set then. none: folders");
   v.extent("size", d.height, d.width,
            "folder: rows and columns that all images are scaled to, by averaging (to shrink) or "
            "bilinearly. none: those of a pack whose images are all of one size",

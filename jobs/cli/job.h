@@ -8,18 +8,23 @@
 #include <string_view>
 #include <vector>
 
+#include "trainers/feature_regression.h"
 #include "trainers/options.h"
 
 namespace gentrain::jobs {
 
 /// kPrepareFaces: makes packs of faces of a folder of photographs. It reads data.folder,
 /// data.faces, threads and output alone, and its file has no other keys.
-enum class JobKind : std::uint8_t { kTrain, kPrepareFaces };
+///
+/// kFeatureRegression: fits a logistic regression to features; its keys are those of
+/// describe_features.h.
+enum class JobKind : std::uint8_t { kTrain, kPrepareFaces, kFeatureRegression };
 
 /// A job, read and checked. The defaults of its parts are the member initialisers in
 /// trainers/options.h and core/optim/options.h.
 struct Job : trainers::TrainOptions {
   JobKind kind = JobKind::kTrain;
+  trainers::RegressionOptions regression;  // kFeatureRegression
   std::string output;  // folder of the run; runs/<name> unless the job says otherwise
   std::string name;    // the job file's name without folder and extension; no key, not compared
   std::string file;    // the job file as it was named; no key, not compared
@@ -45,7 +50,8 @@ std::string dump_job(const Job& job);
 
 /// What makes two runs the same computation, and what ranks must have alike, one "key: value" line
 /// each: every key but output, device, threads, checkpoint, log, data.cache and content.cache.
-/// Without the stages' `stop` it is what a run that goes on must have alike with the one before.
+/// Without the stages' `stop`, and regression.max_iterations, it is what a run that goes on must
+/// have alike with the one before.
 std::string job_identity(const Job& job, bool with_stop = true);
 
 /// The text of docs/job-reference.md: every key with type, default, range and meaning.

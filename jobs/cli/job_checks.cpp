@@ -10,6 +10,7 @@
 
 #include "jobs/cli/job_reader.h"
 #include "trainers/contract.h"
+#include "trainers/models/pretrained.h"
 #include "trainers/models/vgg.h"
 
 namespace gentrain::jobs {
@@ -18,6 +19,25 @@ namespace {
 class Checks {
  public:
   Checks(const Job& job, ReadState& state) : job_(job), state_(state) {}
+
+  /// Of the kind feature_regression.
+  void run_features() {
+    supported();
+    if (state_.issues.clean("data") && job_.data.path.empty()) {
+      fail("data", "data.path is missing: a folder of images, or a pack of them");
+    }
+    if (state_.issues.clean("model")) {
+      if (job_.model.name.empty()) {
+        fail("model", fmt::format("model.name is missing; set it to {}",
+                                  fmt::join(trainers::kPretrainedNames, ", ")));
+      }
+      if (job_.model.pretrained.layer.empty()) {
+        fail("model", "model.layer is missing: the layer whose output is an image's features");
+      }
+    }
+    weight_patterns();
+    initializer();
+  }
 
   void run() {
     supported();
@@ -156,6 +176,8 @@ class Checks {
     const trainers::DataOptions defaults;
     constexpr std::string_view kFolder = "data.source folder";
     only_with("data.path", whole, folder, kFolder);
+    only_with("data.classes", !d.classes.empty(), folder && whole,
+              "data.source folder and data.path");
     only_with("data.test_folder", !d.test_folder.empty(), folder, kFolder);
     only_with("data.size", d.height != defaults.height, folder, kFolder);
     only_with("data.fit", d.fit != defaults.fit, folder, kFolder);
@@ -188,6 +210,10 @@ class Checks {
     classification();
     pretrained();
     srgan();
+    initializer();
+  }
+
+  void initializer() {
     if (!state_.issues.clean("init")) {
       return;
     }
@@ -218,15 +244,21 @@ class Checks {
     if (chosen && !(w == trainers::WeightsOptions()) && !job_.init_from.file.empty()) {
       fail("weights", "weights and init_from exclude each other: the weights are from one file");
     }
+    weight_patterns();
+    for (const trainers::StageOptions& stage : job_.stages) {
+      only_with(prefix_of(stage) + "freeze.through", !stage.freeze.through.text.empty(), chosen,
+                kNeeds);
+    }
+  }
+
+  /// Patterns that are of a file.
+  void weight_patterns() {
+    const trainers::WeightsOptions& w = job_.weights;
     for (const auto& [key, patterns] :
          {std::pair{"allow_missing", &w.allow_missing}, std::pair{"allow_extra", &w.allow_extra},
           std::pair{"reinit", &w.reinit}, std::pair{"reinit_zeros", &w.reinit_zeros}}) {
       only_with(fmt::format("weights.{}", key), !patterns->empty(), w.file != "random",
                 "a file in weights.file");
-    }
-    for (const trainers::StageOptions& stage : job_.stages) {
-      only_with(prefix_of(stage) + "freeze.through", !stage.freeze.through.text.empty(), chosen,
-                kNeeds);
     }
   }
 
@@ -435,7 +467,12 @@ class Checks {
 }  // namespace
 
 void check_job(const Job& job, ReadState& state) {
-  Checks(job, state).run();
+  Checks checks(job, state);
+  if (job.kind == JobKind::kFeatureRegression) {
+    checks.run_features();
+  } else {
+    checks.run();
+  }
 }
 
 }  // namespace gentrain::jobs

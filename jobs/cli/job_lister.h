@@ -154,6 +154,17 @@ class Lister {
     }
     texts(name, plain, doc);
   }
+  void classes(std::string_view name, std::vector<trainers::ClassPattern>& value,
+               std::string_view doc) {
+    std::vector<std::string> pairs;
+    pairs.reserve(value.size());
+    for (const trainers::ClassPattern& one : value) {
+      pairs.push_back(fmt::format("{}: {}", quote(one.name), quote(one.pattern.text)));
+    }
+    Entry& entry = add(name, doc);
+    entry.type = "none or a map of patterns";
+    entry.value = pairs.empty() ? "none" : fmt::format("{{{}}}", fmt::join(pairs, ", "));
+  }
   void texts(std::string_view name, std::vector<std::string>& value, std::string_view doc) {
     std::vector<std::string> quoted;
     quoted.reserve(value.size());

@@ -94,6 +94,8 @@ class Reader {
   void pattern(std::string_view name, trainers::Pattern& value, std::string_view doc);
   /// An empty list only where the default is one.
   void patterns(std::string_view name, std::vector<trainers::Pattern>& value, std::string_view doc);
+  void classes(std::string_view name, std::vector<trainers::ClassPattern>& value,
+               std::string_view doc);
   void texts(std::string_view name, std::vector<std::string>& value, std::string_view doc);
   void numbers(std::string_view name, std::vector<double>& value, const Range& range,
                std::string_view doc);

@@ -168,6 +168,34 @@ bool Reader::read_stage(const YamlEntry& entry, trainers::StageOptions& stage) {
   return false;
 }
 
+void Reader::classes(std::string_view name, std::vector<trainers::ClassPattern>& value,
+                     std::string_view doc) {
+  const YamlNode* node = take(name);
+  if (node == nullptr) {
+    return;
+  }
+  value.clear();
+  if (is_none(*node)) {
+    return;
+  }
+  if (node->kind != YamlNode::Kind::kMap) {
+    report_needs(name, *node, "none or a map of patterns, one for each class");
+    return;
+  }
+  Reader patterns(*node, full(name), state_);
+  for (const YamlEntry& entry : node->entries) {
+    trainers::ClassPattern& one = value.emplace_back();
+    one.name = entry.key;
+    patterns.pattern(entry.key, one.pattern, doc);
+  }
+  if (value.size() < 2) {
+    report(name, *node,
+           value.empty()
+               ? "has no classes: two or more are told apart"
+               : fmt::format("has the one class '{}': two or more are told apart", value[0].name));
+  }
+}
+
 void Reader::texts(std::string_view name, std::vector<std::string>& value,
                    std::string_view /*doc*/) {
   const YamlNode* node = take(name);

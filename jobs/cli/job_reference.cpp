@@ -79,6 +79,14 @@ A job of the kind `prepare_faces` makes packs of the faces in a folder of photog
 
 )";
 
+constexpr std::string_view kFeatures = R"(
+## Features
+
+A job of the kind `feature_regression` fits a logistic regression to what a layer of a pretrained network
+gives of images ([features.md](features.md)). It has these keys and no others:
+
+)";
+
 std::string_view layer_meaning(trainers::LayerKind kind) {
   using trainers::LayerKind;
   switch (kind) {
@@ -145,8 +153,9 @@ std::string layer_table() {
 }  // namespace
 
 std::string job_reference() {
-  return fmt::format("{}{}{}{}{}{}", kHeader, job_table(JobKind::kTrain), kStages, layer_table(),
-                     kPreparation, job_table(JobKind::kPrepareFaces));
+  return fmt::format("{}{}{}{}{}{}{}{}", kHeader, job_table(JobKind::kTrain), kStages,
+                     layer_table(), kPreparation, job_table(JobKind::kPrepareFaces), kFeatures,
+                     job_table(JobKind::kFeatureRegression));
 }
 
 }  // namespace gentrain::jobs

@@ -123,7 +123,8 @@ std::string job_identity(const Job& job, bool with_stop) {
   std::string text;
   for (const Entry& entry : lister.entries()) {
     const Path& path = entry.path;
-    const bool stops = path.size() == 4 && path[0] == "stages" && path[2] == "stop";
+    const bool stops = (path.size() == 4 && path[0] == "stages" && path[2] == "stop") ||
+                       path == Path{"regression", "max_iterations"};
     if (!is_placement(path) && (with_stop || !stops)) {
       text += fmt::format("{}: {}{}\n", fmt::join(path, "."), entry.value,
                           fmt::join(entry.items, ", "));

@@ -10,6 +10,7 @@
 //   interval(name, value, doc)                    5, `1 epoch`, `30 s`, end, never
 //   factors(name, low, high, range, doc)          x for [1 - x, 1 + x], or [low, high]
 //   pattern(name, pattern, doc)                   a text whose place is kept
+//   classes(name, list, doc)                      a map of patterns, by class
 //   padding(name, layer, doc), patterns(name, list, doc), layers(name, list, doc), stages(list)
 // The descriptions themselves are in describe.h.
 // A key whose default is out of its range is required; default_text says how a default is computed.
@@ -80,8 +81,10 @@ struct Choice {
 template <class E>
 inline constexpr std::array<Choice<E>, 0> kChoices{};
 template <>
-inline constexpr auto kChoices<JobKind> = std::to_array<Choice<JobKind>>(
-    {{JobKind::kTrain, "train"}, {JobKind::kPrepareFaces, "prepare_faces"}});
+inline constexpr auto kChoices<JobKind> =
+    std::to_array<Choice<JobKind>>({{JobKind::kTrain, "train"},
+                                    {JobKind::kPrepareFaces, "prepare_faces"},
+                                    {JobKind::kFeatureRegression, "feature_regression"}});
 template <>
 inline constexpr auto kChoices<trainers::DeviceChoice> =
     std::to_array<Choice<trainers::DeviceChoice>>({{trainers::DeviceChoice::kAuto, "auto"},

@@ -1,4 +1,4 @@
-// gentrain JOB: does what a job file describes: trains, or prepares faces.
+// gentrain JOB: does what a job file describes: trains, fits a regression, or prepares faces.
 #include <boost/program_options.hpp>
 #include <fmt/format.h>
 
@@ -11,6 +11,7 @@
 #include "kernels/error.h"
 #include "trainers/contract.h"
 #include "trainers/face_preparation.h"
+#include "trainers/feature_regression.h"
 #include "trainers/run_log.h"
 #include "trainers/training.h"
 
@@ -57,7 +58,8 @@ void refuse_restarts(const Arguments& arguments) {
 int train_verb(Session& session, const Arguments& arguments) {
   refuse_restarts(arguments);
   OptionSet options("gentrain JOB [options]",
-                    "Trains what a job file describes, or prepares its faces.");
+                    "Trains what a job file describes, fits its regression or prepares its "
+                    "faces.");
   add_job_options(options);
   add_log_options(options);
   options.visible.add_options()(
@@ -87,7 +89,10 @@ int train_verb(Session& session, const Arguments& arguments) {
       .exit_code_of = exit_code_of,
       .stopped_code = kRequested,
       .version = session.communicator.rank() == 0 ? version_text() : ""};
-  const auto result = trainers::train(job, setting, session.communicator);
+  const auto result =
+      job.kind == JobKind::kFeatureRegression
+          ? trainers::run_feature_regression(job, job.regression, setting, session.communicator)
+          : trainers::train(job, setting, session.communicator);
   return result.kind == trainers::RunResult::Kind::kStopped ? kRequested : kSuccess;
 }
 

@@ -33,24 +33,43 @@ std::unique_ptr<Network> build_network(const ModelOptions& model, const InitOpti
 
 namespace {
 
-constexpr std::array<std::string_view, 3> kTops = {"head", "original", "none"};  // by their values
+// By their values.
+constexpr std::array<std::string_view, 4> kTops = {"head", "original", "none", "regression"};
+constexpr std::array<std::string_view, 3> kPools = {"avg", "max", "none"};
+
+/// Index of a name in a list. Throws JobError.
+template <std::size_t n>
+std::size_t index_in(const std::array<std::string_view, n>& names, const char* what,
+                     const std::string& name) {
+  const auto* const found = std::find(names.begin(), names.end(), name);
+  if (found == names.end()) {
+    throw JobError(
+        fmt::format("the model has a {} '{}' that this version does not know", what, name));
+  }
+  return static_cast<std::size_t>(found - names.begin());
+}
 
 void write_pretrained(const PretrainedOptions& pretrained, nlohmann::json& json) {
   json["top"] = kTops.at(static_cast<std::size_t>(pretrained.top));
   json["hidden"] = pretrained.hidden;
   json["batch_statistics"] = pretrained.batch_statistics;
+  if (pretrained.top == PretrainedOptions::Top::kRegression) {
+    json["layer"] = pretrained.layer;
+    json["pool"] = kPools.at(static_cast<std::size_t>(pretrained.pool));
+  }
 }
 
 PretrainedOptions read_pretrained(const nlohmann::json& json) {
   PretrainedOptions pretrained;
-  const auto top = json.at("top").get<std::string>();
-  const auto* const found = std::find(kTops.begin(), kTops.end(), top);
-  if (found == kTops.end()) {
-    throw JobError(fmt::format("the model has a top '{}' that this version does not know", top));
-  }
-  pretrained.top = static_cast<PretrainedOptions::Top>(found - kTops.begin());
+  pretrained.top = static_cast<PretrainedOptions::Top>(
+      index_in(kTops, "top", json.at("top").get<std::string>()));
   pretrained.hidden = json.at("hidden").get<std::int64_t>();
   pretrained.batch_statistics = json.at("batch_statistics").get<bool>();
+  if (pretrained.top == PretrainedOptions::Top::kRegression) {
+    pretrained.layer = json.at("layer").get<std::string>();
+    pretrained.pool = static_cast<PretrainedOptions::Pool>(
+        index_in(kPools, "pool", json.at("pool").get<std::string>()));
+  }
   return pretrained;
 }
 

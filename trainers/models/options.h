@@ -88,13 +88,19 @@ struct AdversarialOptions {
 /// their batch normalisations train.
 struct PretrainedOptions {
   /// kHead: global average pooling, a dense layer with ReLU, one for the classes; kOriginal: what
-  /// the published network has; kNone: nothing, the network gives feature maps.
-  enum class Top : std::uint8_t { kHead, kOriginal, kNone };
+  /// the published network has; kNone: nothing, the network gives feature maps; kRegression: a
+  /// dense layer for the classes behind the pooled output of `layer`, and nothing else.
+  enum class Top : std::uint8_t { kHead, kOriginal, kNone, kRegression };
+  /// What of a layer's maps [h, w, c] a regression sees: of each channel the mean or the largest
+  /// value, or all.
+  enum class Pool : std::uint8_t { kAverage, kMax, kNone };
   Top top = Top::kHead;
   std::int64_t hidden = 1024;  // of the head's first dense layer; 0: there is none
   /// Whether batch normalisations that are trained normalise with the batch's statistics, or with
   /// the file's as constants.
   bool batch_statistics = false;
+  std::string layer;           // kRegression: a layer's name
+  Pool pool = Pool::kAverage;  // kRegression
   friend bool operator==(const PretrainedOptions&, const PretrainedOptions&) = default;
 };
 

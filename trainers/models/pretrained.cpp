@@ -1,6 +1,7 @@
 // VGG and SqueezeNet, and what stands behind a network's convolutions.
 #include "trainers/models/pretrained.h"
 
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -110,6 +111,45 @@ Pretrained find_network(const std::string& name) {
                              fmt::join(kPretrainedNames, ", ")));
 }
 
+/// The nodes that one node needs, in their order.
+graph::Graph graph_through(const graph::Graph& whole, const std::string& layer) {
+  graph::Graph part;
+  std::vector<int> places(static_cast<std::size_t>(whole.size()), -1);
+  for (const int index : whole.nodes_through(layer)) {
+    const graph::Node& node = whole.node(index);
+    std::vector<int> inputs;
+    inputs.reserve(node.inputs.size());
+    for (const int input : node.inputs) {
+      inputs.push_back(places[static_cast<std::size_t>(input)]);
+    }
+    places[static_cast<std::size_t>(index)] =
+        part.add(node.name, node.kind, std::move(inputs), node.parameters);
+  }
+  return part;
+}
+
+/// As make_graph() has kRegression. `whole`: with its original top.
+graph::Graph regression_graph(const graph::Graph& whole, const PretrainedOptions& options,
+                              std::int64_t classes) {
+  using Pool = PretrainedOptions::Pool;
+  graph::Graph graph = graph_through(whole, options.layer);
+  const graph::Node& last = graph.node(graph.size() - 1);
+  if (options.pool != Pool::kNone && last.shape.rank() != 3) {
+    throw JobError(
+        fmt::format("model.pool: layer {} gives {}, only maps [h, w, c] are pooled: set it to none",
+                    options.layer, last.shape.str()));
+  }
+  graph::NodeKind pool = graph::Flatten{};
+  if (options.pool != Pool::kNone) {
+    const bool average = options.pool == Pool::kAverage;
+    pool = graph::GlobalPooling{average ? graph::PoolingKind::kAverage : graph::PoolingKind::kMax};
+  }
+  const int features = graph.add(kFeaturesNode, std::move(pool), {graph.size() - 1});
+  const int logits = add_dense(graph, kRegressionNode, classes, Activation::kNone, features);
+  graph.add("probabilities", graph::Softmax{}, {logits});
+  return graph;
+}
+
 }  // namespace
 
 graph::Graph vgg16(const Shape& image) {
@@ -151,6 +191,9 @@ graph::Graph make_graph(const ModelOptions& options, const Shape& image, std::in
       network.top(graph, classes);
       graph.add("probabilities", graph::Softmax{}, {graph.size() - 1});
       break;
+    case PretrainedOptions::Top::kRegression:
+      network.top(graph, classes);
+      return regression_graph(graph, options.pretrained, classes);
     case PretrainedOptions::Top::kNone:
       break;
   }

@@ -16,6 +16,10 @@ namespace gentrain::trainers {
 inline constexpr std::array<std::string_view, 4> kPretrainedNames = {"inception_v3", "vgg16",
                                                                      "vgg19", "squeezenet"};
 
+/// Nodes of a network with the top kRegression: what the regression sees, and itself.
+inline constexpr const char* kFeaturesNode = "features";
+inline constexpr const char* kRegressionNode = "regression";
+
 /// InceptionV3: 94 convolutions conv2d_1 to conv2d_94 without bias, each with
 /// batch_normalization_N (no gamma, epsilon 1e-3) and activation_N, and blocks mixed0 to mixed10.
 /// 21,802,784 parameters, running statistics included. Its output is mixed10 [h / 32 - 1 or so,
@@ -54,12 +58,15 @@ graph::Graph squeezenet(const Shape& image);
 ///   fc1, fc2 and `predictions`; SqueezeNet's drop9, conv10, relu_conv10 and
 ///   global_average_pooling2d_1; then `probabilities`, a softmax, the output
 /// - kNone: nothing
+/// - kRegression: of the network and its original top only what options.pretrained.layer needs;
+///   `features`, its output pooled or flattened, the dense layer `regression`, and `probabilities`,
+///   a softmax, the output
 ///
 /// image   [h, w, c]
 /// classes outputs of head and top, at least 1; with kNone of no meaning
 ///
-/// Throws JobError for an unknown name (lists the known ones), ShapeError naming the layer where an
-/// image is too small.
+/// Throws JobError for an unknown name (lists the known ones) and for a layer that is not there or
+/// gives no maps to pool; ShapeError naming the layer where an image is too small.
 graph::Graph make_graph(const ModelOptions& options, const Shape& image, std::int64_t classes);
 
 }  // namespace gentrain::trainers
