@@ -124,7 +124,9 @@ struct Mish {
     const Vec e = exponential(x);
     const Vec n = e * (e + two);
     const Vec d = n + two;
-    return n / d + x * (broadcast(4.0F) * ((e / d) * ((e + broadcast(1.0F)) / d)));
+    const Vec one = broadcast(1.0F);
+    const Vec inside = n / d + x * (broadcast(4.0F) * ((e / d) * ((e + one) / d)));
+    return select(x > broadcast(20.0F), one, inside);
   }
 };
 
