@@ -87,8 +87,8 @@ class PointwiseKernels {
 
   /// y = function(x); as many elements, y may be x.
   ///
-  /// Errors are below 1e-6 of the result, but where terms of a formula cancel: of kGelu, kGeluTanh
-  /// and kTanhShrink 1e-6 of |x|.
+  /// Errors are below 1e-6 of the result, but where terms of a formula cancel (of kGelu and
+  /// kTanhShrink 1e-6 of |x|) and for the rounding of a x, or x / c, to f32.
   virtual void forward(Queue& queue, const PointwiseRule& rule, ConstView x, View y) = 0;
   /// dx = dy * function'(x); as many elements, dx may be a source.
   ///

@@ -17,6 +17,11 @@ double sigmoid(double x) {
   return 1 / (1 + std::exp(-x));
 }
 
+/// log(1 + e^x)
+double softplus(double x) {
+  return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x)));
+}
+
 /// The share of the normal distribution below x, and its density.
 double below(double x) {
   return std::erfc(-x / std::numbers::sqrt2) / 2;
@@ -102,13 +107,13 @@ std::optional<double> activation_value(const PointwiseRule& rule, double x) {
     case PointwiseFunction::kGeluTanh:
       return x * (1 + std::tanh(gelu_inner(x))) / 2;
     case PointwiseFunction::kMish:
-      return x * std::tanh(std::log1p(std::exp(x)));
+      return x * std::tanh(softplus(x));
     case PointwiseFunction::kSoftplus:
-      return std::log1p(std::exp(rule.a * x)) / rule.a;
+      return softplus(rule.a * x) / rule.a;
     case PointwiseFunction::kSoftsign:
       return x / (1 + std::abs(x));
     case PointwiseFunction::kLogSigmoid:
-      return -std::log1p(std::exp(-x));
+      return -softplus(-x);
     case PointwiseFunction::kTanhShrink:
       return x - std::tanh(x);
     default:
@@ -129,7 +134,7 @@ std::optional<double> activation_derivative(const PointwiseRule& rule, double x)
       return (1 + t + x * ((1 - t * t) * gelu_inner_derivative(x))) / 2;
     }
     case PointwiseFunction::kMish: {
-      const double t = std::tanh(std::log1p(std::exp(x)));
+      const double t = std::tanh(softplus(x));
       return t + x * ((1 - t * t) * sigmoid(x));
     }
     case PointwiseFunction::kSoftplus:

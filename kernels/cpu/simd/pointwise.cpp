@@ -93,20 +93,20 @@ struct Gelu {
   }
 };
 
+// (1 + tanh(u)) / 2 is the sigmoid of 2 u, and its derivative that times the sigmoid of -2 u: so
+// nothing cancels.
 struct GeluTanh {
-  static constexpr float kScale = 0.797884561F;  // sqrt(2 / pi)
+  static constexpr float kTwice = 1.59576912F;  // 2 sqrt(2 / pi)
   static constexpr float kCube = 0.044715F;
-  [[nodiscard]] static Vec inner(Vec x) {
-    return broadcast(kScale) * (x + broadcast(kCube) * (x * x * x));
+  [[nodiscard]] static Vec twice_u(Vec x) {
+    return broadcast(kTwice) * (x + broadcast(kCube) * (x * x * x));
   }
-  [[nodiscard]] Vec value(Vec x) const {
-    return broadcast(0.5F) * x * (broadcast(1.0F) + tanh_vec(inner(x)));
-  }
+  [[nodiscard]] Vec value(Vec x) const { return x * sigmoid_vec(twice_u(x)); }
   [[nodiscard]] Vec derivative(Vec x) const {
-    const Vec one = broadcast(1.0F);
-    const Vec t = tanh_vec(inner(x));
-    const Vec inside = broadcast(kScale) * (one + broadcast(3 * kCube) * (x * x));
-    return broadcast(0.5F) * ((one + t) + x * ((one - t * t) * inside));
+    const Vec t = twice_u(x);
+    const Vec s = sigmoid_vec(t);
+    const Vec inside = broadcast(kTwice) * (broadcast(1.0F) + broadcast(3 * kCube) * (x * x));
+    return s + x * ((s * sigmoid_vec(-t)) * inside);
   }
 };
 
