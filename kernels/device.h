@@ -18,6 +18,7 @@ class ReduceKernels;
 class LossKernels;
 class NormKernels;
 class PixelKernels;
+class PointwiseKernels;
 class RandomKernels;
 class UpdateKernels;
 class SharedBlocks;
@@ -74,6 +75,7 @@ class Device {
   virtual LossKernels& loss() = 0;
   virtual NormKernels& norm() = 0;
   virtual PixelKernels& pixel() = 0;
+  virtual PointwiseKernels& pointwise() = 0;
   virtual RandomKernels& random() = 0;
   virtual UpdateKernels& update() = 0;
 };

@@ -17,7 +17,11 @@ namespace gentrain::ops {
 Tensor pointwise(Context& context, const Tensor& x, const PointwiseRule& rule);
 
 /// Element by element. a and b have as many axes; where one has extent 1 and the other more it is
-/// repeated. Throws ShapeError if extents do not fit.
+/// repeated. Beside images of bf16 the other one may be f32, as parameters and constants are; the
+/// result is bf16. Where shards stand side by side the result has the rows of all of them, and the
+/// gradient of what is repeated along the first axis is that of shard after shard.
+///
+/// Throws ShapeError if extents do not fit.
 Tensor binary(Context& context, BinaryFunction function, const Tensor& a, const Tensor& b);
 
 /// Axis i of the result is axis axes[i] of x. Throws ShapeError unless axes are 0 to rank - 1, each

@@ -13,6 +13,7 @@
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/pixel.h"
+#include "kernels/pointwise.h"
 #include "kernels/pool.h"
 #include "kernels/random.h"
 #include "kernels/reduce.h"
@@ -43,6 +44,7 @@ std::unique_ptr<ReduceKernels> make_reduce(const Backend& backend);
 std::unique_ptr<LossKernels> make_loss(const Backend& backend);
 std::unique_ptr<NormKernels> make_norm(const Backend& backend);
 std::unique_ptr<PixelKernels> make_pixel(const Backend& backend);
+std::unique_ptr<PointwiseKernels> make_pointwise(const Backend& backend);
 std::unique_ptr<RandomKernels> make_random(const Backend& backend);
 std::unique_ptr<UpdateKernels> make_update(const Backend& backend);
 

@@ -19,6 +19,8 @@ std::unique_ptr<ReduceKernels> with_bf16(std::unique_ptr<ReduceKernels> f32,
                                          const Backend& backend);
 std::unique_ptr<NormKernels> with_bf16(std::unique_ptr<NormKernels> f32, const Backend& backend);
 std::unique_ptr<PixelKernels> with_bf16(std::unique_ptr<PixelKernels> f32, const Backend& backend);
+std::unique_ptr<PointwiseKernels> with_bf16(std::unique_ptr<PointwiseKernels> f32,
+                                            const Backend& backend);
 std::unique_ptr<RandomKernels> with_bf16(std::unique_ptr<RandomKernels> f32,
                                          const Backend& backend);
 

@@ -79,6 +79,7 @@ class CpuDevice final : public Device {
         loss_(make_loss(backend_)),
         norm_(with_bf16(make_norm(backend_), backend_)),
         pixel_(with_bf16(make_pixel(backend_), backend_)),
+        pointwise_(with_bf16(make_pointwise(backend_), backend_)),
         random_(with_bf16(make_random(backend_), backend_)),
         update_(make_update(backend_)) {
     const dnnl_version_t& version = *dnnl_version();
@@ -109,6 +110,7 @@ class CpuDevice final : public Device {
   LossKernels& loss() override { return *loss_; }
   NormKernels& norm() override { return *norm_; }
   PixelKernels& pixel() override { return *pixel_; }
+  PointwiseKernels& pointwise() override { return *pointwise_; }
   RandomKernels& random() override { return *random_; }
   UpdateKernels& update() override { return *update_; }
 
@@ -136,6 +138,7 @@ class CpuDevice final : public Device {
   std::unique_ptr<LossKernels> loss_;
   std::unique_ptr<NormKernels> norm_;
   std::unique_ptr<PixelKernels> pixel_;
+  std::unique_ptr<PointwiseKernels> pointwise_;
   std::unique_ptr<RandomKernels> random_;
   std::unique_ptr<UpdateKernels> update_;
 };

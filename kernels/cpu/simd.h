@@ -10,6 +10,7 @@
 #include "kernels/cpu/simd/loss.h"
 #include "kernels/cpu/simd/norm.h"
 #include "kernels/cpu/simd/pixel.h"
+#include "kernels/cpu/simd/pointwise.h"
 #include "kernels/cpu/simd/pool.h"
 #include "kernels/cpu/simd/random.h"
 #include "kernels/cpu/simd/reduce.h"
@@ -28,6 +29,9 @@ struct Kernels {
   LossTable loss;
   NormTable norm;
   PixelTable pixel;
+  PointwiseTable pointwise;
+  BinaryTable binary;
+  AxesTable axes;
   PoolTable pool;
   RandomTable random;
   ReduceTable reduce;

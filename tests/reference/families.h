@@ -9,6 +9,7 @@
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/pixel.h"
+#include "kernels/pointwise.h"
 #include "kernels/pool.h"
 #include "kernels/random.h"
 #include "kernels/reduce.h"
@@ -24,6 +25,7 @@ std::unique_ptr<ReduceKernels> make_reduce();
 std::unique_ptr<LossKernels> make_loss();
 std::unique_ptr<NormKernels> make_norm();
 std::unique_ptr<PixelKernels> make_pixel();
+std::unique_ptr<PointwiseKernels> make_pointwise();
 std::unique_ptr<RandomKernels> make_random();
 std::unique_ptr<UpdateKernels> make_update();
 

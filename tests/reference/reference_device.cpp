@@ -50,6 +50,7 @@ class ReferenceDevice final : public Device {
   LossKernels& loss() override { return *loss_; }
   NormKernels& norm() override { return *norm_; }
   PixelKernels& pixel() override { return *pixel_; }
+  PointwiseKernels& pointwise() override { return *pointwise_; }
   RandomKernels& random() override { return *random_; }
   UpdateKernels& update() override { return *update_; }
 
@@ -64,6 +65,7 @@ class ReferenceDevice final : public Device {
   std::unique_ptr<LossKernels> loss_ = reference::make_loss();
   std::unique_ptr<NormKernels> norm_ = reference::make_norm();
   std::unique_ptr<PixelKernels> pixel_ = reference::make_pixel();
+  std::unique_ptr<PointwiseKernels> pointwise_ = reference::make_pointwise();
   std::unique_ptr<RandomKernels> random_ = reference::make_random();
   std::unique_ptr<UpdateKernels> update_ = reference::make_update();
 };

@@ -9,6 +9,7 @@
 #include "kernels/matmul.h"
 #include "kernels/norm.h"
 #include "kernels/pixel.h"
+#include "kernels/pointwise.h"
 #include "kernels/pool.h"
 #include "kernels/random.h"
 #include "kernels/reduce.h"
@@ -264,6 +265,40 @@ class CountingPixel final : public Counting<PixelKernels> {
   }
 };
 
+class CountingPointwise final : public Counting<PointwiseKernels> {
+ public:
+  using Counting::Counting;
+  void forward(Queue& queue, const PointwiseRule& rule, ConstView x, View y) override {
+    counted("pointwise.forward").forward(queue, rule, x, y);
+  }
+  void backward(Queue& queue, const PointwiseRule& rule, ConstView x, ConstView dy,
+                View dx) override {
+    counted("pointwise.backward").backward(queue, rule, x, dy, dx);
+  }
+  void binary(Queue& queue, BinaryFunction function, ConstView a, ConstView b, View y) override {
+    counted("pointwise.binary").binary(queue, function, a, b, y);
+  }
+  void binary_backward(Queue& queue, BinaryFunction function, const BinarySources& sources, View da,
+                       View db, ShardRows shards) override {
+    counted("pointwise.binary_backward").binary_backward(queue, function, sources, da, db, shards);
+  }
+  void permute(Queue& queue, std::span<const int> axes, ConstView x, View y) override {
+    counted("pointwise.permute").permute(queue, axes, x, y);
+  }
+  void axis_map(Queue& queue, const AxisTerms& terms, ConstView x, View y) override {
+    counted("pointwise.axis_map").axis_map(queue, terms, x, y);
+  }
+  void axis_map_backward(Queue& queue, const AxisTerms& terms, ConstView dy, View dx) override {
+    counted("pointwise.axis_map_backward").axis_map_backward(queue, terms, dy, dx);
+  }
+  void softmax(Queue& queue, bool log, ConstView x, View y) override {
+    counted("pointwise.softmax").softmax(queue, log, x, y);
+  }
+  void softmax_backward(Queue& queue, bool log, ConstView y, ConstView dy, View dx) override {
+    counted("pointwise.softmax_backward").softmax_backward(queue, log, y, dy, dx);
+  }
+};
+
 class CountingRandom final : public Counting<RandomKernels> {
  public:
   using Counting::Counting;
@@ -302,6 +337,7 @@ CountingDevice::CountingDevice(Device& device)
       loss_(std::make_unique<CountingLoss>(device.loss(), calls_)),
       norm_(std::make_unique<CountingNorm>(device.norm(), calls_)),
       pixel_(std::make_unique<CountingPixel>(device.pixel(), calls_)),
+      pointwise_(std::make_unique<CountingPointwise>(device.pointwise(), calls_)),
       random_(std::make_unique<CountingRandom>(device.random(), calls_)),
       update_(std::make_unique<CountingUpdate>(device.update(), calls_)) {}
 

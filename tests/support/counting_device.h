@@ -59,6 +59,7 @@ class CountingDevice final : public Device {
   LossKernels& loss() override { return *loss_; }
   NormKernels& norm() override { return *norm_; }
   PixelKernels& pixel() override { return *pixel_; }
+  PointwiseKernels& pointwise() override { return *pointwise_; }
   RandomKernels& random() override { return *random_; }
   UpdateKernels& update() override { return *update_; }
 
@@ -74,6 +75,7 @@ class CountingDevice final : public Device {
   std::unique_ptr<LossKernels> loss_;
   std::unique_ptr<NormKernels> norm_;
   std::unique_ptr<PixelKernels> pixel_;
+  std::unique_ptr<PointwiseKernels> pointwise_;
   std::unique_ptr<RandomKernels> random_;
   std::unique_ptr<UpdateKernels> update_;
 };

@@ -47,6 +47,7 @@ class FailingDevice final : public Device {
   LossKernels& loss() override { return cpu_->loss(); }
   NormKernels& norm() override { return cpu_->norm(); }
   PixelKernels& pixel() override { return cpu_->pixel(); }
+  PointwiseKernels& pointwise() override { return cpu_->pointwise(); }
   RandomKernels& random() override { return cpu_->random(); }
   UpdateKernels& update() override { return cpu_->update(); }
 
