@@ -235,7 +235,7 @@ class PartedElementwise final : public ElementwiseKernels {
     });
   }
   void fill(Queue& queue, double value, View y) override {
-    cut(queue, {x}, y, [&](Queue& own, const std::optional<Rows>& /*part*/, View to) {
+    cut(queue, {}, y, [&](Queue& own, const std::optional<Rows>& /*part*/, View to) {
       whole_.fill(own, value, to);
     });
   }
