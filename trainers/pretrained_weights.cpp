@@ -23,7 +23,6 @@
 #include "core/pattern.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"
-#include "trainers/data_source.h"
 #include "trainers/models/pretrained.h"
 #include "trainers/training.h"
 #include "trainers/weight_files.h"
