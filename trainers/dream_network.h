@@ -42,8 +42,11 @@ class DreamNetwork {
   void load(Device& device, Queue& queue, const std::string& weights, RngKey key,
             DType dtype = DType::kF32);
 
+  /// As much of the network as the layers need, for images of h x w pixels. Throws JobError naming
+  /// the layer for which they are too small.
+  [[nodiscard]] graph::Graph part_for(std::int64_t h, std::int64_t w) const;
   /// The network for images of h x w pixels. Several can be there at once; it must outlive them.
-  /// Throws JobError naming the layer for which they are too small.
+  /// Throws as part_for().
   [[nodiscard]] std::unique_ptr<graph::Executor> executor(std::int64_t h, std::int64_t w) const;
   /// The terms of such images. Throws JobError for a channel that a layer has not, or a map that is
   /// not larger than its border.
@@ -55,9 +58,6 @@ class DreamNetwork {
   [[nodiscard]] const std::string& note() const { return note_; }
 
  private:
-  /// As much of the network as the layers need.
-  [[nodiscard]] graph::Graph part_for(std::int64_t h, std::int64_t w) const;
-
   std::string name_;  // for messages
   std::vector<DreamLayer> layers_;
   std::vector<std::string> nodes_;  // of the layers
