@@ -11,6 +11,7 @@
 
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
+#include "kernels/progress.h"
 #include "kernels/row_parts.h"
 
 namespace gentrain {
@@ -32,10 +33,17 @@ class Team {
       work(part == 0 ? queue : *queues_[static_cast<std::size_t>(part) - 1], part);
     });
   }
-  template <class Part>
-  void run(Queue& queue, const std::vector<Part>& parts,
-           const std::function<void(Queue&, const Part&)>& work) const {
-    run(queue, [&](Queue& own, int part) { work(own, parts[static_cast<std::size_t>(part)]); });
+  /// The same of pieces, as many for each part, one behind the other.
+  template <class Piece>
+  void run(Queue& queue, const std::vector<Piece>& pieces,
+           const std::function<void(Queue&, const Piece&)>& work) const {
+    const std::size_t each = pieces.size() / static_cast<std::size_t>(parts_);
+    run(queue, [&](Queue& own, int part) {
+      for (std::size_t i = 0; i < each; ++i) {
+        work(own, pieces[static_cast<std::size_t>(part) * each + i]);
+        progress::tick();
+      }
+    });
   }
 
  private:
@@ -65,6 +73,16 @@ bool fit(const ConstView& a, const Shape& a_shape, const ConstView& b, const Sha
   return a.present() && b.present() && a.shape == a_shape && b.shape == b_shape;
 }
 
+/// Pieces of a convolution: the parts, each in several where it would take longer than a second or
+/// two, so that it can be told from one that hangs.
+int pieces_of(const ConvGeometry& geometry, int parts) {
+  constexpr double kProducts = 68719476736.0;  // 2^36, of a piece
+  constexpr double kMostPieces = 1024;         // of a part
+  const double products = static_cast<double>(geometry.y_shape().elements()) *
+                          static_cast<double>(geometry.kh * geometry.kw * geometry.c);
+  return parts * (1 + static_cast<int>(std::min(kMostPieces, products / parts / kProducts)));
+}
+
 class PartedConv final : public ConvKernels {
  public:
   PartedConv(ConvKernels& whole, const Team& team) : whole_(whole), team_(team) {}
@@ -72,7 +90,7 @@ class PartedConv final : public ConvKernels {
   void forward(Queue& queue, const ConvGeometry& geometry, ConstView x, const Weights& w,
                ConstView bias, Activation activation, View y) override {
     check(geometry);
-    const auto parts = forward_parts(geometry, team_.parts());
+    const auto parts = forward_parts(geometry, pieces_of(geometry, team_.parts()));
     if (parts.empty() || !fit(x, geometry.x_shape(), y, geometry.y_shape())) {
       whole_.forward(queue, geometry, x, w, bias, activation, y);
       return;
@@ -86,7 +104,7 @@ class PartedConv final : public ConvKernels {
   void backward_data(Queue& queue, const ConvGeometry& geometry, ConstView dy, const Weights& w,
                      View dx) override {
     check(geometry);
-    const auto parts = backward_parts(geometry, team_.parts());
+    const auto parts = backward_parts(geometry, pieces_of(geometry, team_.parts()));
     if (parts.empty() || !fit(dy, geometry.y_shape(), dx, geometry.x_shape())) {
       whole_.backward_data(queue, geometry, dy, w, dx);
       return;

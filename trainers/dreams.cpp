@@ -60,7 +60,7 @@ void check_size(const DreamNetwork& network, const DreamOptions& dream, const Dr
   for (std::int64_t octave = 0; octave < dream.octaves; ++octave) {
     const Shape extents = octave_size(dream, octave, size[0], size[1]);
     try {
-      network.terms(network.part_for(extents[0], extents[1]));
+      [[maybe_unused]] const auto terms = network.terms(network.part_for(extents[0], extents[1]));
     } catch (const JobError& error) {
       throw JobError(fmt::format("{}: {}", source.name, error.what()));
     }
@@ -208,11 +208,9 @@ struct Prepared {
     sources = dream_sources(setting.dream, note);
     largest = look_at_sizes(network, setting.options, setting.dream, sources);
     check_needs(communicator);
-    if (communicator.ranks_on_host() > 1) {
-      const comm::HostMemory memory = communicator.host_memory(
-          SharedBlocks::room_for(static_cast<std::size_t>(weight_bytes(network))));
-      network.keep_in(std::make_shared<SharedBlocks>(memory.data, memory.bytes));
-    }
+    const comm::HostMemory memory = communicator.host_memory(
+        SharedBlocks::room_for(static_cast<std::size_t>(weight_bytes(network))));
+    network.keep_in(std::make_shared<SharedBlocks>(memory.data, memory.bytes));
     network.load(*device, *queue, weights, RngKey(setting.options.seed).fold(kWeightsKey));
   }
 

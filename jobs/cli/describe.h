@@ -2,6 +2,7 @@
 #pragma once
 
 #include "jobs/cli/describe_data.h"
+#include "jobs/cli/describe_dream.h"
 #include "jobs/cli/describe_model.h"
 #include "jobs/cli/schema.h"
 
@@ -177,9 +178,14 @@ void describe(V& v, Job& j) {
   v.field("kind", j.kind,
           "train: a run that trains a model; prepare_faces: makes packs of the faces in "
           "photographs and "
-          "has the keys of the section Faces alone");
+          "has the keys of the section Faces alone; deepdream: changes images until layers of a "
+          "network answer more strongly, and has the keys of the section Dreams alone");
   if (j.kind == JobKind::kPrepareFaces) {
     describe_preparation(v, j);
+    return;
+  }
+  if (j.kind == JobKind::kDeepDream) {
+    describe_dream(v, j);
     return;
   }
   v.field("seed", j.seed, at_least(0), "Root of all randomness: initial weights, order, dropout");

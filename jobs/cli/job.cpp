@@ -70,7 +70,7 @@ bool names_a_stage(const YamlNode& root, std::string_view assignment, Issues& is
 bool operator==(const Job& a, const Job& b) {
   const trainers::TrainOptions& left = a;
   const trainers::TrainOptions& right = b;
-  return a.kind == b.kind && a.output == b.output && left == right;
+  return a.kind == b.kind && a.output == b.output && a.dream == b.dream && left == right;
 }
 
 Job parse_job(std::string_view text, const std::string& source,
@@ -98,9 +98,11 @@ Job parse_job(std::string_view text, const std::string& source,
   Reader reader(root, "", state);
   describe(reader, job);
   const bool trains = job.kind == JobKind::kTrain;
-  reader.finish(trains ? "the job" : "a job of kind prepare_faces");
+  reader.finish(trains ? "the job" : fmt::format("a job of kind {}", choice_name(job.kind)));
   if (trains) {
     check_job(job, state);
+  } else if (job.kind == JobKind::kDeepDream) {
+    check_dream(job, state);
   }
   state.issues.throw_if_any();
   return job;

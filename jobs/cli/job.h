@@ -8,21 +8,25 @@
 #include <string_view>
 #include <vector>
 
+#include "trainers/dream_options.h"
 #include "trainers/options.h"
 
 namespace gentrain::jobs {
 
 /// kPrepareFaces: makes packs of faces of a folder of photographs. It reads data.folder,
 /// data.faces, threads and output alone, and its file has no other keys.
-enum class JobKind : std::uint8_t { kTrain, kPrepareFaces };
+/// kDeepDream: changes images until layers of a network answer more strongly; its keys are those of
+/// describe_dream().
+enum class JobKind : std::uint8_t { kTrain, kPrepareFaces, kDeepDream };
 
 /// A job, read and checked. The defaults of its parts are the member initialisers in
 /// trainers/options.h and core/optim/options.h.
 struct Job : trainers::TrainOptions {
   JobKind kind = JobKind::kTrain;
-  std::string output;  // folder of the run; runs/<name> unless the job says otherwise
-  std::string name;    // the job file's name without folder and extension; no key, not compared
-  std::string file;    // the job file as it was named; no key, not compared
+  trainers::DreamOptions dream;  // of the kind deepdream
+  std::string output;            // folder of the run; runs/<name> unless the job says otherwise
+  std::string name;  // the job file's name without folder and extension; no key, not compared
+  std::string file;  // the job file as it was named; no key, not compared
 };
 
 /// Whether all keys have equal values.

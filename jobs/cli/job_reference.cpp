@@ -79,6 +79,14 @@ A job of the kind `prepare_faces` makes packs of the faces in a folder of photog
 
 )";
 
+constexpr std::string_view kDreams = R"(
+## Dreams
+
+A job of the kind `deepdream` changes images until layers of a network answer more strongly
+([dreaming.md](dreaming.md)). It has these keys and no others:
+
+)";
+
 std::string_view layer_meaning(trainers::LayerKind kind) {
   using trainers::LayerKind;
   switch (kind) {
@@ -145,8 +153,9 @@ std::string layer_table() {
 }  // namespace
 
 std::string job_reference() {
-  return fmt::format("{}{}{}{}{}{}", kHeader, job_table(JobKind::kTrain), kStages, layer_table(),
-                     kPreparation, job_table(JobKind::kPrepareFaces));
+  return fmt::format("{}{}{}{}{}{}{}{}", kHeader, job_table(JobKind::kTrain), kStages,
+                     layer_table(), kPreparation, job_table(JobKind::kPrepareFaces), kDreams,
+                     job_table(JobKind::kDeepDream));
 }
 
 }  // namespace gentrain::jobs

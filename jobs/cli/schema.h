@@ -11,6 +11,8 @@
 //   factors(name, low, high, range, doc)          x for [1 - x, 1 + x], or [low, high]
 //   pattern(name, pattern, doc)                   a text whose place is kept
 //   padding(name, layer, doc), patterns(name, list, doc), layers(name, list, doc), stages(list)
+//   texts_or_one(name, list, doc)                 a text alone or a list of them
+//   dream_layers(name, list, doc)                 a map of layers with coefficients
 // The descriptions themselves are in describe.h.
 // A key whose default is out of its range is required; default_text says how a default is computed.
 #pragma once
@@ -80,8 +82,10 @@ struct Choice {
 template <class E>
 inline constexpr std::array<Choice<E>, 0> kChoices{};
 template <>
-inline constexpr auto kChoices<JobKind> = std::to_array<Choice<JobKind>>(
-    {{JobKind::kTrain, "train"}, {JobKind::kPrepareFaces, "prepare_faces"}});
+inline constexpr auto kChoices<JobKind> =
+    std::to_array<Choice<JobKind>>({{JobKind::kTrain, "train"},
+                                    {JobKind::kPrepareFaces, "prepare_faces"},
+                                    {JobKind::kDeepDream, "deepdream"}});
 template <>
 inline constexpr auto kChoices<trainers::DeviceChoice> =
     std::to_array<Choice<trainers::DeviceChoice>>({{trainers::DeviceChoice::kAuto, "auto"},
