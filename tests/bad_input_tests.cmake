@@ -16,3 +16,4 @@ gentrain_program_tests(bad_input mpi 120 JobFiles Data Output Ranks Training Mod
 gentrain_program_tests(bad_images mpi 120 Images ImageFolders Packs ContentWeights)
 gentrain_program_tests(same_bytes mpi 120 TinyJobs KeptMaps Images Upscaling LargeImage Models Mnist
                        Faces)
+gentrain_program_tests(dream mpi 120 Dreams)

@@ -63,7 +63,7 @@ TEST(PrepareFacesJob, RefusesAllOtherKeys) {
             "j.yaml:2:33: data.faces.margin is 0.9 but must be at least 1 and at most 10\n"
             "j.yaml:2:50: data.faces.test_share is 1 but must be above 0 and below 1");
   EXPECT_EQ(error_of("kind: prepare\nmodel: lenet\nstop: {steps: 1}\n"),
-            "j.yaml:1:7: kind is 'prepare' but must be one of train, prepare_faces");
+            "j.yaml:1:7: kind is 'prepare' but must be one of train, prepare_faces, deepdream");
 }
 
 TEST(PrepareFacesJob, KeysOfFacesNeedASourceThatReadsThem) {
