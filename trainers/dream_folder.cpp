@@ -141,6 +141,7 @@ std::optional<nlohmann::json> DreamFolder::finished(const DreamKey& key) const {
 
 std::optional<DreamFolder::Unfinished> DreamFolder::unfinished(const DreamKey& key) const {
   const fs::path path = path_of(key, ".state");
+  io::remove_temporary_files(path_of(key, ""));  // of a killed run
   if (!io::is_there(path)) {
     return std::nullopt;
   }

@@ -204,11 +204,15 @@ std::int64_t dream_bytes(const graph::Graph& graph, const DreamOptions& options,
     largest = std::max(largest, elements);
     kept += is_free(graph.node(i).kind) ? 0 : elements;
   }
+  std::int64_t looked_at = 0;  // of the largest wanted map the host has a copy, and its gradient
+  for (const int output : graph.outputs()) {
+    looked_at = std::max(looked_at, graph.node(output).shape.elements());
+  }
   const std::int64_t image = graph.node(graph.inputs()[0]).shape.elements();
   const bool lbfgs = options.optimizer.name == DreamOptimizer::Name::kLbfgs;
   const std::int64_t pairs =
       lbfgs ? std::min(kPairs, options.optimizer.max_evaluations) : std::int64_t{0};
-  return size * (kept + 3 * largest) +
+  return size * (kept + 3 * largest) + 2 * static_cast<std::int64_t>(sizeof(float)) * looked_at +
          static_cast<std::int64_t>(sizeof(double)) * image * (kVectors + 2 * pairs);
 }
 

@@ -70,7 +70,7 @@ class DreamNetwork {
 };
 
 /// What one image of h x w pixels takes at least, in bytes: maps that are kept for the gradients,
-/// the largest gradients, and the images of the optimizer.
+/// the largest gradients, copies of a wanted map, and the images of the optimizer.
 std::int64_t dream_bytes(const graph::Graph& graph, const DreamOptions& options, bool bf16);
 
 /// Multiply-adds of a network forward, over one image.
