@@ -17,3 +17,4 @@ gentrain_program_tests(bad_images mpi 120 Images ImageFolders Packs ContentWeigh
 gentrain_program_tests(regression mpi 120 Regression)
 gentrain_program_tests(same_bytes mpi 120 TinyJobs KeptMaps Images Upscaling LargeImage Models Mnist
                        Faces)
+gentrain_program_tests(dream mpi 120 Dreams)

@@ -23,7 +23,6 @@
 #include "core/pattern.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"
-#include "trainers/data_source.h"
 #include "trainers/models/pretrained.h"
 #include "trainers/training.h"
 #include "trainers/weight_files.h"
@@ -35,21 +34,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t kStatisticsImages = 256;
-
-fs::path find_file(const std::string& model) {
-  const std::vector<fs::path> folders = data_folders({}, "weights");
-  for (const fs::path& folder : folders) {
-    const std::vector<fs::path> files = weight_files(folder, model);
-    if (!files.empty()) {
-      return files.front();
-    }
-  }
-  throw IoError(fmt::format(
-      "the weights of {0} are not there: {0}*.h5 was looked for in {1}. Put the file of Keras "
-      "Applications into one of them, set GENTRAIN_DATA or weights.file, or take weights: random, "
-      "which have learned nothing",
-      model, joined(folders)));
-}
 
 /// Of a parameter NAME/weight; NAME may have slashes too.
 std::string layer_of(const std::string& parameter) {
@@ -339,7 +323,7 @@ bool has_file(const TrainOptions& options) {
 }
 
 fs::path file_of(const TrainOptions& options) {
-  return options.weights.file.empty() ? find_file(options.model.name)
+  return options.weights.file.empty() ? find_weights_file(options.model.name)
                                       : fs::path(options.weights.file);
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/io/posix_file.h"
 #include "kernels/error.h"
+#include "trainers/data_source.h"
 
 namespace gentrain::trainers {
 
@@ -32,6 +33,21 @@ std::vector<fs::path> weight_files(const fs::path& folder, std::string_view begi
   }
   std::sort(found.begin(), found.end());
   return found;
+}
+
+fs::path find_weights_file(const std::string& model) {
+  const std::vector<fs::path> folders = data_folders({}, "weights");
+  for (const fs::path& folder : folders) {
+    const std::vector<fs::path> files = weight_files(folder, model);
+    if (!files.empty()) {
+      return files.front();
+    }
+  }
+  throw IoError(fmt::format(
+      "the weights of {0} are not there: {0}*.h5 was looked for in {1}. Put the file of Keras "
+      "Applications into one of them, set GENTRAIN_DATA or weights.file, or take weights: random, "
+      "which have learned nothing",
+      model, joined(folders)));
 }
 
 }  // namespace gentrain::trainers

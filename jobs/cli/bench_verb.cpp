@@ -1,5 +1,6 @@
 // gentrain bench JOB: times the steps of a job.
 #include <iostream>
+#include <utility>
 
 #include <boost/program_options.hpp>
 #include <fmt/format.h>
@@ -13,6 +14,7 @@
 #include "jobs/cli/verbs.h"
 #include "kernels/error.h"
 #include "trainers/bench.h"
+#include "trainers/dreams.h"
 #include "trainers/observers.h"
 #include "trainers/run_log.h"
 
@@ -59,28 +61,8 @@ nlohmann::json to_json(const Job& job, const trainers::BenchResult& result, bool
           {"batch", result.batch}};
 }
 
-}  // namespace
-
-int bench_verb(Session& session, const Arguments& arguments) {
-  OptionSet options("[mpirun -np N] gentrain bench JOB [options]",
-                    "Times whole steps of a job, data loading included; writes nothing. The last "
-                    "line is one JSON object.");
-  add_job_options(options);
-  trainers::BenchOptions bench;
-  options.visible.add_options()("stage", po::value(&bench.stage)->value_name("NAME"),
-                                "which stage; default: the last")(
-      "steps", po::value(&bench.steps)->value_name("N")->default_value(bench.steps),
-      "steps that are timed")(
-      "warmup", po::value(&bench.warmup)->value_name("N")->default_value(bench.warmup),
-      "steps before them")("forward", po::bool_switch(&bench.forward),
-                           "the forward pass alone, over the same shards");
-  if (!options.parse(arguments)) {
-    return kSuccess;
-  }
+void bench_training(Session& session, Job job, const trainers::BenchOptions& bench) {
   comm::Communicator& communicator = session.communicator;
-  trainers::start_log("info", communicator.rank());
-  const comm::Watchdog watchdog(communicator);  // before the first file is read
-  Job job = options.job();
   job.weights.use = trainers::WeightsOptions::Use::kNothing;  // their values are of no account
   if (job.kind != JobKind::kTrain) {
     throw JobError(fmt::format("bench: {} is of the kind {}, which takes no steps", job.file,
@@ -103,6 +85,56 @@ int bench_verb(Session& session, const Arguments& arguments) {
     }
     print_table(result);
     std::cout << to_json(job, result, bench.forward).dump() << std::endl;
+  }
+}
+
+/// Gradients of a dream's loss; each counts as an image.
+void bench_dreams(Session& session, const Job& job, const trainers::BenchOptions& bench) {
+  comm::Communicator& communicator = session.communicator;
+  const std::string identity =
+      fmt::format("{}bench: steps {}, warmup {}\n", job_identity(job), bench.steps, bench.warmup);
+  const trainers::DreamSetting setting{.options = job,
+                                       .dream = job.dream,
+                                       .output = job.output,
+                                       .identity = identity,
+                                       .resolved = {}};
+  const trainers::BenchResult result =
+      trainers::bench_dreams(setting, bench, session.process_start, communicator);
+  if (communicator.rank() == 0) {
+    std::cout << fmt::format("{}, gradients in {} parts: {} rank{} x {} thread{}\n", job.name,
+                             job.op_threads, result.ranks, result.ranks == 1 ? "" : "s",
+                             result.threads, result.threads == 1 ? "" : "s");
+    print_table(result);
+    std::cout << to_json(job, result, false).dump() << std::endl;
+  }
+}
+
+}  // namespace
+
+int bench_verb(Session& session, const Arguments& arguments) {
+  OptionSet options("[mpirun -np N] gentrain bench JOB [options]",
+                    "Times whole steps of a job, data loading included; writes nothing. The last "
+                    "line is one JSON object.");
+  add_job_options(options);
+  trainers::BenchOptions bench;
+  options.visible.add_options()("stage", po::value(&bench.stage)->value_name("NAME"),
+                                "which stage; default: the last")(
+      "steps", po::value(&bench.steps)->value_name("N")->default_value(bench.steps),
+      "steps that are timed")(
+      "warmup", po::value(&bench.warmup)->value_name("N")->default_value(bench.warmup),
+      "steps before them")("forward", po::bool_switch(&bench.forward),
+                           "the forward pass alone, over the same shards");
+  if (!options.parse(arguments)) {
+    return kSuccess;
+  }
+  comm::Communicator& communicator = session.communicator;
+  trainers::start_log("info", communicator.rank());
+  const comm::Watchdog watchdog(communicator);  // before the first file is read
+  Job job = options.job();
+  if (job.kind == JobKind::kDeepDream) {
+    bench_dreams(session, job, bench);
+  } else {
+    bench_training(session, std::move(job), bench);
   }
   communicator.barrier();
   return kSuccess;

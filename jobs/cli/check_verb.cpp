@@ -9,6 +9,7 @@
 #include "jobs/cli/options.h"
 #include "jobs/cli/verbs.h"
 #include "kernels/error.h"
+#include "trainers/dreams.h"
 #include "trainers/estimate.h"
 #include "trainers/face_preparation.h"
 #include "trainers/feature_regression.h"
@@ -126,6 +127,27 @@ bool print_regression(const Job& job, int ranks) {
   return plan.missing.empty();
 }
 
+/// Of a job of the kind deepdream. False if its weights are missing.
+bool print_dreams(const Job& job, const comm::Communicator& communicator) {
+  constexpr double kMib = 1024.0 * 1024.0;
+  std::cout << dump_job(job) << "\n";
+  const trainers::DreamEstimate estimate = trainers::estimate_dreams(job, job.dream);
+  row("contract", estimate.contract);
+  row("images", with_commas(static_cast<std::int64_t>(estimate.images)));
+  if (!estimate.note.empty()) {
+    row("", estimate.note);
+  }
+  row("largest", fmt::format("{}, {} x {} pixels", estimate.largest, estimate.h, estimate.w));
+  row("arithmetic", fmt::format("{:.1f} GFLOP a gradient", estimate.gflop));
+  row("parameters", with_commas(estimate.parameters));
+  row("memory",
+      fmt::format("at least {:.0f} MiB a rank", static_cast<double>(estimate.bytes) / kMib));
+  row("missing", estimate.missing.empty() ? "nothing" : estimate.missing);
+  trainers::check_memory(std::vector{
+      trainers::MemoryNeed{communicator.where(), estimate.bytes, trainers::available_memory()}});
+  return estimate.missing.empty();
+}
+
 }  // namespace
 
 int check_verb(Session& session, const Arguments& arguments) {
@@ -153,6 +175,9 @@ int check_verb(Session& session, const Arguments& arguments) {
   }
   if (job.kind == JobKind::kFeatureRegression) {
     return print_regression(job, ranks) ? kSuccess : kBadFile;
+  }
+  if (job.kind == JobKind::kDeepDream) {
+    return print_dreams(job, session.communicator) ? kSuccess : kBadFile;
   }
   const trainers::Estimate estimate = trainers::estimate(job, ranks);
   print(job, estimate, ranks);

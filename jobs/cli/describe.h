@@ -2,6 +2,7 @@
 #pragma once
 
 #include "jobs/cli/describe_data.h"
+#include "jobs/cli/describe_dream.h"
 #include "jobs/cli/describe_features.h"
 #include "jobs/cli/describe_model.h"
 #include "jobs/cli/schema.h"
@@ -179,13 +180,19 @@ void describe(V& v, Job& j) {
           "train: a run that trains a model; prepare_faces: makes packs of the faces in "
           "photographs and "
           "has the keys of the section Faces alone; feature_regression: fits a logistic regression "
-          "to features of a network and has the keys of the section Features");
+          "to features of a network and has the keys of the section Features; deepdream: changes "
+          "images until layers of a network answer more strongly, and has the keys of the section "
+          "Dreams");
   if (j.kind == JobKind::kPrepareFaces) {
     describe_preparation(v, j);
     return;
   }
   if (j.kind == JobKind::kFeatureRegression) {
     describe_features(v, j);
+    return;
+  }
+  if (j.kind == JobKind::kDeepDream) {
+    describe_dream(v, j);
     return;
   }
   v.field("seed", j.seed, at_least(0), "Root of all randomness: initial weights, order, dropout");

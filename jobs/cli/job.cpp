@@ -70,7 +70,8 @@ bool names_a_stage(const YamlNode& root, std::string_view assignment, Issues& is
 bool operator==(const Job& a, const Job& b) {
   const trainers::TrainOptions& left = a;
   const trainers::TrainOptions& right = b;
-  return a.kind == b.kind && a.regression == b.regression && a.output == b.output && left == right;
+  return a.kind == b.kind && a.regression == b.regression && a.dream == b.dream &&
+         a.output == b.output && left == right;
 }
 
 Job parse_job(std::string_view text, const std::string& source,
@@ -99,7 +100,9 @@ Job parse_job(std::string_view text, const std::string& source,
   describe(reader, job);
   const bool trains = job.kind == JobKind::kTrain;
   reader.finish(trains ? "the job" : fmt::format("a job of kind {}", choice_name(job.kind)));
-  if (job.kind != JobKind::kPrepareFaces) {
+  if (job.kind == JobKind::kDeepDream) {
+    check_dream(job, state);
+  } else if (job.kind != JobKind::kPrepareFaces) {
     check_job(job, state);
   }
   state.issues.throw_if_any();

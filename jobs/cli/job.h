@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "trainers/dream_options.h"
 #include "trainers/feature_regression.h"
 #include "trainers/options.h"
 
@@ -18,13 +19,17 @@ namespace gentrain::jobs {
 ///
 /// kFeatureRegression: fits a logistic regression to features; its keys are those of
 /// describe_features.h.
-enum class JobKind : std::uint8_t { kTrain, kPrepareFaces, kFeatureRegression };
+///
+/// kDeepDream: changes images until layers of a network answer more strongly; its keys are those of
+/// describe_dream().
+enum class JobKind : std::uint8_t { kTrain, kPrepareFaces, kFeatureRegression, kDeepDream };
 
 /// A job, read and checked. The defaults of its parts are the member initialisers in
 /// trainers/options.h and core/optim/options.h.
 struct Job : trainers::TrainOptions {
   JobKind kind = JobKind::kTrain;
   trainers::RegressionOptions regression;  // kFeatureRegression
+  trainers::DreamOptions dream;            // kDeepDream
   std::string output;  // folder of the run; runs/<name> unless the job says otherwise
   std::string name;    // the job file's name without folder and extension; no key, not compared
   std::string file;    // the job file as it was named; no key, not compared

@@ -39,6 +39,8 @@ std::string pair_text(std::int64_t h, std::int64_t w);
 std::string factors_text(double low, double high);
 /// An interval as YAML: "5", "1 epoch", "30 s", "end".
 std::string interval_text(const trainers::CheckpointOptions::Interval& interval);
+/// Layers of a dream as YAML: "{mixed4: 2, mixed5: {coefficient: 1, channels: [3]}}".
+std::string dream_layers_text(const std::vector<trainers::DreamLayer>& layers);
 /// A layer as YAML: "tanh", "{conv: {out: 6, ...}}".
 std::string layer_text(trainers::LayerSpec layer);
 
@@ -174,6 +176,16 @@ class Lister {
     Entry& entry = add(name, doc);
     entry.type = "list of texts";
     entry.value = fmt::format("[{}]", fmt::join(quoted, ", "));
+  }
+  void texts_or_one(std::string_view name, std::vector<std::string>& value, std::string_view doc) {
+    texts(name, value, doc);
+    entries_.back().type = "text or list of texts";
+  }
+  void dream_layers(std::string_view name, std::vector<trainers::DreamLayer>& value,
+                    std::string_view doc) {
+    Entry& entry = add(name, doc);
+    entry.type = "map of layers";
+    entry.value = dream_layers_text(value);
   }
   void numbers(std::string_view name, std::vector<double>& value, const Range& range,
                std::string_view doc) {

@@ -100,6 +100,10 @@ class Reader {
   void numbers(std::string_view name, std::vector<double>& value, const Range& range,
                std::string_view doc);
   void layers(std::string_view name, std::vector<trainers::LayerSpec>& value, std::string_view doc);
+  /// A text alone is a list of one.
+  void texts_or_one(std::string_view name, std::vector<std::string>& value, std::string_view doc);
+  void dream_layers(std::string_view name, std::vector<trainers::DreamLayer>& value,
+                    std::string_view doc);
   void stages(std::vector<trainers::StageOptions>& value);
 
   /// Reports the keys that were given but not described. `whole` stands for a map without a path.
@@ -149,5 +153,7 @@ class Reader {
 
 /// Reports what does not fit together although each value is right by itself.
 void check_job(const Job& job, ReadState& state);
+/// The same of a job of the kind deepdream.
+void check_dream(const Job& job, ReadState& state);
 
 }  // namespace gentrain::jobs

@@ -84,6 +84,11 @@ constexpr std::string_view kFeatures = R"(
 
 A job of the kind `feature_regression` fits a logistic regression to what a layer of a pretrained network
 gives of images ([features.md](features.md)). It has these keys and no others:
+constexpr std::string_view kDreams = R"(
+## Dreams
+
+A job of the kind `deepdream` changes images until layers of a network answer more strongly
+([dreaming.md](dreaming.md)). It has these keys and no others:
 
 )";
 
@@ -153,9 +158,10 @@ std::string layer_table() {
 }  // namespace
 
 std::string job_reference() {
-  return fmt::format("{}{}{}{}{}{}{}{}", kHeader, job_table(JobKind::kTrain), kStages,
+  return fmt::format("{}{}{}{}{}{}{}{}{}{}", kHeader, job_table(JobKind::kTrain), kStages,
                      layer_table(), kPreparation, job_table(JobKind::kPrepareFaces), kFeatures,
-                     job_table(JobKind::kFeatureRegression));
+                     job_table(JobKind::kFeatureRegression), kDreams,
+                     job_table(JobKind::kDeepDream));
 }
 
 }  // namespace gentrain::jobs

@@ -12,6 +12,8 @@
 //   pattern(name, pattern, doc)                   a text whose place is kept
 //   classes(name, list, doc)                      a map of patterns, by class
 //   padding(name, layer, doc), patterns(name, list, doc), layers(name, list, doc), stages(list)
+//   texts_or_one(name, list, doc)                 a text alone or a list of them
+//   dream_layers(name, list, doc)                 a map of layers with coefficients
 // The descriptions themselves are in describe.h.
 // A key whose default is out of its range is required; default_text says how a default is computed.
 #pragma once
@@ -84,7 +86,8 @@ template <>
 inline constexpr auto kChoices<JobKind> =
     std::to_array<Choice<JobKind>>({{JobKind::kTrain, "train"},
                                     {JobKind::kPrepareFaces, "prepare_faces"},
-                                    {JobKind::kFeatureRegression, "feature_regression"}});
+                                    {JobKind::kFeatureRegression, "feature_regression"},
+                                    {JobKind::kDeepDream, "deepdream"}});
 template <>
 inline constexpr auto kChoices<trainers::DeviceChoice> =
     std::to_array<Choice<trainers::DeviceChoice>>({{trainers::DeviceChoice::kAuto, "auto"},

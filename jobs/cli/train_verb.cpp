@@ -1,4 +1,5 @@
-// gentrain JOB: does what a job file describes: trains, fits a regression, or prepares faces.
+// gentrain JOB: does what a job file describes: trains, fits a regression, prepares faces or
+// dreams.
 #include <boost/program_options.hpp>
 #include <fmt/format.h>
 
@@ -10,6 +11,7 @@
 #include "jobs/cli/verbs.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"
+#include "trainers/dreams.h"
 #include "trainers/face_preparation.h"
 #include "trainers/feature_regression.h"
 #include "trainers/run_log.h"
@@ -42,6 +44,24 @@ int prepare(const Job& job, const OptionSet& options, comm::Communicator& commun
   return kSuccess;
 }
 
+/// A job of the kind deepdream: it goes on with what its output holds, image by image.
+int dream(const Job& job, const OptionSet& options, comm::Communicator& communicator) {
+  const std::string resume = options.get<std::string>("resume");
+  if (resume != "auto" && resume != "never") {
+    throw JobError(fmt::format(
+        "--resume: {} is of the kind deepdream, which goes on with its output alone: auto or never",
+        job.file));
+  }
+  const trainers::DreamSetting setting{.options = job,
+                                       .dream = job.dream,
+                                       .output = job.output,
+                                       .identity = job_identity(job),
+                                       .resolved = dump_job(job),
+                                       .anew = resume == "never",
+                                       .overwrite = options.has("overwrite")};
+  return trainers::run_dreams(setting, communicator) ? kSuccess : kRequested;
+}
+
 /// Ranks cannot start ranks anew: that is for the launcher.
 void refuse_restarts(const Arguments& arguments) {
   for (const std::string& argument : arguments) {
@@ -58,8 +78,8 @@ void refuse_restarts(const Arguments& arguments) {
 int train_verb(Session& session, const Arguments& arguments) {
   refuse_restarts(arguments);
   OptionSet options("gentrain JOB [options]",
-                    "Trains what a job file describes, fits its regression or prepares its "
-                    "faces.");
+                    "Trains what a job file describes, fits its regression, prepares its faces, or "
+                    "dreams.");
   add_job_options(options);
   add_log_options(options);
   options.visible.add_options()(
@@ -75,6 +95,9 @@ int train_verb(Session& session, const Arguments& arguments) {
   const Job job = options.job();
   if (job.kind == JobKind::kPrepareFaces) {
     return prepare(job, options, session.communicator);
+  }
+  if (job.kind == JobKind::kDeepDream) {
+    return dream(job, options, session.communicator);
   }
   const trainers::RunSetting setting{
       .job = job.name,

@@ -64,7 +64,7 @@ TEST(PrepareFacesJob, RefusesAllOtherKeys) {
             "j.yaml:2:50: data.faces.test_share is 1 but must be above 0 and below 1");
   EXPECT_EQ(error_of("kind: prepare\nmodel: lenet\nstop: {steps: 1}\n"),
             "j.yaml:1:7: kind is 'prepare' but must be one of train, prepare_faces, "
-            "feature_regression");
+            "feature_regression, deepdream");
 }
 
 TEST(PrepareFacesJob, KeysOfFacesNeedASourceThatReadsThem) {

@@ -47,6 +47,7 @@ PLAIN_KERNEL_HEADERS = {
     "kernels/dtype.h",
     "kernels/error.h",
     "kernels/log.h",
+    "kernels/parted_device.h",  # a device around another one
     "kernels/philox.h",      # RngKey
     "kernels/progress.h",
     "kernels/shape.h",

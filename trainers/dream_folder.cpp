@@ -1,0 +1,202 @@
+// Records as JSON; states as a line of JSON and the image's doubles behind it, with their hash.
+#include "trainers/dream_folder.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <span>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/io/array_file.h"
+#include "core/io/atomic_file.h"
+#include "core/io/posix_file.h"
+#include "core/io/sha256.h"
+#include "kernels/error.h"
+
+namespace gentrain::trainers {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// A file's name need not be UTF-8.
+constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
+
+std::string read_text(const fs::path& path) {
+  const io::Bytes bytes = io::read_file(path);
+  return {reinterpret_cast<const char*>(bytes.data.get()), bytes.size};
+}
+
+/// A JSON file; none if it is not there or is no JSON.
+std::optional<nlohmann::json> read_json(const fs::path& path) {
+  if (!io::is_there(path)) {
+    return std::nullopt;
+  }
+  nlohmann::json json = nlohmann::json::parse(read_text(path), nullptr, false);
+  return json.is_object() ? std::optional(std::move(json)) : std::nullopt;
+}
+
+std::string text_in(const nlohmann::json& json, const char* name) {
+  const auto found = json.find(name);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+/// 0 if it is not there or no count.
+std::int64_t count_in(const nlohmann::json& json, const char* name) {
+  const auto found = json.find(name);
+  return found != json.end() && found->is_number_unsigned() ? found->get<std::int64_t>() : 0;
+}
+
+/// Whether a record or state is that of this dream of this run.
+bool is_of(const nlohmann::json& json, const std::string& identity, const DreamKey& key) {
+  return text_in(json, "identity") == identity && text_in(json, "sha256") == key.sha256 &&
+         json.contains("steps") && json["steps"].is_array();
+}
+
+std::string_view bytes_of(const std::vector<double>& values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(double)};
+}
+
+/// Removes what runs left for each image: "001_cat.state", "001_cat.json".
+void remove_dreams(const fs::path& folder) {
+  std::error_code error;
+  for (const fs::directory_entry& entry : io::entries_of(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const bool numbered = name.size() > 4 && name.find('_') != std::string::npos &&
+                          std::ranges::all_of(name.substr(0, name.find('_')),
+                                              [](char c) { return c >= '0' && c <= '9'; });
+    if (numbered && (name.ends_with(".state") || name.ends_with(".json"))) {
+      fs::remove(entry.path(), error);
+    }
+  }
+  if (error) {
+    throw IoError(fmt::format("output: {}: {}", folder.string(), error.message()));
+  }
+}
+
+}  // namespace
+
+nlohmann::json to_json(const DreamStep& step, const std::vector<DreamLayer>& layers) {
+  nlohmann::json terms = nlohmann::json::object();
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    terms[layers[i].name] = step.after.layers.at(i);
+  }
+  return {{"octave", step.octave + 1},
+          {"iteration", step.iteration + 1},
+          {"h", step.h},
+          {"w", step.w},
+          {"before", step.before},
+          {"loss", step.after.total()},
+          {"layers", std::move(terms)},
+          {"continuity", step.after.continuity},
+          {"l2", step.after.l2},
+          {"evaluations", step.evaluations},
+          {"ending", step.ending}};
+}
+
+void DreamFolder::open(const std::string& resolved, bool anew, bool overwrite) const {
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  if (error) {
+    throw IoError(
+        fmt::format("output: the folder {} cannot be made: {}", folder_.string(), error.message()));
+  }
+  const fs::path sign = folder_ / "dreams.json";
+  const auto before = read_json(sign);
+  const bool other = io::is_there(sign) && (!before || text_in(*before, "identity") != identity_);
+  if (other && !anew && !overwrite) {
+    throw JobError(fmt::format(
+        "output: {} holds the dreams of another job, of other images, weights or libraries: name "
+        "another folder, or start over with --overwrite",
+        folder_.string()));
+  }
+  if (other || anew || overwrite) {
+    remove_dreams(folder_);
+  }
+  io::remove_temporary_files(folder_);
+  io::write_file_atomically(folder_ / "job.yaml", resolved);
+  io::write_file_atomically(sign, nlohmann::json{{"identity", identity_}}.dump(2) + "\n");
+}
+
+fs::path DreamFolder::path_of(const DreamKey& key, const char* ending) const {
+  std::string stem = fs::path(key.name).replace_extension().string();
+  std::ranges::replace(stem, '/', '_');  // of a folder's classes
+  return folder_ / fmt::format("{:03}_{}{}", key.index + 1, stem, ending);
+}
+
+fs::path DreamFolder::dream_file(const DreamKey& key) const {
+  return path_of(key, ".png");
+}
+
+std::optional<nlohmann::json> DreamFolder::finished(const DreamKey& key) const {
+  const auto record = read_json(path_of(key, ".json"));
+  if (!record || !is_of(*record, identity_, key) || !io::is_there(dream_file(key))) {
+    return std::nullopt;
+  }
+  return (*record)["steps"];
+}
+
+std::optional<DreamFolder::Unfinished> DreamFolder::unfinished(const DreamKey& key) const {
+  const fs::path path = path_of(key, ".state");
+  io::remove_temporary_files(path_of(key, ""));  // of a killed run
+  if (!io::is_there(path)) {
+    return std::nullopt;
+  }
+  const std::string text = read_text(path);
+  const std::size_t line = std::min(text.find('\n'), text.size());
+  const nlohmann::json header = nlohmann::json::parse(text.substr(0, line), nullptr, false);
+  if (!header.is_object() || line == text.size() || !is_of(header, identity_, key)) {
+    return std::nullopt;
+  }
+  const std::string_view bytes = std::string_view(text).substr(line + 1);
+  Unfinished found{{count_in(header, "octave"),
+                    count_in(header, "iterations"),
+                    {count_in(header, "h"), count_in(header, "w"), {}}},
+                   header["steps"]};
+  const auto count = static_cast<std::size_t>(found.state.image.h * found.state.image.w * 3);
+  if (found.state.image.h < 1 || found.state.image.w < 1 ||
+      bytes.size() != count * sizeof(double) ||
+      io::sha256(std::as_bytes(std::span(bytes))) != text_in(header, "values")) {
+    return std::nullopt;
+  }
+  found.state.image.values.resize(count);
+  std::memcpy(found.state.image.values.data(), bytes.data(), bytes.size());
+  return found;
+}
+
+void DreamFolder::save(const DreamKey& key, const DreamState& state, const nlohmann::json& steps,
+                       const image::Image& picture, bool has_octaves) const {
+  const fs::path pictures = path_of(key, "");
+  std::error_code error;
+  fs::create_directories(pictures, error);  // what is wrong with it the next line says
+  const std::string octave = has_octaves ? fmt::format("octave_{}_", state.octave + 1) : "";
+  image::write_png(pictures / fmt::format("{}iteration_{:02}.png", octave, state.iterations),
+                   picture);
+  const std::string_view values = bytes_of(state.image.values);
+  const nlohmann::json header = {{"identity", identity_},
+                                 {"sha256", key.sha256},
+                                 {"octave", state.octave},
+                                 {"iterations", state.iterations},
+                                 {"h", state.image.h},
+                                 {"w", state.image.w},
+                                 {"values", io::sha256(std::as_bytes(std::span(values)))},
+                                 {"steps", steps}};
+  const std::string line = header.dump(-1, ' ', false, kReplace) + "\n";
+  const std::array<std::string_view, 2> pieces{line, values};
+  io::write_file_atomically(path_of(key, ".state"), pieces);
+}
+
+void DreamFolder::finish(const DreamKey& key, const nlohmann::json& steps,
+                         const image::Image& dream) const {
+  image::write_png(dream_file(key), dream);
+  const nlohmann::json record = {
+      {"identity", identity_}, {"image", key.name}, {"sha256", key.sha256}, {"steps", steps}};
+  io::write_file_atomically(path_of(key, ".json"), record.dump(2, ' ', false, kReplace) + "\n");
+  std::error_code ignored;  // a state beside a record is passed over
+  fs::remove(path_of(key, ".state"), ignored);
+}
+
+}  // namespace gentrain::trainers
