@@ -32,11 +32,7 @@ namespace gentrain::trainers {
 
 namespace fs = std::filesystem;
 
-namespace {
-
-constexpr std::int64_t kStatisticsImages = 256;
-
-fs::path find_file(const std::string& model) {
+fs::path find_pretrained_weights(const std::string& model) {
   const std::vector<fs::path> folders = data_folders({}, "weights");
   for (const fs::path& folder : folders) {
     const std::vector<fs::path> files = weight_files(folder, model);
@@ -50,6 +46,10 @@ fs::path find_file(const std::string& model) {
       "which have learned nothing",
       model, joined(folders)));
 }
+
+namespace {
+
+constexpr std::int64_t kStatisticsImages = 256;
 
 /// Of a parameter NAME/weight; NAME may have slashes too.
 std::string layer_of(const std::string& parameter) {
@@ -336,7 +336,7 @@ bool has_file(const TrainOptions& options) {
 }
 
 fs::path file_of(const TrainOptions& options) {
-  return options.weights.file.empty() ? find_file(options.model.name)
+  return options.weights.file.empty() ? find_pretrained_weights(options.model.name)
                                       : fs::path(options.weights.file);
 }
 

@@ -2,6 +2,7 @@
 // statistics of batch normalisations whose convolution is not the file's.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,10 @@ namespace gentrain::trainers {
 
 class TrainingRun;
 struct TrainOptions;
+
+/// The file of a network's weights where none is named: the first MODEL*.h5 of
+/// $GENTRAIN_DATA/weights, else of data/weights. Throws IoError that says where it was looked for.
+std::filesystem::path find_pretrained_weights(const std::string& model);
 
 /// What was done.
 struct PretrainedWeights {
