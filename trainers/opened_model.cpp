@@ -181,7 +181,7 @@ graph::KerasRules rules_for(const graph::Graph& graph, const ModelOptions& optio
 }  // namespace
 
 OpenedModel::OpenedModel(const ModelChoice& choice, Device& device, Queue& queue)
-    : name_(choice.model) {
+    : device_(device), name_(choice.model) {
   if (is_built_in(choice.model)) {
     open_built_in(choice, device, queue);
   } else {
@@ -243,6 +243,10 @@ void OpenedModel::open_imported(const ModelChoice& choice, Device& device, Queue
   layers_ = tensors_of(model.graph, model.layers);
   executor_ = std::make_unique<graph::Executor>(std::move(model.graph), *parameters_);
   preprocessing_ = choice.preprocessing.value_or(Preprocessing::kNone);
+  if (!model.training_only.empty()) {
+    notes_.push_back(fmt::format("passed over, as they act in training alone: {}",
+                                 fmt::join(model.training_only, ", ")));
+  }
   find_image();
   find_output();
   if (!choice.preprocessing && image_) {
@@ -266,7 +270,9 @@ void OpenedModel::open_built_in(const ModelChoice& choice, Device& device, Queue
   }
   wanted = wanted.empty() ? graph.outputs() : wanted;
   parameters_->allocate(device, queue);
-  if (choice.weights == "random") {
+  if (choice.without_weights) {
+    sha256_ = "";
+  } else if (choice.weights == "random") {
     parameters_->initialize(device, queue, RngKey(kRandomWeights));
     notes_.emplace_back("weights: drawn at random, they have learned nothing");
     sha256_ = weights_sha256(device, queue, *parameters_);

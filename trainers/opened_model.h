@@ -26,6 +26,7 @@ struct ModelChoice {
   // Of built-in networks:
   std::string weights;  // a Keras file; "random"; empty: see find_pretrained_weights()
   PretrainedOptions::Top top = PretrainedOptions::Top::kOriginal;  // kOriginal or kNone
+  bool without_weights = false;                                    // none are read: for a summary
   // Of all but models of gentrain, whose files say it:
   std::optional<Preprocessing> preprocessing;
   // Of all:
@@ -49,10 +50,13 @@ struct ModelTensor {
 /// Thread-safe once it is made: workers share it.
 class OpenedModel {
  public:
+  /// `device` must outlive it.
+  ///
   /// Throws IoError as load_model(), graph::import_model() and graph::read_keras_weights(), and for
   /// classes that do not fit; JobError for what the choice says and the model has not; DeviceError.
   OpenedModel(const ModelChoice& choice, Device& device, Queue& queue);
 
+  [[nodiscard]] Device& device() const { return device_; }
   /// The model as it was named.
   [[nodiscard]] const std::string& name() const { return name_; }
   /// "lenet, gentrain's", "Keras 2.15.0", "vgg16".
@@ -106,6 +110,7 @@ class OpenedModel {
   void find_output();
   void name_classes(const std::string& file);
 
+  Device& device_;
   std::string name_;
   std::string kind_;
   std::string sha256_;
