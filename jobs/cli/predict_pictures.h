@@ -8,6 +8,7 @@
 
 #include "comm/communicator.h"
 #include "trainers/model_at_work.h"
+#include "trainers/streaming.h"
 
 namespace gentrain::jobs {
 

@@ -305,17 +305,17 @@ int predict_verb(Session& session, const Arguments& arguments) {
                                            : std::vector<std::string>();
   const bool pictures =
       !options.has("draw") && !sources.empty() && std::ranges::all_of(sources, names_pictures);
-  const PicturePredictions what = picture_predictions(options, sources);
-  const std::string data_set = pictures ? "" : data_set_of(sources);
   comm::Communicator& communicator = session.communicator;
-  if (!pictures && communicator.rank() != 0) {
-    return kSuccess;  // one rank does it
-  }
   if (!pictures) {
-    const auto alone = comm::make_single();
-    trainers::ModelAtWork at_work(model_choice(options), inference_options(options), *alone);
+    static_cast<void>(format_of(options));
+    const std::string data_set = data_set_of(sources);
+    if (communicator.rank() != 0) {
+      return kSuccess;  // one rank does it
+    }
+    trainers::ModelAtWork at_work(model_choice(options), inference_options(options), communicator);
     return predict_samples(at_work, data_set, options);
   }
+  const PicturePredictions what = picture_predictions(options, sources);
   const comm::Watchdog watchdog(communicator);
   trainers::ModelAtWork at_work(model_choice(options), inference_options(options), communicator);
   return predict_pictures(at_work, communicator, what);
