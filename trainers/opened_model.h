@@ -22,21 +22,21 @@ namespace gentrain::trainers {
 struct ModelChoice {
   /// A model file or the folder of a run, of gentrain; a whole model that Keras or an ONNX tool
   /// wrote; or one of kPretrainedNames.
-  std::string model;
+  std::string model = {};
   // Of built-in networks:
-  std::string weights;  // a Keras file; "random"; empty: see find_pretrained_weights()
+  std::string weights = {};  // a Keras file; "random"; empty: see find_pretrained_weights()
   PretrainedOptions::Top top = PretrainedOptions::Top::kOriginal;  // kOriginal or kNone
   bool without_weights = false;                                    // none are read: for a summary
   // Of all but models of gentrain, whose files say it:
-  std::optional<Preprocessing> preprocessing;
+  std::optional<Preprocessing> preprocessing = {};
   // Of all:
-  std::optional<image::Fit> fit;
+  std::optional<image::Fit> fit = {};
   /// Names of the classes: Keras's imagenet_class_index.json, or a list of names as JSON. Empty:
   /// the model's; of 1,000 classes those of that file where it is in a folder of weights.
-  std::string classes;
+  std::string classes = {};
   /// Layers that will be asked for; of a built-in network the weights of others may be missing in
   /// the file. None: the outputs.
-  std::vector<std::string> layers;
+  std::vector<std::string> layers = {};
 };
 
 /// A tensor that goes into a model or comes out of it.

@@ -58,8 +58,53 @@ struct Growing {
   Hdf5Handle array;
   Hdf5Handle type;  // of an element in memory
   int rank = 1;
-  Extents extents{};  // of all rows; the first grows
+  Extents extents{};  // of the rows that are written; the first grows
   std::int64_t row_elements = 1;
+  std::size_t chunk_rows = 1;
+  std::size_t kept = 0;  // rows that wait for the rest of their chunk: in one of these
+  std::vector<std::byte> bytes;
+  std::vector<std::string> texts;
+
+  /// Writes the rows that wait.
+  void flush() {
+    if (kept == 0) {
+      return;
+    }
+    std::vector<const char*> begins;
+    for (const std::string& text : texts) {
+      begins.push_back(text.c_str());
+    }
+    Extents first{extents[0]};
+    extents[0] += kept;
+    check_hdf5(H5Dset_extent(array.get(), extents.data()), where);
+    Extents part = extents;
+    part[0] = kept;
+    const Hdf5Handle space(H5Dget_space(array.get()), H5Sclose, where);
+    check_hdf5(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, first.data(), nullptr, part.data(),
+                                   nullptr),
+               where);
+    const Hdf5Handle memory(H5Screate_simple(rank, part.data(), nullptr), H5Sclose, where);
+    const void* const rows = texts.empty() ? static_cast<const void*>(bytes.data()) : begins.data();
+    check_hdf5(H5Dwrite(array.get(), type.get(), memory.get(), space.get(), H5P_DEFAULT, rows),
+               where);
+    progress::tick();
+    bytes.clear();
+    texts.clear();
+    kept = 0;
+  }
+
+  /// A row is in `bytes` or `texts`.
+  void added() {
+    if (++kept == chunk_rows) {
+      const Hdf5Lock lock;
+      flush();
+    }
+  }
+  void add(const void* row, std::size_t size) {
+    const auto* const begin = static_cast<const std::byte*>(row);
+    bytes.insert(bytes.end(), begin, begin + size);
+    added();
+  }
 };
 
 }  // namespace
@@ -82,6 +127,7 @@ struct RowFileWriter::State {
         std::max<std::int64_t>(1, row.elements() * static_cast<std::int64_t>(H5Tget_size(stored)));
     chunk[0] = static_cast<hsize_t>(
         std::clamp<std::int64_t>(kChunkBytes / row_bytes, 1, kMostRowsOfChunk));
+    growing.chunk_rows = chunk[0];
     for (int axis = 0; axis < row.rank(); ++axis) {
       const auto at = static_cast<std::size_t>(axis) + 1;
       growing.extents.at(at) = chunk.at(at) = most.at(at) = static_cast<hsize_t>(row[axis]);
@@ -149,41 +195,23 @@ int RowFileWriter::add_texts(const std::string& name) {
   return state_->add(name, {}, stored, std::move(type));
 }
 
-void RowFileWriter::append(int array, const void* row) {
-  const Hdf5Lock lock;
-  Growing& to = state_->arrays.at(static_cast<std::size_t>(array));
-  Extents first{};
-  first[0] = to.extents[0]++;
-  check_hdf5(H5Dset_extent(to.array.get(), to.extents.data()), to.where);
-  Extents one = to.extents;
-  one[0] = 1;
-  const Hdf5Handle space(H5Dget_space(to.array.get()), H5Sclose, to.where);
-  check_hdf5(
-      H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, first.data(), nullptr, one.data(), nullptr),
-      to.where);
-  const Hdf5Handle memory(H5Screate_simple(to.rank, one.data(), nullptr), H5Sclose, to.where);
-  check_hdf5(H5Dwrite(to.array.get(), to.type.get(), memory.get(), space.get(), H5P_DEFAULT, row),
-             to.where);
-  progress::tick();
-}
-
 void RowFileWriter::append(int array, std::span<const float> row) {
-  const Growing& to = state_->arrays.at(static_cast<std::size_t>(array));
+  Growing& to = state_->arrays.at(static_cast<std::size_t>(array));
   if (std::ssize(row) != to.row_elements) {
     throw IoError(fmt::format("{}: a row of {} numbers where {} are needed", to.where, row.size(),
                               to.row_elements));
   }
-  append(array, static_cast<const void*>(row.data()));
+  to.add(row.data(), row.size_bytes());
 }
 
 void RowFileWriter::append(int array, std::int32_t value) {
-  append(array, static_cast<const void*>(&value));
+  state_->arrays.at(static_cast<std::size_t>(array)).add(&value, sizeof value);
 }
 
 void RowFileWriter::append(int array, const std::string& text) {
-  const std::string valid = as_utf8(text);
-  const char* const begin = valid.c_str();
-  append(array, static_cast<const void*>(&begin));
+  Growing& to = state_->arrays.at(static_cast<std::size_t>(array));
+  to.texts.push_back(as_utf8(text));
+  to.added();
 }
 
 void RowFileWriter::set_attribute(const std::string& name, const std::string& text) {
@@ -203,6 +231,9 @@ void RowFileWriter::set_attribute(const std::string& name, const std::string& te
 void RowFileWriter::commit() {
   const Hdf5Lock lock;
   const std::string where = "cannot write " + state_->path.string();
+  for (Growing& array : state_->arrays) {
+    array.flush();
+  }
   state_->arrays.clear();
   check_hdf5(H5Fflush(state_->file.get(), H5F_SCOPE_GLOBAL), where);
   state_->file = Hdf5Handle();

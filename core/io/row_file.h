@@ -31,7 +31,7 @@ class RowFileWriter {
   /// [n] of texts of variable length, UTF-8
   int add_texts(const std::string& name);
 
-  /// The next row.
+  /// The next row. Up to 256 KiB of an array, or a row, wait in memory.
   void append(int array, std::span<const float> row);
   void append(int array, std::int32_t value);
   /// Bytes that are not UTF-8 become U+FFFD; it ends at a zero.
@@ -44,7 +44,6 @@ class RowFileWriter {
 
  private:
   struct State;
-  void append(int array, const void* row);
   std::unique_ptr<State> state_;
 };
 

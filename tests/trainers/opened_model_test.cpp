@@ -55,7 +55,7 @@ class OpenedModels : public testing::Test {
     save_model(path, d, bench_.device(), bench_.queue(), parameters);
     return path;
   }
-  [[nodiscard]] OpenedModel open(const ModelChoice& choice) const {
+  OpenedModel open(const ModelChoice& choice) const {
     return OpenedModel(choice, bench_.device(), bench_.queue());
   }
   [[nodiscard]] std::vector<std::uint8_t> pixels(const Shape& image, std::int64_t n) const {

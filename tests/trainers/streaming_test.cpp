@@ -161,14 +161,14 @@ TEST(Streams, KeepAWindowOfBatches) {
   std::int64_t taken = 0;
   const auto source = [&](const std::stop_token& /*stop*/) -> std::optional<StreamItem> {
     taken_ahead = std::max(taken_ahead, taken - work.told.load());
-    return taken++ < 3000 ? std::optional(StreamItem{"1", -1}) : std::nullopt;
+    return taken++ < 1000 ? std::optional(StreamItem{"1", -1}) : std::nullopt;
   };
   stream(*single, runner, source, work, 2, [&](const StreamRow& /*row*/) {
     work.told.fetch_add(1);
     std::this_thread::sleep_for(std::chrono::microseconds(20));  // slower than the workers
   });
-  EXPECT_EQ(work.loaded.size(), 3000U);
-  EXPECT_EQ(work.batches, 1500);
+  EXPECT_EQ(work.loaded.size(), 1000U);
+  EXPECT_EQ(work.batches, 500);
   EXPECT_LE(work.farthest, 2 * 2 * 2 * 2) << "two rounds of two batches of two for two workers";
   EXPECT_LE(taken_ahead, 16 + 16 + 2);
 }
