@@ -195,7 +195,7 @@ TEST_F(OpenedModels, RefuseWhatIsNoModel) {
               HasSubstr("model.h5 has its own weights"));
   EXPECT_THAT(refused({.model = own, .preprocessing = Preprocessing::kCaffe}),
               HasSubstr("--preprocess: "));
-  EXPECT_THAT(refused({.model = "vgg16", .weights = (folder_ / "gone.h5").string()}),
+  EXPECT_THAT(refused({.model = "squeezenet", .weights = (folder_ / "gone.h5").string()}),
               HasSubstr("gone.h5"));
   EXPECT_THAT(refused({.model = "squeezenet", .weights = "random", .layers = {"fire99"}}),
               HasSubstr("the network has no layer 'fire99'"));
