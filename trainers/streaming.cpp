@@ -274,7 +274,8 @@ class Stream {
 
   StreamSummary run(const std::function<void(const StreamRow&)>& row) {
     do {
-      now_ = std::make_unique<Round>(deal(before_ != nullptr));
+      const bool under_way = before_ != nullptr && !before_->batches.empty();
+      now_ = std::make_unique<Round>(deal(under_way));
       for (std::size_t k = own(); k < now_->batches.size(); k += step()) {
         workers_.add(now_->batches[k]);
       }
