@@ -1,12 +1,12 @@
 # System tests of the verbs that run the built program, alone, under mpirun and on a terminal. One CTest
 # per class of the Python file.
-foreach(class Terminal Check Ranks)
+foreach(class Terminal Check Ranks Pictures)
   add_test(NAME verbs.${class}
            COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/verbs_test.py ${class})
   set_tests_properties(verbs.${class} PROPERTIES LABELS unit TIMEOUT 120 PROCESSORS 2
     ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>;MPIRUN=${MPIEXEC_EXECUTABLE}")
 endforeach()
-set_tests_properties(verbs.Ranks PROPERTIES LABELS mpi)
+set_tests_properties(verbs.Ranks verbs.Pictures PROPERTIES LABELS mpi)
 
 # Fetching, from a server on the loopback interface that misbehaves.
 foreach(class Table Transfers Endings Archives Ranks)

@@ -2,6 +2,7 @@
 // statistics of batch normalisations whose convolution is not the file's.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 

@@ -84,6 +84,9 @@ constexpr std::string_view kFeatures = R"(
 
 A job of the kind `feature_regression` fits a logistic regression to what a layer of a pretrained network
 gives of images ([features.md](features.md)). It has these keys and no others:
+
+)";
+
 constexpr std::string_view kDreams = R"(
 ## Dreams
 

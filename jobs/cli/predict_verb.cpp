@@ -1,4 +1,5 @@
-// gentrain predict MODEL [FILE]: what a trained model says of images.
+// gentrain predict MODEL [IMAGES...]: what a trained model says of images. Here: those of data
+// sets; predict_pictures.h has files, folders, lists and URLs.
 #include <algorithm>
 #include <cstdlib>
 #include <iostream>
@@ -7,12 +8,19 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "comm/watchdog.h"
 #include "jobs/cli/draw.h"
 #include "jobs/cli/exit_codes.h"
 #include "jobs/cli/model_options.h"
+#include "jobs/cli/opened_options.h"
+#include "jobs/cli/picture_names.h"
+#include "jobs/cli/predict_pictures.h"
+#include "jobs/cli/schema.h"
 #include "jobs/cli/terminal.h"
 #include "jobs/cli/verbs.h"
 #include "kernels/error.h"
+#include "trainers/inference.h"
+#include "trainers/model_at_work.h"
 
 namespace gentrain::jobs {
 
@@ -99,6 +107,8 @@ void print_json_lines(const std::vector<Prediction>& predictions) {
   }
 }
 
+constexpr std::int64_t kTop = 5;
+
 bool can_draw(const Shape& image) {
   constexpr std::int64_t kWidest = 100;
   return image[2] == 1 && image[1] <= kWidest;
@@ -174,12 +184,17 @@ void print(const std::vector<Prediction>& predictions, const data::Dataset& samp
   }
 }
 
-/// --format, and how many of `there` images -n asks for.
-std::int64_t check(const OptionSet& options, const data::Dataset& samples) {
+/// --format. Throws JobError for one that is not known.
+std::string format_of(const OptionSet& options) {
   const auto& format = options.get<std::string>("format");
   if (format != "table" && format != "csv" && format != "jsonl") {
     throw JobError(fmt::format("--format: there is no '{}' (known: table, csv, jsonl)", format));
   }
+  return format;
+}
+
+/// How many of `there` images -n asks for.
+std::int64_t count_of(const OptionSet& options, const data::Dataset& samples) {
   const std::int64_t there = samples.size();
   constexpr std::int64_t kOfTestSet = 8;
   const std::int64_t count = options.has("count")  ? options.get<std::int64_t>("count")
@@ -204,46 +219,106 @@ std::int32_t truth_of(const data::Dataset& samples, std::int64_t index,
   return found == known.end() ? -1 : static_cast<std::int32_t>(found - known.begin());
 }
 
+/// The first so many samples of a data set, on this rank alone.
+int predict_samples(trainers::ModelAtWork& at_work, const std::string& source,
+                    const OptionSet& options) {
+  const trainers::OpenedModel& model = at_work.model();
+  const trainers::InferenceData data = trainers::load_inference_data(
+      source, model.image(), at_work.runner().pool().workers(), model.fit());
+  const std::int64_t count = count_of(options, *data.samples);
+  const std::vector<float> probabilities = at_work.predict(*data.samples, count);
+  const auto classes = static_cast<std::size_t>(model.classes());
+  std::vector<Prediction> predictions;
+  for (std::int64_t i = 0; i < count; ++i) {
+    predictions.push_back(
+        {i, truth_of(*data.samples, i, model.class_names()),
+         std::span(probabilities).subspan(static_cast<std::size_t>(i) * classes, classes),
+         model.class_names()});
+  }
+  std::cerr << data.note << "\n";
+  for (const std::string& note : model.notes()) {
+    std::cerr << note << "\n";
+  }
+  print(predictions, *data.samples, options);
+  return kSuccess;
+}
+
+/// What the options say of pictures. Throws JobError for counts out of range.
+PicturePredictions picture_predictions(const OptionSet& options,
+                                       const std::vector<std::string>& names) {
+  PicturePredictions what;
+  what.names = names;
+  what.format = format_of(options);
+  what.batch = batch_of(options);
+  what.top = options.get<std::int64_t>("top");
+  if (const Range range = between(1, kMostOutputs);
+      !range.contains(static_cast<double>(what.top))) {
+    throw JobError(fmt::format("--top {}: must be {}", what.top, range.text()));
+  }
+  if (options.has("count")) {
+    what.most = options.get<std::int64_t>("count");
+    if (*what.most < 1) {
+      throw JobError(fmt::format("-n {}: at least 1 picture has to be asked for", *what.most));
+    }
+  }
+  return what;
+}
+
+/// The one argument that is to be a data set. Throws JobError for several.
+std::string data_set_of(const std::vector<std::string>& sources) {
+  if (sources.size() > 1) {
+    const auto odd = std::ranges::find_if_not(sources, names_pictures);
+    throw JobError(fmt::format(
+        "'{}' is given with others: only pictures, folders of them, lists and URLs can be",
+        odd == sources.end() ? sources.front() : *odd));
+  }
+  return sources.empty() ? "" : sources.front();
+}
+
 }  // namespace
 
 int predict_verb(Session& session, const Arguments& arguments) {
   OptionSet options(
-      "gentrain predict MODEL [FILE] [options]",
-      "Labels and probabilities of images: an image file, a folder of them, a pack, an idx file, "
-      "an .h5 file\nwith /x and /y, a folder with MNIST's test set, or 'digits'; without FILE "
-      "MNIST's test set, or the "
-      "built-in digits where it is not found.");
+      "[mpirun -np N] gentrain predict MODEL [IMAGES...] [options]",
+      "What a classifier says of pictures: image files, folders of them, lists (.txt, a path or "
+      "URL "
+      "on\neach line), URLs, and - (such a list on standard input), one row each as it comes. A "
+      "pack, an idx\nfile, an .h5 file with /x and /y, a folder with MNIST's test set, and "
+      "'digits' "
+      "are taken too; without\nIMAGES MNIST's test set, or the built-in digits where it is not "
+      "found. MODEL: a model file or run of\ngentrain's, a whole model of Keras or ONNX, or "
+      "inception_v3, vgg16, vgg19 or squeezenet.");
   add_model_options(options);
-  options.add_argument("file");
+  options.add_arguments("file");
   options.visible.add_options()("count,n", po::value<std::int64_t>(),
-                                "the first so many images; without it all of FILE, or 8 of the "
-                                "test set")(
+                                "the first so many images; without it all of them, or 8 of the "
+                                "test set")("top", po::value<std::int64_t>()->default_value(kTop),
+                                            "of pictures: so many classes, the likeliest first")(
       "format", po::value<std::string>()->default_value("table"), "table, csv or jsonl")(
       "draw", "draw each image beside its label, also where the output is no terminal");
+  add_batch_option(options);
+  add_opened_options(options);
   if (!options.parse(arguments)) {
     return kSuccess;
   }
-  if (session.communicator.rank() != 0) {
-    return kSuccess;  // one rank does it
+  const auto sources = options.has("file") ? options.get<std::vector<std::string>>("file")
+                                           : std::vector<std::string>();
+  const bool pictures =
+      !options.has("draw") && !sources.empty() && std::ranges::all_of(sources, names_pictures);
+  comm::Communicator& communicator = session.communicator;
+  if (!pictures) {
+    static_cast<void>(format_of(options));
+    const std::string data_set = data_set_of(sources);
+    if (communicator.rank() != 0) {
+      return kSuccess;  // one rank does it
+    }
+    trainers::ModelAtWork at_work(model_choice(options), inference_options(options), communicator);
+    return predict_samples(at_work, data_set, options);
   }
-  trainers::Inference inference(options.required("model"), inference_options(options),
-                                session.communicator);
-  const trainers::InferenceData data = trainers::load_inference_data(
-      options.has("file") ? options.get<std::string>("file") : "", inference.description().image,
-      inference.workers(), inference.description().fit);
-  const std::int64_t count = check(options, *data.samples);
-  const std::vector<float> probabilities = inference.predict(*data.samples, count);
-  const auto classes = static_cast<std::size_t>(inference.description().classes);
-  std::vector<Prediction> predictions;
-  for (std::int64_t i = 0; i < count; ++i) {
-    predictions.push_back(
-        {i, truth_of(*data.samples, i, inference.description().class_names),
-         std::span(probabilities).subspan(static_cast<std::size_t>(i) * classes, classes),
-         inference.description().class_names});
-  }
-  std::cerr << data.note << "\n";
-  print(predictions, *data.samples, options);
-  return kSuccess;
+  const PicturePredictions what = picture_predictions(options, sources);
+  const comm::Watchdog watchdog(communicator);
+  trainers::ModelAtWork at_work(model_choice(options), inference_options(options), communicator);
+  return predict_pictures(at_work, communicator, what);
 }
 
 }  // namespace gentrain::jobs

@@ -10,10 +10,9 @@
 //   interval(name, value, doc)                    5, `1 epoch`, `30 s`, end, never
 //   factors(name, low, high, range, doc)          x for [1 - x, 1 + x], or [low, high]
 //   pattern(name, pattern, doc)                   a text whose place is kept
-//   classes(name, list, doc)                      a map of patterns, by class
+//   classes(name, list, doc)                      a map of patterns
 //   padding(name, layer, doc), patterns(name, list, doc), layers(name, list, doc), stages(list)
-//   texts_or_one(name, list, doc)                 a text alone or a list of them
-//   dream_layers(name, list, doc)                 a map of layers with coefficients
+//   texts_or_one(name, list, doc), dream_layers(name, list, doc)
 // The descriptions themselves are in describe.h.
 // A key whose default is out of its range is required; default_text says how a default is computed.
 #pragma once

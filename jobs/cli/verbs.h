@@ -41,8 +41,12 @@ int bench_verb(Session& session, const Arguments& arguments);
 int check_verb(Session& session, const Arguments& arguments);
 /// gentrain eval MODEL [DATA]: loss and accuracy; the last line is one JSON object.
 int eval_verb(Session& session, const Arguments& arguments);
-/// gentrain predict MODEL [FILE]: labels and probabilities.
+/// gentrain predict MODEL [IMAGES...]: labels and probabilities.
 int predict_verb(Session& session, const Arguments& arguments);
+/// gentrain features MODEL PICTURES...|IN.h5 --out OUT.h5: outputs of a model's layers.
+int features_verb(Session& session, const Arguments& arguments);
+/// gentrain summary MODEL|JOB: layers, shapes, parameters, FLOPs.
+int summary_verb(Session& session, const Arguments& arguments);
 /// gentrain sample MODEL OUT.png: images that a model makes of noise.
 int sample_verb(Session& session, const Arguments& arguments);
 /// gentrain upscale MODEL IMAGE... --out DIR: images four times as high and wide.

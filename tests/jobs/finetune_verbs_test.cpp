@@ -62,9 +62,9 @@ TEST_F(FinetuneVerbs, APredictionNeedsTheModelAlone) {
   const nlohmann::json line = gentrain({"predict", model(), wide, "--format", "jsonl"}).last_line();
   const auto label = line.at("label").get<std::size_t>();
   EXPECT_EQ(line.at("class"), label == 0 ? "cats" : "dogs");
-  EXPECT_EQ(line.at("probabilities").size(), 2);
+  EXPECT_EQ(line.at("top").size(), 2);
   EXPECT_THAT(gentrain({"predict", model(), wide, "--format", "csv"}).out,
-              HasSubstr("image,label,p0,p1\n"));
+              HasSubstr("image,label1,p1,label2,p2,error\n"));
 
   // The whole picture counts, as data.fit says: stretched by hand it is the same.
   image::write_png(root_ / "square.png",
@@ -72,8 +72,8 @@ TEST_F(FinetuneVerbs, APredictionNeedsTheModelAlone) {
                                  {.h = 48, .w = 48, .fit = image::Fit::kStretch}));
   EXPECT_EQ(gentrain({"predict", model(), (root_ / "square.png").string(), "--format", "jsonl"})
                 .last_line()
-                .at("probabilities"),
-            line.at("probabilities"));
+                .at("top"),
+            line.at("top"));
 }
 
 TEST_F(FinetuneVerbs, EvaluationTakesAFolderOfClasses) {

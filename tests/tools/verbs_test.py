@@ -238,5 +238,59 @@ class Ranks(VerbTest):
                          "inception_v3\nvgg16\nvgg19\nsqueezenet\n")
 
 
+class Pictures(VerbTest):
+    """predict and features on pictures: the same bytes over ranks, names as they come."""
+
+    def setUp(self):
+        super().setUp()
+        self.model = str(self.train())
+        for name in ("a", "b"):
+            (self.folder / "set" / name).mkdir(parents=True)
+            for i in range(9):
+                (self.folder / "set" / name / f"{i}.png").write_bytes(png(20 + i, 30, [9 * i, 90, ord(name)]))
+        (self.folder / "set/a/5.png").write_bytes(b"no picture")
+
+    def test_the_same_rows_over_ranks_and_threads(self):
+        words = ("predict", self.model, "set", "--format", "csv", "--batch", "4")
+        one = self.gentrain(*words, "--threads", "1")
+        self.assertEqual(len(one.splitlines()), 1 + 1 + 18 + 1, one)  # what is read, the head, the failures
+        self.assertIn("1 of 18 pictures could not be read", one)
+        rows = [line for line in one.splitlines() if line.startswith("set/")]
+        self.assertEqual([row.partition(",")[0] for row in rows],
+                         [f"set/{name}/{i}.png" for name in "ab" for i in range(9)])
+        for ranks, threads in ((1, 2), (2, 1), (3, 2)):
+            other = self.gentrain(*words, "--threads", str(threads), ranks=ranks)
+            self.assertEqual([line for line in other.splitlines() if line.startswith("set/")], rows)
+
+    def test_the_same_features_over_ranks(self):
+        files = []
+        for ranks in (1, 3):
+            self.gentrain("features", self.model, "set", "--layer", "conv2", "--out", f"{ranks}.h5", "--batch", "4",
+                          ranks=ranks)
+            files.append((self.folder / f"{ranks}.h5").read_bytes())
+        self.assertEqual(files[0], files[1])
+
+    def test_an_unreadable_list_ends_all_ranks(self):
+        text = self.gentrain("predict", self.model, "gone.txt", ranks=3, code=MISSING)
+        self.assertIn("gone.txt", text)
+        (self.folder / "none.txt").write_text("set/a/5.png\n", encoding="utf-8")
+        self.gentrain("predict", self.model, "none.txt", ranks=3, code=MISSING)
+
+    def test_rows_come_while_names_are_read(self):
+        with subprocess.Popen([PROGRAM, "predict", self.model, "-", "--format", "csv", "--batch", "2"],
+                              cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True) as process:
+            self.assertTrue(process.stdout.readline().startswith("image,"))
+            for first in (0, 2):
+                process.stdin.write(f"set/b/{first}.png\nset/b/{first + 1}.png\n")
+                process.stdin.flush()
+                for i in (first, first + 1):
+                    self.assertTrue(process.stdout.readline().startswith(f"set/b/{i}.png,"))
+            process.stdin.write("set/b/8.png\n")
+            process.stdin.close()
+            self.assertTrue(process.stdout.readline().startswith("set/b/8.png,"))
+            self.assertEqual(process.wait(LIMIT), 0)
+
+
 if __name__ == "__main__":
     unittest.main()
