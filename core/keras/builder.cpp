@@ -16,7 +16,7 @@ namespace gentrain::keras {
 
 namespace {
 
-constexpr int kMostNodes = 200000;
+constexpr int kMostNodes = 65536;
 constexpr std::array<std::string_view, 10> kRoleNames = {"kernel",
                                                          "depthwise_kernel",
                                                          "pointwise_kernel",

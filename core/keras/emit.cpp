@@ -36,10 +36,6 @@ class Emitter {
 
   /// Nodes of the outputs. `inputs`: nodes that the inputs are; of the outermost model null.
   std::vector<int> model(const Model& model, const Scope& scope, const std::vector<int>* inputs) {
-    if (inputs != nullptr && inputs->size() != model.inputs.size()) {
-      throw IoError(fmt::format("the model takes {} inputs but is given {}", model.inputs.size(),
-                                inputs->size()));
-    }
     Values values(model.layers.size());
     for (std::size_t i = 0; i < model.layers.size(); ++i) {
       values[i].resize(model.layers[i].calls.size());
@@ -99,6 +95,11 @@ class Emitter {
                           const Values& values) {
     const Layer& layer = outer.layers[static_cast<std::size_t>(of.layer)];
     const std::vector<int> inputs = inputs_of(outer, of, values);
+    if (inputs.size() != layer.model->inputs.size()) {
+      throw IoError(fmt::format("layer {}{} ({}): it takes {} inputs but is given {}",
+                                scope.parameters, layer.name, layer.type,
+                                layer.model->inputs.size(), inputs.size()));
+    }
     const Scope inner{scope.nodes + called(layer.name, of.call) + "/",
                       scope.parameters + layer.name + "/"};
     return model(*layer.model, inner, &inputs);

@@ -112,7 +112,8 @@ Layer read_layer(const json& object, const Version& version) {
   if (layer.name.empty()) {
     throw IoError("a layer without a name");
   }
-  if (version.major >= kNewKeras && (!config.is_object() || !config.contains("dtype"))) {
+  if (version.major >= kNewKeras && !layer.is_input() &&
+      (!config.is_object() || !config.contains("dtype"))) {
     throw IoError(fmt::format(
         "{} is an operation of Keras 3 between layers, not a layer; these are not supported",
         layer.type));

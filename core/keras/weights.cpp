@@ -118,9 +118,10 @@ void check_finite(const std::vector<float>& values, const char* what) {
   }
 }
 
-std::vector<float> values_of(const WeightNeed& need, const StoredArray& array) {
+std::vector<float> values_of(const std::string& layer, const WeightNeed& need,
+                             const StoredArray& array) {
   std::vector<float> values = array.read();
-  check_finite(values, "as f32");
+  at(fmt::format("layer {}: array {}", layer, array.name), [&] { check_finite(values, "as f32"); });
   return need.axes.empty() ? values : permuted(values, need.stored, need.axes);
 }
 
@@ -221,9 +222,7 @@ std::vector<graph::ImportedArray> read_arrays(const std::vector<Bundle>& bundles
       if (!is_read(need)) {
         continue;
       }
-      std::vector<float> values =
-          at(fmt::format("layer {}: array {}", layer.layer, matched[i][k]->name),
-             [&] { return values_of(need, *matched[i][k]); });
+      std::vector<float> values = values_of(layer.layer, need, *matched[i][k]);
       if (need.constant) {
         at("layer " + layer.layer, [&] { fill_constant(need, std::move(values)); });
       } else {

@@ -18,7 +18,7 @@ namespace gentrain::keras {
 struct StoredArray {
   std::string name;  // as messages call it
   Shape shape;
-  std::function<std::vector<float>()> read;  // row-major; throws IoError
+  std::function<std::vector<float>()> read;  // row-major; throws IoError naming layer and array
 };
 
 /// The arrays of one layer, some of which may not be what it needs.

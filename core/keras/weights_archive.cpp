@@ -107,8 +107,9 @@ class Archive {
       }
       taken_.insert(path);
       arrays.push_back({path + "/" + std::string(name_of(needs.needs[i].role)),
-                        at(path, [&] { return file_.shape(path); }),
-                        [this_file = &file_, path] { return this_file->floats(path); }});
+                        at(path, [&] { return file_.shape(path); }), [file = &file_, path] {
+                          return at("array " + path, [&] { return file->floats(path); });
+                        }});
     }
     return arrays;
   }
