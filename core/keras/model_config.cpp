@@ -249,13 +249,11 @@ const json& need_key(const json& object, const char* key) {
   return object[key];
 }
 
-void connect_functional(Model& model, const json& config, const Version& version) {
-  Indices indices;
+/// Calls of all layers by name; the layers get as many calls.
+std::vector<std::vector<std::vector<Reference>>> list_calls(Model& model, const json& list) {
   std::vector<std::vector<std::vector<Reference>>> calls;
-  const json& list = config["layers"];
   for (std::size_t i = 0; i < model.layers.size(); ++i) {
     Layer& layer = model.layers[i];
-    indices.emplace(layer.name, static_cast<int>(i));
     calls.push_back(
         at("layer " + layer.name, [&] { return read_calls(need_key(list[i], "inbound_nodes")); }));
     if (layer.is_input() && !calls.back().empty()) {
@@ -263,28 +261,40 @@ void connect_functional(Model& model, const json& config, const Version& version
     }
     layer.calls.resize(layer.is_input() ? 1 : calls.back().size());
   }
-  for (std::size_t i = 0; i < model.layers.size(); ++i) {
-    Layer& layer = model.layers[i];
-    at("layer " + layer.name, [&] {
-      for (std::size_t call = 0; call < calls[i].size(); ++call) {
-        for (const Reference& reference : calls[i][call]) {
-          layer.calls[call].push_back(resolve(reference, model, indices, false, version));
-        }
-      }
-    });
-  }
-  at("input_layers", [&] {
-    for (const Reference& reference : read_references(need_key(config, "input_layers"))) {
-      const int layer = resolve(reference, model, indices, true, version).layer;
-      if (!model.layers[static_cast<std::size_t>(layer)].is_input()) {
-        throw IoError(fmt::format("layer {} is no InputLayer", reference.layer));
-      }
-      if (std::ranges::find(model.inputs, layer) != model.inputs.end()) {
-        throw IoError(fmt::format("layer {} is there twice", reference.layer));
-      }
-      model.inputs.push_back(layer);
+  return calls;
+}
+
+void connect_inputs(Model& model, const json& config, const Indices& indices,
+                    const Version& version) {
+  for (const Reference& reference : read_references(need_key(config, "input_layers"))) {
+    const int layer = resolve(reference, model, indices, true, version).layer;
+    if (!model.layers[static_cast<std::size_t>(layer)].is_input()) {
+      throw IoError(fmt::format("layer {} is no InputLayer", reference.layer));
     }
-  });
+    if (std::ranges::find(model.inputs, layer) != model.inputs.end()) {
+      throw IoError(fmt::format("layer {} is there twice", reference.layer));
+    }
+    model.inputs.push_back(layer);
+  }
+}
+
+void connect_functional(Model& model, const json& config, const Version& version) {
+  Indices indices;
+  for (std::size_t i = 0; i < model.layers.size(); ++i) {
+    indices.emplace(model.layers[i].name, static_cast<int>(i));
+  }
+  const auto calls = list_calls(model, config["layers"]);
+  const auto connect_layer = [&](std::size_t i) {
+    for (std::size_t call = 0; call < calls[i].size(); ++call) {
+      for (const Reference& reference : calls[i][call]) {
+        model.layers[i].calls[call].push_back(resolve(reference, model, indices, false, version));
+      }
+    }
+  };
+  for (std::size_t i = 0; i < model.layers.size(); ++i) {
+    at("layer " + model.layers[i].name, [&] { connect_layer(i); });
+  }
+  at("input_layers", [&] { connect_inputs(model, config, indices, version); });
   at("output_layers", [&] {
     for (const Reference& reference : read_references(need_key(config, "output_layers"))) {
       model.outputs.push_back(resolve(reference, model, indices, true, version));

@@ -133,6 +133,28 @@ void fill_constant(const WeightNeed& need, std::vector<float> values) {
   std::ranges::copy(values, need.constant->begin());
 }
 
+std::string problem_of(const Bundle& bundle, const std::string& text) {
+  return fmt::format("layer {}: {}", bundle.layer->layer, text);
+}
+
+/// All that are read must be there, and have the right extents.
+void check_matched(const Bundle& bundle, const std::vector<const StoredArray*>& arrays,
+                   std::vector<std::string>& problems) {
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    const WeightNeed& need = bundle.layer->needs[i];
+    const StoredArray* array = arrays[i];
+    if (array == nullptr && is_read(need)) {
+      problems.push_back(
+          problem_of(bundle, fmt::format("its {} {} is missing; {}", name_of(need.role),
+                                         need.stored.str(), describe(bundle.arrays))));
+    } else if (array != nullptr && array->shape != need.stored) {
+      problems.push_back(
+          problem_of(bundle, fmt::format("array {} has the extents {}, but {} are needed",
+                                         array->name, array->shape.str(), need.stored.str())));
+    }
+  }
+}
+
 [[noreturn]] void fail(std::vector<std::string> problems) {
   std::string more;
   if (problems.size() > kMostListed) {
@@ -167,11 +189,9 @@ std::vector<const StoredArray*> match(const Bundle& bundle, std::vector<std::str
   const std::vector<WeightNeed>& needs = bundle.layer->needs;
   std::vector<const StoredArray*> result(needs.size(), nullptr);
   std::vector<const StoredArray*> nameless;
-  const auto problem = [&](const std::string& text) {
-    problems.push_back(fmt::format("layer {}: {}", bundle.layer->layer, text));
-  };
   const auto not_needed = [&](const StoredArray& array) {
-    problem(fmt::format("its array {} {} is not needed", array.name, array.shape.str()));
+    problems.push_back(problem_of(
+        bundle, fmt::format("its array {} {} is not needed", array.name, array.shape.str())));
   };
   for (const StoredArray& array : bundle.arrays) {
     const auto role = read_array_name(array.name).role;
@@ -193,15 +213,7 @@ std::vector<const StoredArray*> match(const Bundle& bundle, std::vector<std::str
     nameless.clear();
   }
   std::ranges::for_each(nameless, [&](const StoredArray* array) { not_needed(*array); });
-  for (std::size_t i = 0; i < needs.size(); ++i) {
-    if (result[i] == nullptr && is_read(needs[i])) {
-      problem(fmt::format("its {} {} is missing; {}", name_of(needs[i].role), needs[i].stored.str(),
-                          describe(bundle.arrays)));
-    } else if (result[i] != nullptr && result[i]->shape != needs[i].stored) {
-      problem(fmt::format("array {} has the extents {}, but {} are needed", result[i]->name,
-                          result[i]->shape.str(), needs[i].stored.str()));
-    }
-  }
+  check_matched(bundle, result, problems);
   return result;
 }
 

@@ -91,6 +91,7 @@ class Comparison {
       ASSERT_EQ(parameters_.info(index).shape, array.shape) << array.parameter;
       copy_from_host<float>(bench_.device(), bench_.queue(), array.values, parameters_[index]);
     }
+    parameters_.mark_changed();
   }
 
   void expect_near(const test::Hdf5Array& expected, const Tensor& actual, const std::string& what) {
