@@ -20,6 +20,7 @@ packages=(
   libhdf5-dev zlib1g-dev libssl-dev                       # files: HDF5, gzip, SHA-256
   libopencv-imgcodecs-dev libopencv-objdetect-dev         # image files, resizing, faces
   opencv-data                                             # the cascade that finds faces
+  libzip-dev                                              # archives of Keras 3
   libcurl4-openssl-dev libarchive-dev                     # downloads, unpacking them
   libyaml-cpp-dev libboost-program-options-dev            # job files, command line
   nlohmann-json3-dev libspdlog-dev libfmt-dev             # metrics, log, messages

@@ -28,6 +28,8 @@ class Hdf5Objects {
   /// Throws as require(), and if the object is no group.
   void require_group(const std::string& path) const;
   [[nodiscard]] bool is_group(const std::string& path) const { return walk_.is_group(path); }
+  /// Paths of everything that is no group, in their order.
+  [[nodiscard]] std::vector<std::string> leaves() const { return walk_.leaves(); }
 
   /// The texts of an attribute, of fixed or of variable length; nothing if the object has none of
   /// that name. An attribute without elements has no texts, whatever its type. Throws if its

@@ -202,6 +202,15 @@ std::optional<std::uint64_t> Hdf5Walk::header(const std::string& path) const {
   return std::nullopt;
 }
 
+std::vector<std::string> Hdf5Walk::leaves() const {
+  std::vector<std::string> paths;
+  paths.reserve(headers_.size());
+  for (const auto& [path, header] : headers_) {
+    paths.push_back(path);
+  }
+  return paths;
+}
+
 // A file of so many bytes has no more nodes and entries than these fill; loops end here.
 void Hdf5Walk::walk_object(const std::string& path, std::uint64_t header, int depth) {
   if (++steps_ > file_.size() / kNodeBytes || depth > kMaxDepth) {

@@ -39,6 +39,8 @@ class Hdf5Walk {
   /// none.
   [[nodiscard]] std::optional<std::uint64_t> header(const std::string& path) const;
   [[nodiscard]] bool is_group(const std::string& path) const { return groups_.contains(path); }
+  /// Paths of everything that is neither a group nor a link, in their order.
+  [[nodiscard]] std::vector<std::string> leaves() const;
   /// Whether it is a soft link, which is not followed.
   [[nodiscard]] bool is_link(const std::string& path) const { return links_.contains(path); }
 

@@ -270,6 +270,11 @@ KerasWeights::KerasWeights(std::filesystem::path path) : path_(std::move(path)) 
   at(name, [&] { list_layers(); });
 }
 
+KerasWeights::KerasWeights(std::filesystem::path path, Bytes file)
+    : path_(std::move(path)), file_(std::move(file)) {
+  at(path_.string(), [&] { list_layers(); });
+}
+
 KerasWeights::~KerasWeights() = default;
 
 void KerasWeights::list_layers() {

@@ -66,6 +66,8 @@ class KerasWeights {
   /// no `layer_names`, an array that is named but not there, the backend Theano (whose kernels are
   /// flipped), and what Hdf5Objects does not read.
   explicit KerasWeights(std::filesystem::path path);
+  /// The same of a file that was read already; `path` is its name in messages.
+  KerasWeights(std::filesystem::path path, Bytes file);
   ~KerasWeights();
   KerasWeights(const KerasWeights&) = delete;
   KerasWeights& operator=(const KerasWeights&) = delete;

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 # Folder -> the folders whose headers it may include, besides its own. "core" does not stand for its
-# sub-libraries core/data, core/graph, core/io, core/image and core/net.
+# sub-libraries core/data, core/graph, core/keras, core/io, core/image and core/net.
 LAYERS = {
     "kernels": [],
     "kernels/cpu": ["kernels"],
@@ -23,6 +23,7 @@ LAYERS = {
     "core/image": ["kernels", "core/io", "core/data"],
     "core/net": ["kernels", "core/io"],
     "core/graph": ["kernels", "core", "core/io"],
+    "core/keras": ["kernels", "core", "core/io", "core/graph"],
     "comm": ["kernels", "core"],
     "comm/mpi": ["kernels", "core", "comm"],
     "comm/nccl": ["kernels", "core", "comm"],
@@ -68,6 +69,7 @@ VENDORS = [
     (r"openssl/.*", ["core/io"]),
     (r"opencv2/.*", ["core/image"]),
     (r"curl/.*|archive(_entry)?\.h", ["core/net"]),
+    (r"zip\.h", ["core/keras"]),
     (r"yaml-cpp/.*", ["jobs/cli"]),
     (r"boost/.*", ["jobs/cli"]),
     (r"spdlog/.*", ["trainers", "jobs"]),
