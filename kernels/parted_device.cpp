@@ -337,6 +337,7 @@ class PartedDevice final : public Device {
   LossKernels& loss() override { return device_.loss(); }
   NormKernels& norm() override { return device_.norm(); }
   PixelKernels& pixel() override { return device_.pixel(); }
+  PointwiseKernels& pointwise() override { return device_.pointwise(); }
   RandomKernels& random() override { return device_.random(); }
   UpdateKernels& update() override { return device_.update(); }
 

@@ -23,6 +23,7 @@
 #include "trainers/models/layer_graph.h"
 #include "trainers/models/pretrained.h"
 #include "trainers/pretrained_weights.h"
+#include "trainers/weight_files.h"
 
 namespace gentrain::trainers {
 

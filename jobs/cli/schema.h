@@ -9,8 +9,7 @@
 //   extent(name, h, w, doc, default_text)         n or [h, w], at least 1; 0 is none
 //   interval(name, value, doc)                    5, `1 epoch`, `30 s`, end, never
 //   factors(name, low, high, range, doc)          x for [1 - x, 1 + x], or [low, high]
-//   pattern(name, pattern, doc)                   a text whose place is kept
-//   classes(name, list, doc)                      a map of patterns
+//   pattern(name, pattern, doc), classes(name, list, doc)    texts whose places are kept
 //   padding(name, layer, doc), patterns(name, list, doc), layers(name, list, doc), stages(list)
 //   texts_or_one(name, list, doc), dream_layers(name, list, doc)
 // The descriptions themselves are in describe.h.
