@@ -1,9 +1,8 @@
 // What the program looks for in the module: reading and writing of ONNX files by protobuf's lite
 // runtime and the messages that protoc makes from onnx.proto.
+#include <fmt/format.h>
 #include <google/protobuf/stubs/common.h>
 #include <onnx.pb.h>
-
-#include <fmt/format.h>
 
 #include "core/onnx/backend/messages.h"
 #include "core/onnx/model.h"

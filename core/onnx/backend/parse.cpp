@@ -133,8 +133,12 @@ Attribute take(::onnx::AttributeProto& attribute) {
 }
 
 Node take(::onnx::NodeProto& node) {
-  Node taken{node.name(), node.op_type(), node.domain(), take(*node.mutable_input()),
-             take(*node.mutable_output()), {}};
+  Node taken{node.name(),
+             node.op_type(),
+             node.domain(),
+             take(*node.mutable_input()),
+             take(*node.mutable_output()),
+             {}};
   for (::onnx::AttributeProto& attribute : *node.mutable_attribute()) {
     taken.attributes.push_back(take(attribute));
   }
@@ -173,9 +177,10 @@ Model parse_model(std::span<const std::uint8_t> file) {
     throw IoError("the file is empty");
   }
   if (file.size() > std::numeric_limits<int>::max()) {
-    throw IoError(fmt::format("the file has {} bytes, an ONNX model has at most 2 GiB (and larger "
-                              "weights in files beside it)",
-                              file.size()));
+    throw IoError(
+        fmt::format("the file has {} bytes, an ONNX model has at most 2 GiB (and larger "
+                    "weights in files beside it)",
+                    file.size()));
   }
   ::onnx::ModelProto message;
   if (!message.ParseFromArray(file.data(), static_cast<int>(file.size()))) {
