@@ -21,6 +21,7 @@ packages=(
   libopencv-imgcodecs-dev libopencv-objdetect-dev         # image files, resizing, faces
   opencv-data                                             # the cascade that finds faces
   libcurl4-openssl-dev libarchive-dev                     # downloads, unpacking them
+  libonnx-dev libprotobuf-dev protobuf-compiler           # the schema of ONNX files, its messages
   libyaml-cpp-dev libboost-program-options-dev            # job files, command line
   nlohmann-json3-dev libspdlog-dev libfmt-dev             # metrics, log, messages
   libgtest-dev libgmock-dev libbenchmark-dev              # tests, benchmarks

@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::int64_t kFirstOpset = 9;
 constexpr std::int64_t kLastOpset = 21;
+constexpr std::int64_t kFewChannels = 4;
+const std::vector<int> kPixelsFirst{1, 2, 0};                // [h, w, c] of a file's [c, h, w]
 constexpr std::int64_t kFreeValues = std::int64_t{1} << 24;  // of any file's budget
 
 bool is_default(const std::string& domain) {
@@ -65,6 +67,20 @@ bool keeps_axes(std::string_view op_type) {
   return find_in(pointwise_operators(), op_type) != nullptr ||
          find_in(binary_operators(), op_type) != nullptr || op_type == "Pad" ||
          op_type == "Dropout" || op_type == "Resize";
+}
+
+/// Operators for which a file's [c, h, w] is an image.
+bool sees_pixels(std::string_view op_type) {
+  return find_in(convolution_operators(), op_type) != nullptr ||
+         find_in(pooling_operators(), op_type) != nullptr || op_type == "BatchNormalization" ||
+         op_type == "DepthToSpace" || op_type == "SpaceToDepth";
+}
+
+bool transposes_pixels(const Node& node) {
+  const auto perm =
+      std::find_if(node.attributes.begin(), node.attributes.end(),
+                   [](const Attribute& attribute) { return attribute.name == "perm"; });
+  return perm != node.attributes.end() && perm->integers == std::vector<std::int64_t>{0, 3, 1, 2};
 }
 
 }  // namespace
@@ -209,11 +225,11 @@ void Importer::import_node(std::size_t index) {
   keep_outputs(node, std::move(call.outputs()));
 }
 
-std::vector<int> Importer::order_of_input(const ValueInfo& input, int rank) const {
-  if (rank != 3) {
-    return file_order(rank);
+std::vector<int> Importer::order_of_input(const ValueInfo& input,
+                                          const std::vector<std::int64_t>& extents) const {
+  if (extents.size() != 3) {
+    return file_order(static_cast<int>(extents.size()));
   }
-  // Images in the file's order [h, w, c] are transposed to [c, h, w] before anything sees pixels.
   std::set<std::string_view> of_input{input.name};
   for (const std::size_t index : order_.nodes) {
     const Node& node = model_.nodes[index];
@@ -226,14 +242,17 @@ std::vector<int> Importer::order_of_input(const ValueInfo& input, int rank) cons
       of_input.insert(node.outputs.begin(), node.outputs.end());
       continue;
     }
-    const auto perm =
-        std::find_if(node.attributes.begin(), node.attributes.end(),
-                     [](const Attribute& attribute) { return attribute.name == "perm"; });
-    const bool to_pixels = node.op_type == "Transpose" && perm != node.attributes.end() &&
-                           perm->integers == std::vector<std::int64_t>{0, 3, 1, 2};
-    return to_pixels ? file_order(3) : std::vector{1, 2, 0};
+    if (node.op_type == "Transpose") {  // of images [h, w, c], to [c, h, w]
+      return transposes_pixels(node) ? file_order(3) : kPixelsFirst;
+    }
+    if (sees_pixels(node.op_type)) {
+      return kPixelsFirst;
+    }
+    break;
   }
-  return {1, 2, 0};
+  // Nothing says which axis the channels are: the short one. It decides what a picture is for, no
+  // value.
+  return extents[2] <= kFewChannels && extents[0] > kFewChannels ? file_order(3) : kPixelsFirst;
 }
 
 void Importer::add_input(const ValueInfo& input) {
@@ -267,7 +286,7 @@ void Importer::add_input(const ValueInfo& input) {
   }
   samples_ = std::max(samples, samples_);
   Placed placed;
-  placed.axes = order_of_input(input, static_cast<int>(extents.size()));
+  placed.axes = order_of_input(input, extents);
   std::vector<std::int64_t> ordered;
   ordered.reserve(placed.axes.size());
   for (const int axis : placed.axes) {
