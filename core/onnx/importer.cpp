@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::int64_t kFirstOpset = 9;
 constexpr std::int64_t kLastOpset = 21;
+constexpr std::size_t kMostInputs = 256;
 constexpr std::int64_t kFewChannels = 4;
 const std::vector<int> kPixelsFirst{1, 2, 0};                // [h, w, c] of a file's [c, h, w]
 constexpr std::int64_t kFreeValues = std::int64_t{1} << 24;  // of any file's budget
@@ -107,8 +108,8 @@ void Importer::read_opset() {
     }
   }
   if (opset_ < kFirstOpset || opset_ > kLastOpset) {
-    refuse("it uses opset {} of ONNX's own operators, {} to {} are supported",
-           opset_ == 0 ? "none" : fmt::to_string(opset_), kFirstOpset, kLastOpset);
+    refuse("it uses {} of ONNX's own operators, opsets {} to {} are supported",
+           opset_ == 0 ? "no opset" : fmt::format("opset {}", opset_), kFirstOpset, kLastOpset);
   }
 }
 
@@ -299,16 +300,18 @@ void Importer::add_input(const ValueInfo& input) {
 }
 
 void Importer::add_inputs() {
+  std::set<std::string_view> weights;
+  for (const Tensor& tensor : model_.initializers) {
+    weights.insert(tensor.name);
+  }
   for (const ValueInfo& input : model_.inputs) {
-    const bool weight =
-        std::any_of(model_.initializers.begin(), model_.initializers.end(),
-                    [&](const Tensor& tensor) { return tensor.name == input.name; });
-    if (!weight) {
+    if (!weights.contains(input.name)) {
       add_input(input);
     }
   }
-  if (build_.graph().inputs().empty()) {
-    refuse("the model has no inputs");
+  const std::size_t count = build_.graph().inputs().size();
+  if (count == 0 || count > kMostInputs) {
+    refuse("the model has {} inputs, 1 to {} are supported", count, kMostInputs);
   }
 }
 
@@ -316,19 +319,19 @@ void Importer::add_outputs(graph::ImportedModel& imported) {
   if (model_.outputs.empty()) {
     refuse("the model has no outputs");
   }
-  std::vector<int> nodes;
+  std::set<int> nodes;
   for (const ValueInfo& output : model_.outputs) {
     const auto* const value = std::get_if<Placed>(&values_.at(output.name));
     if (value == nullptr || value->samples != 0 || value->condition) {
       refuse("output {} has not the samples along its first axis or is no number", output.name);
     }
     Placed placed = *value;
-    const bool taken = std::find(nodes.begin(), nodes.end(), placed.node) != nodes.end();
-    if (taken || std::holds_alternative<graph::Input>(build_.graph().node(placed.node).kind)) {
+    if (nodes.contains(placed.node) ||
+        std::holds_alternative<graph::Input>(build_.graph().node(placed.node).kind)) {
       build_.begin(output.name);
       placed.node = build_.add(graph::Identity{}, {placed.node});
     }
-    nodes.push_back(placed.node);
+    nodes.insert(placed.node);
     imported.outputs.push_back({output.name, placed.node, placed.axes});
   }
 }
