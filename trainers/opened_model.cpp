@@ -73,16 +73,19 @@ std::vector<int> as_they_are(int rank) {
 
 ModelTensor tensor_of(const graph::Graph& graph, int node) {
   const graph::Node& of = graph.node(node);
-  return {of.name, node, of.shape, as_they_are(of.shape.rank())};
+  return {of.name, node, of.shape, as_they_are(of.shape.rank()), false};
 }
 
 ModelTensor tensor_of(const graph::Graph& graph, const graph::ImportedTensor& imported) {
   const Shape& shape = graph.node(imported.node).shape;
-  std::vector<std::int64_t> extents(imported.axes.size());
-  for (std::size_t i = 0; i < imported.axes.size(); ++i) {
-    extents.at(static_cast<std::size_t>(imported.axes[i])) = shape[static_cast<int>(i)];
+  std::vector<int> axes = imported.axes;
+  const bool is_rows = !axes.empty() && axes[0] < 0;
+  std::vector<std::int64_t> extents(axes.size());
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    axes[i] += is_rows ? 1 : 0;
+    extents.at(static_cast<std::size_t>(axes[i])) = shape[static_cast<int>(i)];
   }
-  return {imported.name, imported.node, Shape(extents), imported.axes};
+  return {imported.name, imported.node, Shape(extents), std::move(axes), is_rows};
 }
 
 std::vector<ModelTensor> tensors_of(const graph::Graph& graph,

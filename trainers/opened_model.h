@@ -45,6 +45,8 @@ struct ModelTensor {
   int node = -1;
   Shape shape;            // of a sample, as the file has it
   std::vector<int> axes;  // axis i of the node's shape is axis axes[i] of `shape`
+  /// The file has axis 0 of `shape` within its samples' axis: each sample is as many rows there.
+  bool is_rows = false;
 };
 
 /// Thread-safe once it is made: workers share it.

@@ -150,7 +150,9 @@ class ArrayFile {
     const Texts names = trainers::array_names("output", outputs);
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       const std::string name = i < outputs ? names[i] : "layers/" + what.layers[i - outputs];
-      arrays_.push_back(file_.add_floats(name, wanted[i].shape));
+      const Shape& shape = wanted[i].shape;
+      arrays_.push_back(
+          file_.add_floats(name, wanted[i].is_rows ? Shape(shape.extents().subspan(1)) : shape));
     }
     what.write_origin(file_);
   }
@@ -158,9 +160,12 @@ class ArrayFile {
   void row(const StreamRow& row) {
     std::size_t first = 0;
     for (std::size_t i = 0; i < wanted_.size(); ++i) {
-      const auto elements = static_cast<std::size_t>(wanted_[i].shape.elements());
-      file_.append(arrays_[i], row.values.subspan(first, elements));
-      first += elements;
+      const Shape& shape = wanted_[i].shape;
+      const std::int64_t rows = wanted_[i].is_rows ? shape[0] : 1;
+      const auto elements = static_cast<std::size_t>(shape.elements() / rows);
+      for (std::int64_t k = 0; k < rows; ++k, first += elements) {
+        file_.append(arrays_[i], row.values.subspan(first, elements));
+      }
     }
   }
   void commit() { file_.commit(); }
