@@ -9,7 +9,8 @@
 namespace gentrain::test {
 
 /// `count` numbers in [-1, 1), multiples of 2^-23, which f32 holds: FNV-1a of "NAME#SEED", to which
-/// the number's index times 2654435769 is added, through MurmurHash3's last step; the upper 24 bits.
+/// the number's index times 2654435769 is added, through MurmurHash3's last step; the upper 24
+/// bits.
 inline std::vector<double> hashed_values(std::string_view name, std::int64_t seed,
                                          std::int64_t count) {
   std::uint32_t key = 2166136261U;

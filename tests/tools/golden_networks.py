@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""InceptionV3, VGG and SqueezeNet in PyTorch, written from the published layer lists by Keras's names, and the
-hashed numbers that stand for weights. make_golden_pretrained.py computes golden numbers with it; needs torch.
+"""InceptionV3, VGG and SqueezeNet in PyTorch, written from the published layer lists by Keras's
+names, and the hashed numbers that stand for weights. make_golden_pretrained.py computes golden
+numbers with it; needs torch.
 """
 
 import numpy
@@ -11,7 +12,7 @@ MEANS = (103.939, 116.779, 123.68)  # BGR
 
 
 def hashed(name, seed, count):
-    """`count` numbers in [-1, 1), multiples of 2^-23: exact in float32. tests/support/hashed_values.h."""
+    """`count` numbers in [-1, 1), multiples of 2^-23, as tests/support/hashed_values.h has them."""
     with numpy.errstate(over="ignore"):
         key = numpy.uint32(2166136261)  # FNV-1a
         for byte in f"{name}#{seed}".encode():
@@ -57,7 +58,7 @@ class KerasWeights:
         layer, _, part = name.rpartition("/")
         names = [n.decode() for n in self.file[layer].attrs["weight_names"]]
         wanted = [n for n in names if n.partition(":")[0].endswith(self.PARTS[part])]
-        if part in ("weight", "bias") and not wanted:  # SqueezeNet's: kernel first, whatever its name
+        if part in ("weight", "bias") and not wanted:  # SqueezeNet's have any names
             wanted = names[:1] if part == "weight" else names[1:2]
         values = self.file[layer][wanted[0]][()]
         values = numpy.moveaxis(values, -1, 0) if part == "weight" else values
@@ -68,9 +69,9 @@ class KerasWeights:
 class Network:
     """Functions of images [n, c, h, w]. What the layers of `keep` give is left in `maps`.
 
-    From the end of layer `frozen_through` on, parameters are leaves that get gradients: `learned`. With
-    batch_statistics the batch norms among them normalise with the batch, whose mean and variance (as
-    running ones take it, without bias) are left in `statistics`.
+    From the end of layer `frozen_through` on, parameters are leaves that get gradients: `learned`.
+    With batch_statistics the batch norms among them normalise with the batch, whose mean and
+    variance (as running ones take it, without bias) are left in `statistics`.
     """
 
     def __init__(self, weights, dtype=torch.float64, divisor=1, frozen_through="",
@@ -196,10 +197,10 @@ class Network:
         for number in range(2, 10):
             if number in (2, 4, 6):
                 x = F.max_pool2d(x, 3, 2)
-            squeeze, expand = {2: (16, 64), 4: (32, 128), 6: (48, 192), 8: (64, 256)}[number // 2 * 2]
+            squeeze, expand = ((16, 64), (32, 128), (48, 192), (64, 256))[number // 2 - 1]
             fire = f"fire{number}/"
             x = F.relu(self.conv2d(fire + "squeeze1x1", x, squeeze, (1, 1)))
-            x = torch.cat([F.relu(self.conv2d(fire + "expand1x1", x, expand, (1, 1))),
-                           F.relu(self.conv2d(fire + "expand3x3", x, expand, (3, 3), padding=1))], 1)
-            x = self.keep(fire + "concat", x)
+            left = F.relu(self.conv2d(fire + "expand1x1", x, expand, (1, 1)))
+            right = F.relu(self.conv2d(fire + "expand3x3", x, expand, (3, 3), padding=1))
+            x = self.keep(fire + "concat", torch.cat([left, right], 1))
         return x

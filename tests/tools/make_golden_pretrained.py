@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""Golden numbers of InceptionV3, VGG and SqueezeNet by PyTorch, in float64. Not run by any test; needs torch, and
-h5py and pillow for features.
+"""Golden numbers of InceptionV3, VGG and SqueezeNet by PyTorch, in float64. Not run by any test.
 
-usage: make_golden_pretrained.py numbers OUT.json
-       make_golden_pretrained.py features DATA OUT.h5 [--pictures 4]
+usage: make_golden_pretrained.py numbers OUT.json                        (needs torch)
+       make_golden_pretrained.py features DATA OUT.h5 [--pictures 4]     (and h5py, pillow)
 
-numbers: weights and images are hashed numbers, which a test computes anew, so that a few numbers of each block are
-all there is to store: tests/golden/pretrained.json. Of an array [n, h, w, c] or of a parameter's gradient:
+numbers: weights and images are hashed numbers, which a test computes anew, so that a few numbers of
+each block are all there is to store: tests/golden/pretrained.json. Of an array [n, h, w, c] or of a
+parameter's gradient:
 
     mean, norm  over all elements, Euclidean
-    projection  sum over elements i of x[i] * hashed("projection")[i]: no order of branches is like another one
+    projection  sum over elements i of x[i] * hashed("projection")[i]: two orders of branches differ
     at          in each quarter of the elements the place and value of the largest absolute one
+    f32         of a network or step, how far float32 moves PyTorch's own numbers: norm and
+                projection relative to the norm, the mean to norm / sqrt(elements), a value to the
+                larger one of that and of itself
 
-    f32         of a network or step, how far float32 moves PyTorch's own numbers: norm and projection relative to the
-                norm, the mean to norm / sqrt(elements), a value to the larger one of that and of itself
-
-features: feature maps of real pictures with the weights files of DATA/weights (what is there of them), pictures of
-DATA/cars_cats_dogs_flowers/validation stretched to the network's size, as /NETWORK/input [n, h, w, 3] in -1..1 and
-/NETWORK/LAYER [n, h, w, c].
+features: feature maps of real pictures with the weights files of DATA/weights. The pictures are of
+DATA/cars_cats_dogs_flowers/validation, stretched to the network's size; /NETWORK/input holds them,
+[n, h, w, 3] in -1..1, and /NETWORK/LAYER the maps, [n, h, w, c].
 """
 
 import argparse
@@ -31,22 +31,25 @@ from golden_networks import HashedWeights, KerasWeights, Network, hashed
 
 CLASSES = 4
 INCEPTION = [f"mixed{i}" for i in range(11)]
-# Of odd extents and no square, so that no window fits by chance: name, images [n, h, w], scale of biases, layers
+# Name, images [n, h, w], of odd extents and no square, so that no window fits by chance, scale of
+# biases, layers
 NETWORKS = [
     ("inception_v3", (1, 107, 139), 0.125, INCEPTION),
     ("vgg16", (1, 37, 70), 8, ["block1_conv2", "block3_conv3", "block5_conv1", "block5_pool"]),
     ("vgg19", (1, 37, 70), 8, ["block1_conv2", "block3_conv4", "block5_conv4", "block5_pool"]),
     ("squeezenet", (2, 61, 75), 8, [f"fire{i}/concat" for i in range(2, 10)]),
 ]
-# Training steps of InceptionV3, frozen through mixed8: divisor of the widths, statistics of the batch or frozen
-# ones, seed (float32 moves the gradients through statistics of a batch least with 3, of 1 to 6)
+# Training steps of InceptionV3, frozen through mixed8: divisor of the widths, statistics of the
+# batch or frozen ones, seed (where the batch's count, the one of 1 to 6 whose gradients float32
+# moves least)
 STEPS = [(1, False, 1), (1, True, 3), (8, False, 1), (8, True, 3)]
 STEP_IMAGES = (4, 107, 139)
 # Files of DATA/weights, sizes of images and layers
 FEATURES = {
     "inception_v3": ("inception_v3_imagenet_notop_partial.h5", 299, INCEPTION),
     "vgg16": ("vgg16_imagenet_notop.h5", 224, [f"block{i}_pool" for i in range(1, 6)]),
-    "squeezenet": ("squeezenet_v1.1_imagenet_notop.h5", 227, [f"fire{i}/concat" for i in range(2, 10)]),
+    "squeezenet": ("squeezenet_v1.1_imagenet_notop.h5", 227,
+                   [f"fire{i}/concat" for i in range(2, 10)]),
 }
 
 
@@ -85,7 +88,7 @@ def hashed_images(extents, seed, dtype):
 
 
 def compared(compute):
-    """What compute(dtype) gives in float64, {name: array}, as summaries, and how far float32 moves them."""
+    """What compute(dtype) gives in float64, {name: array}, as summaries; what float32 moves."""
     exact = {name: summary(x) for name, x in compute(torch.float64).items()}
     f32 = {name: summary(x) for name, x in compute(torch.float32).items()}
     worst = max(exact, key=lambda name: rounding(exact[name], f32[name]))
