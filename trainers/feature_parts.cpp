@@ -28,15 +28,32 @@ FeatureSamples samples_of(const data::Dataset& images, std::vector<std::int64_t>
   return samples;
 }
 
-void check_classes(const data::Dataset& images, const FeatureSamples& part, const char* what) {
-  for (int label = 0; label < images.classes(); ++label) {
-    if (std::ranges::find(part.labels, label) == part.labels.end()) {
-      throw JobError(
-          fmt::format("split: none of the {} images for {} is of {}: take another split.seed or "
-                      "split.train, or more images of it",
-                      part.labels.size(), what, class_name(images.class_names(), label)));
+std::vector<std::vector<std::int64_t>> numbers_by_class(const data::Dataset& images) {
+  std::vector<std::vector<std::int64_t>> numbers(static_cast<std::size_t>(images.classes()));
+  for (std::int64_t i = 0; i < images.size(); ++i) {
+    numbers.at(static_cast<std::size_t>(images.label(i))).push_back(i);
+  }
+  return numbers;
+}
+
+/// Of the images of one class, in ascending order.
+data::SplitIndices split_class(std::vector<std::int64_t> images, double test_share,
+                               std::uint64_t seed, const std::string& name) {
+  const auto count = std::ssize(images);
+  const auto for_test = std::llround(test_share * static_cast<double>(count));
+  if (for_test == 0 || for_test == count) {
+    throw JobError(fmt::format(
+        "split: of the {} images of {} {} are for fitting and {} for testing: take another "
+        "split.train, or more images of it",
+        count, name, count - for_test, for_test));
+  }
+  data::SplitIndices split = data::split_indices(count, test_share, seed);
+  for (std::vector<std::int64_t>* part : {&split.train, &split.validation}) {
+    for (std::int64_t& index : *part) {
+      index = images[static_cast<std::size_t>(index)];
     }
   }
+  return split;
 }
 
 }  // namespace
@@ -59,12 +76,20 @@ TrainOptions feature_options(TrainOptions options, const RegressionOptions& regr
 }
 
 FeatureSplit split_features(const data::Dataset& images, double test_share, std::uint64_t seed) {
-  data::SplitIndices indices = data::split_indices(images.size(), test_share, seed);
-  FeatureSplit split{samples_of(images, std::move(indices.train)),
-                     samples_of(images, std::move(indices.validation))};
-  check_classes(images, split.train, "fitting");
-  check_classes(images, split.test, "testing");
-  return split;
+  constexpr std::uint64_t kBetweenClasses = 0x9e3779b97f4a7c15;
+  std::vector<std::int64_t> train;
+  std::vector<std::int64_t> test;
+  std::vector<std::vector<std::int64_t>> classes = numbers_by_class(images);
+  for (std::size_t label = 0; label < classes.size(); ++label) {
+    const data::SplitIndices of_class =
+        split_class(std::move(classes[label]), test_share, seed + kBetweenClasses * label,
+                    class_name(images.class_names(), static_cast<int>(label)));
+    train.insert(train.end(), of_class.train.begin(), of_class.train.end());
+    test.insert(test.end(), of_class.validation.begin(), of_class.validation.end());
+  }
+  std::ranges::sort(train);
+  std::ranges::sort(test);
+  return {samples_of(images, std::move(train)), samples_of(images, std::move(test))};
 }
 
 FeatureEvaluation evaluate_features(const LogisticModel& model, const ImageFeatures& features,

@@ -43,13 +43,12 @@ struct FeatureSamples {
   std::vector<std::int32_t> labels;
 };
 
-/// The two parts, by data::split_indices().
+/// The two parts: of each class the same share, by data::split_indices().
 struct FeatureSplit {
   FeatureSamples train;
   FeatureSamples test;
 };
-/// Throws JobError naming part and class if a class has no image in one of the parts; as
-/// data::split_indices().
+/// Throws JobError naming the class if one has no image in one of the parts.
 FeatureSplit split_features(const data::Dataset& images, double test_share, std::uint64_t seed);
 
 /// What a model says of samples.

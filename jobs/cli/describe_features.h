@@ -48,9 +48,10 @@ struct FeatureParts {
 
 template <class V>
 void describe(V& v, FeatureParts& p) {
-  v.field("train", p.regression.train_share,
-          Range{.low = 0, .high = 1, .low_open = true, .high_open = true},
-          "Share of the images that the regression is fitted to; the others are the test set");
+  v.field(
+      "train", p.regression.train_share,
+      Range{.low = 0, .high = 1, .low_open = true, .high_open = true},
+      "Share of each class's images that the regression is fitted to; the others are the test set");
   v.field("seed", p.regression.split_seed, at_least(0),
           "Chooses which images, a function of it and their number alone; none: `seed`");
 }
