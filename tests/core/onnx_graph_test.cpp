@@ -216,8 +216,8 @@ std::vector<std::uint16_t> bits(std::initializer_list<int> values) {
 TEST_F(OnnxGraph, EveryFloatTypeBecomesSinglePrecision) {
   const auto values_of = [&](Tensor tensor) {
     tensor.name = "w";
-    return import(model({static_cast<std::int64_t>(tensor.dims[0])},
-                        {node("Mul", {"x", "w"}, {"y"})}, {std::move(tensor)}))
+    const auto extent = static_cast<std::int64_t>(tensor.dims[0]);
+    return import(model({extent}, {node("Mul", {"x", "w"}, {"y"})}, {std::move(tensor)}))
         .arrays[0]
         .values;
   };
