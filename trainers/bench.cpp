@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "kernels/error.h"
+#include "trainers/cached_stage.h"
 #include "trainers/observers.h"
 #include "trainers/preflight.h"
 
@@ -139,6 +140,11 @@ BenchResult bench(TrainingRun& run, const BenchOptions& options,
     observers.push_back(&finite);
   }
   run_stages(stages, run.loop_options(), run.runner(), &run.loader(), observers);
+  if (stages[0].cached != nullptr && !stages[0].cached->layer().empty()) {
+    result.features = stages[0].cached->layer();
+    flops = training_flops_per_image(stages[0].cached->layers(), run.parameters(),
+                                     run.updates().back()->trainable());
+  }
 
   constexpr double kMib = 1024.0 * 1024.0;
   result.shards = run.options().batch.shards;

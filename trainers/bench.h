@@ -20,6 +20,7 @@ struct BenchOptions {
 /// Times are those of the slowest rank; "median" and "min" are over the timed steps.
 struct BenchResult {
   std::string stage;
+  std::string features;    // the layer whose features, computed before, steps start from; or empty
   std::int64_t batch = 0;  // images of one step
   std::int64_t shards = 0;
   int ranks = 1;

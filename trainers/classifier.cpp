@@ -82,25 +82,27 @@ Tensor Classifier::row_weights(Context& context, const Tensor& labels) const {
   return weights;
 }
 
-ObjectiveTerms Classifier::terms(Context& context, const Tensor& x, const Tensor& labels,
-                                 double scale, const Tensor& weights) const {
+ObjectiveTerms Classifier::terms(Context& context, const Tensor& logits, const Tensor& labels,
+                                 double scale, const Tensor& weights) {
   const ops::CrossEntropy result =
-      ops::softmax_cross_entropy(context, network_->forward(context, x), labels, scale, weights);
+      ops::softmax_cross_entropy(context, logits, labels, scale, weights);
   const std::vector<float> sums = copy_to_host<float>(context.device, context.queue, result.sums);
   return {result.loss, {static_cast<double>(sums[0]), static_cast<double>(sums[1])}};
 }
 
 ObjectiveTerms Classifier::compute(Context& context, const Tensor& x, const Tensor& labels,
                                    double scale) const {
-  return terms(context, x, labels, scale, {});
+  return terms(context, network_->forward(context, x), labels, scale, {});
 }
 
 std::vector<double> Classifier::train(ShardStep& step) const {
   Tape& tape = *step.context.tape;
   ParameterGradients* const sets[] = {&step.gradients};
   tape.begin(sets);
+  const Tensor weights = row_weights(step.context, step.labels);
+  const Network& network = step.behind == nullptr ? *network_ : *step.behind;
   ObjectiveTerms result =
-      terms(step.context, step.x, step.labels, step.scale, row_weights(step.context, step.labels));
+      terms(step.context, network.forward(step.context, step.x), step.labels, step.scale, weights);
   tape.backward(result.loss);
   return std::move(result.sums);
 }

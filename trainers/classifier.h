@@ -42,8 +42,9 @@ class Classifier final : public Objective {
  private:
   /// The weight of each row's class, [n]; undefined without weights.
   [[nodiscard]] Tensor row_weights(Context& context, const Tensor& labels) const;
-  [[nodiscard]] ObjectiveTerms terms(Context& context, const Tensor& x, const Tensor& labels,
-                                     double scale, const Tensor& weights) const;
+  /// logits [n, classes]; weights as row_weights()
+  static ObjectiveTerms terms(Context& context, const Tensor& logits, const Tensor& labels,
+                              double scale, const Tensor& weights);
 
   std::unique_ptr<Network> network_;
   std::vector<float> class_weights_;

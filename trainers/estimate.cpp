@@ -11,6 +11,7 @@
 #include "comm/communicator.h"
 #include "core/data/faces.h"
 #include "kernels/error.h"
+#include "trainers/cached_stage.h"
 #include "trainers/checkpoint.h"
 #include "trainers/contract.h"
 #include "trainers/evaluate.h"
@@ -264,6 +265,23 @@ void find_resident(const Meter& meter, int ranks, Estimate& estimate) {
                       estimate.writer_mib;
 }
 
+/// What the stages have in cached features, as `data` says; after try_stages().
+void find_features(TrainingRun& run, const DataOptions& data, Estimate& estimate) {
+  std::int64_t bytes = 0;
+  for (std::size_t i = 0; i < run.options().stages.size(); ++i) {
+    const StageOptions& stage = run.options().stages[i];
+    StagePlan plan = plan_stage(run, stage.name, run.updates()[i]->trainable(), data);
+    if (plan.text.empty() || planned_steps(stage.stop, run.loop_options()) == 0) {
+      continue;
+    }
+    bytes += plan.bytes;  // where ranks share memory it stays until the run ends
+    estimate.features.push_back(std::move(plan.text));
+  }
+  const double mib = static_cast<double>(bytes) / kMib;
+  estimate.shared_mib += mib;
+  estimate.resident_mib += mib;
+}
+
 std::int64_t most_bytes_sent(TrainingRun& run, int ranks) {
   std::int64_t most = 0;
   for (const StageOptions& stage : run.options().stages) {
@@ -292,6 +310,7 @@ Estimate estimate(const TrainOptions& options, int ranks) {
   TrainOptions one_worker = options;
   one_worker.threads = 1;
   one_worker.content.cache = false;  // nothing is written
+  one_worker.data.cache_features = DataOptions::CacheFeatures::kOff;
   estimate.missing = missing_weights(options);
   one_worker.weights.use = estimate.missing.empty() ? WeightsOptions::Use::kWithoutEstimates
                                                     : WeightsOptions::Use::kNothing;
@@ -311,6 +330,7 @@ Estimate estimate(const TrainOptions& options, int ranks) {
   Meter meter(*run);
   estimate.steps = try_stages(*run, meter, estimate.threads, estimate.memory);
   estimate.writer_mib = static_cast<double>(checkpoint_bytes(*run)) / kMib;
+  find_features(*run, options.data, estimate);
   find_resident(meter, ranks, estimate);
   estimate.exchanged_bytes = most_bytes_sent(*run, ranks);
   return estimate;

@@ -43,6 +43,8 @@ struct Estimate {
   double host_mib = 0;    // of all ranks together, what they share being there once
   std::int64_t exchanged_bytes = 0;  // sent per step by the rank that sends most
   std::int64_t steps = 0;            // planned, over all stages
+  /// Which stages start from cached features, and why others with a frozen part do not: lines.
+  std::vector<std::string> features;
 };
 
 /// Throws what a run would throw before its first step, but for missing files, which `missing`

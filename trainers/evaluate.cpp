@@ -12,6 +12,7 @@
 
 #include "core/ops/ops.h"
 #include "kernels/error.h"
+#include "trainers/cached_stage.h"
 
 namespace gentrain::trainers {
 
@@ -36,8 +37,11 @@ std::vector<double> run_chunk(Device& device, Worker& worker, const EvaluationDa
   Context context{device, *worker.queue, nullptr, false,
                   RngKey(kEvaluationKey).fold(static_cast<std::uint64_t>(samples.first))};
   read(data.dataset, samples.first, samples.size(), worker.batch);
-  const Tensor x = normalized_images(context, worker.batch.pixels, samples.size(),
-                                     data.dataset.sample_shape(), data.normalization);
+  const Tensor x =
+      data.behind != nullptr
+          ? features_from(context, worker.batch.pixels, samples.size(), data.behind->input())
+          : normalized_images(context, worker.batch.pixels, samples.size(),
+                              data.dataset.sample_shape(), data.normalization);
   const Tensor labels = Tensor::empty(device, {samples.size()}, DType::kI32);
   copy_from_host<std::int32_t>(device, *worker.queue, worker.batch.labels, labels);
   return sums_of(context, x, labels);
@@ -129,7 +133,7 @@ std::vector<double> classifier_sums(Context& context, const Tensor& logits, cons
   return {static_cast<double>(sums[0]), static_cast<double>(sums[1]), among};
 }
 
-/// evaluate() with the likeliest top_k classes.
+/// evaluate() with the likeliest top_k classes, or from features.
 Evaluation evaluate_classifier(comm::Communicator& communicator, StepRunner& runner,
                                const Network& network, const EvaluationData& data) {
   Evaluation result;
@@ -142,7 +146,7 @@ Evaluation evaluate_classifier(comm::Communicator& communicator, StepRunner& run
   result.top_k = data.top_k;
   result.loss = total[0] / static_cast<double>(result.samples);
   result.correct = static_cast<std::int64_t>(total[1]);
-  result.correct_k = static_cast<std::int64_t>(total[2]);
+  result.correct_k = data.top_k > 1 ? static_cast<std::int64_t>(total[2]) : 0;
   return result;
 }
 
@@ -220,6 +224,9 @@ std::string describe(const Evaluation& evaluation) {
 
 Evaluation evaluate(comm::Communicator& communicator, StepRunner& runner,
                     const Objective& objective, const EvaluationData& data) {
+  if (data.behind != nullptr) {
+    return evaluate_classifier(communicator, runner, *data.behind, data);
+  }
   if (objective.classifier() != nullptr && data.top_k > 1) {
     return evaluate_classifier(communicator, runner, *objective.classifier(), data);
   }

@@ -18,6 +18,8 @@
 
 namespace gentrain::trainers {
 
+class GraphTail;
+
 struct Evaluation {
   std::int64_t correct = 0;  // of a classifier
   std::int64_t samples = 0;
@@ -54,6 +56,8 @@ struct EvaluationData {
   data::Normalization normalization;
   std::int64_t chunk = 256;
   std::int64_t top_k = 1;  // see Evaluation; classes at most count
+  /// Where the samples are rows of features of a classifier: what is computed of them.
+  const GraphTail* behind = nullptr;
 };
 
 /// What is computed of a chunk of images: sums over them, or numbers of each.

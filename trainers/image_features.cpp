@@ -58,7 +58,8 @@ class FeatureLoader {
     const Shape& row = source_.network.executor().graph().node(source_.node).shape;
     features_.samples = source_.images.size();
     features_.width = row.elements();
-    if (hashes_.size() != kDigits * static_cast<std::size_t>(features_.samples)) {
+    const bool needs_hashes = !hashes_.empty() || !folder_.empty();
+    if (needs_hashes && hashes_.size() != kDigits * static_cast<std::size_t>(features_.samples)) {
       throw ShapeError(
           fmt::format("features: {} digits of hashes for {} images, {} each are needed",
                       hashes_.size(), features_.samples, kDigits));
@@ -94,6 +95,11 @@ class FeatureLoader {
 
   /// Rank 0: brings the block to all, out of the cache where that has it.
   void provide() {
+    if (folder_.empty()) {
+      agree(Request::kCompute);
+      compute();
+      return;
+    }
     const std::string key = key_of_block();
     bool made = false;
     bool computing = false;
@@ -164,11 +170,11 @@ class FeatureLoader {
     std::atomic<std::int64_t> next{mine.first};
     runner_.pool().run([&](int worker) {
       while (!runner_.pool().failed()) {
-        const std::int64_t first = next.fetch_add(kFeatureChunk, std::memory_order_relaxed);
+        const std::int64_t first = next.fetch_add(source_.chunk, std::memory_order_relaxed);
         if (first >= mine.last) {
           return;
         }
-        const comm::Range chunk{first, std::min(first + kFeatureChunk, mine.last)};
+        const comm::Range chunk{first, std::min(first + source_.chunk, mine.last)};
         const std::vector<float> values = compute_chunk(runner_.worker(worker), chunk);
         std::ranges::copy(values, rows.begin() + (first - mine.first) * features_.width);
       }
@@ -185,17 +191,19 @@ class FeatureLoader {
     context.bf16 = source_.bf16;
     std::vector<std::int64_t> indices(static_cast<std::size_t>(chunk.size()));
     std::iota(indices.begin(), indices.end(), chunk.first);
+    indices.resize(static_cast<std::size_t>(source_.chunk), chunk.last - 1);
     const Tensor x = read_images(context, source_.images, source_.normalization, indices);
     const Tensor y = source_.network.compute(context, x, {&source_.node, 1})[0];
-    return copy_to_host<float>(context.device, context.queue, y);
+    const Tensor rows = y.slice(0, {chunk.size() * features_.width});
+    return copy_to_host<float>(context.device, context.queue, rows);
   }
 
   /// The images of the block that a rank computes: whole chunks.
   [[nodiscard]] comm::Range samples_of(int rank) const {
-    const std::int64_t chunks = (block_.size() + kFeatureChunk - 1) / kFeatureChunk;
+    const std::int64_t chunks = (block_.size() + source_.chunk - 1) / source_.chunk;
     const comm::Range part = comm::part_of(chunks, communicator_.size(), rank);
-    return {std::min(block_.first + part.first * kFeatureChunk, block_.last),
-            std::min(block_.first + part.last * kFeatureChunk, block_.last)};
+    return {std::min(block_.first + part.first * source_.chunk, block_.last),
+            std::min(block_.first + part.last * source_.chunk, block_.last)};
   }
 
   /// Rows of rank `root` to the place of these samples on every host. Collective.
@@ -221,7 +229,7 @@ class FeatureLoader {
   [[nodiscard]] std::string key_of_block() const {
     const auto digits = static_cast<std::int64_t>(kDigits);
     const std::string text =
-        fmt::format("features, {} at a time, {} numbers each, {}\n{}", kFeatureChunk,
+        fmt::format("features, {} together, {} numbers each, {}\n{}", source_.chunk,
                     features_.width, source_.identity,
                     hashes_.substr(static_cast<std::size_t>(block_.first * digits),
                                    static_cast<std::size_t>(block_.size() * digits)));

@@ -14,11 +14,11 @@
 
 namespace gentrain::trainers {
 
-/// Images that a worker computes at a time, by index: kernels choose their algorithms by shape, so
-/// that this is part of what the bits depend on.
+/// Images that a worker computes at a time, by index, unless FeatureSource says otherwise: kernels
+/// choose their algorithms by shape, so that this is part of what the bits depend on. Where there
+/// are fewer, the last one is repeated.
 inline constexpr std::int64_t kFeatureChunk = 4;
-/// Images whose features are one file of the cache: what a killed run need not compute again. A
-/// multiple of kFeatureChunk.
+/// Images whose features are one file of the cache: what a killed run need not compute again.
 inline constexpr std::int64_t kFeatureBlock = 256;
 
 /// Rows [samples, width] of f32, the same on all ranks.
@@ -42,9 +42,10 @@ struct FeatureSource {
   const data::Dataset& images;
   data::Normalization normalization;
   const GraphNetwork& network;
-  int node = -1;         // whose output, all of it, is an image's row
-  std::string identity;  // all that they depend on beside the images
-  bool bf16 = false;     // whether the network computes on tensors of bf16
+  int node = -1;                       // whose output, all of it, is an image's row
+  std::string identity;                // all that they depend on beside the images
+  bool bf16 = false;                   // whether the network computes on tensors of bf16
+  std::int64_t chunk = kFeatureChunk;  // images at a time
 };
 
 /// SHA-256 of each image's pixels as the network gets them, 64 digits of hex each, one behind the
@@ -57,8 +58,8 @@ std::string image_hashes(const data::Dataset& images, int threads,
 /// others wait. A file that is damaged is made anew, with a warning; where none can be kept a
 /// warning says so.
 ///
-/// hashes  as image_hashes() gives them
-/// cache   its folder
+/// hashes  as image_hashes() gives them; may be empty where none are kept
+/// cache   its folder; of account to rank 0 alone. Empty: all rows are computed, and none kept
 ///
 /// Collective. Throws ShapeError for hashes of other images; as Dataset::read() and
 /// GraphNetwork::compute(); CommError if there is no memory for the rows.

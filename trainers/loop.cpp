@@ -5,6 +5,8 @@
 #include <chrono>
 #include <limits>
 
+#include "trainers/cached_stage.h"
+
 namespace gentrain::trainers {
 
 namespace {
@@ -88,12 +90,14 @@ class Loop {
     }
     LoopEnd end = LoopEnd::kFinished;
     bool ended = first >= planned || (first > 0 && any_wants_stop());
+    data::Loader* loader = loader_;
     if (!ended) {
-      announce(loader_, position_at(first), stage, runner_);
+      loader = begin(stage);
+      announce(loader, position_at(first), stage, runner_);
     }
     for (std::int64_t step = first; !ended && end == LoopEnd::kFinished; ++step) {
       if (step + 1 < planned) {
-        announce(loader_, position_at(step + 1), stage, runner_);
+        announce(loader, position_at(step + 1), stage, runner_);
       }
       run_step(stage, step, planned);
       ended = report_.ends_stage || any_wants_stop();
@@ -106,13 +110,22 @@ class Loop {
         update->exchange().rest();  // the next stage's gradients take their place
       }
     }
-    if (loader_ != nullptr) {
-      loader_->forget();  // a stage that ends early leaves a step announced
+    if (loader != nullptr) {
+      loader->forget();  // a stage that ends early leaves a step announced
+    }
+    if (stage.cached != nullptr) {
+      stage.cached->end();
     }
     if (planned > 0) {
       report_.first_epoch += (position_.stage_step - 1) / steps_per_epoch(options_) + 1;
     }
     return end;
+  }
+
+  /// What its samples come from.
+  [[nodiscard]] data::Loader* begin(Stage& stage) const {
+    data::Loader* const own = stage.cached == nullptr ? nullptr : stage.cached->begin();
+    return own == nullptr ? loader_ : own;
   }
 
   void run_step(Stage& stage, std::int64_t step, std::int64_t planned) {

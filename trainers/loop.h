@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@
 
 namespace gentrain::trainers {
 
+class CachedStage;
+
 /// A part of a run: its passes, and when it ends.
 struct Stage {
   std::string name;
@@ -21,6 +24,9 @@ struct Stage {
   /// Of the statistics of the first update: the first is the loss, a mean, the others are sums over
   /// the images of a step.
   std::vector<std::string> statistics;
+  /// Where its steps may start from features; it begins and ends with the stage. Null: it does not
+  /// come to that.
+  std::shared_ptr<CachedStage> cached = nullptr;
 };
 
 /// Where a run stands between two steps. Beside the values of parameters, optimizer and observers
@@ -106,7 +112,8 @@ bool goes_on_in(const std::vector<Stage>& stages, const LoopOptions& options,
 bool is_due(const CheckpointOptions::Interval& every, const StepReport& step);
 
 /// Runs every stage from `start` on, until all have ended or some rank wishes to stop. `loader`
-/// (may be null) is told which samples come next, once for all passes of a step.
+/// (may be null) is told which samples come next, once for all passes of a step, but in stages that
+/// start from features.
 LoopEnd run_stages(std::vector<Stage>& stages, const LoopOptions& options, StepRunner& runner,
                    data::Loader* loader, const std::vector<Observer*>& observers,
                    const LoopPosition& start = {});

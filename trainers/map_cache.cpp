@@ -51,6 +51,19 @@ Tensor in_turn(Context& context, const Tensor& two, std::int64_t n) {
   return x;
 }
 
+/// [n, ...] of n times the same [1, ...].
+Tensor copies(Context& context, const Tensor& one, std::int64_t n) {
+  const std::vector<float> values = copy_to_host<float>(context.device, context.queue, one);
+  std::vector<float> all;
+  all.reserve(static_cast<std::size_t>(n) * values.size());
+  for (std::int64_t i = 0; i < n; ++i) {
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  Tensor x = Tensor::empty(context.device, batch_shape(n, Shape(one.shape().extents().subspan(1))));
+  copy_from_host<float>(context.device, context.queue, all, x);
+  return x;
+}
+
 using Values = std::vector<float>;
 
 /// Whether a map [n, ...] of images 0, 1, 0, 1 and so on is theirs bit by bit.
@@ -199,25 +212,35 @@ bool begins_as_maps(const fs::path& file) {
   return stream.read(digits.data(), digits.size()) && io::is_hex({digits.data(), digits.size()});
 }
 
-void check_images_are_independent(Context& context, const Tensor& images,
-                                  std::span<const std::int64_t> sizes,
-                                  const MapCache::Compute& compute, const std::string& what) {
-  std::array<std::vector<Values>, 2> alone;  // by image and map
-  for (std::size_t i = 0; i < alone.size(); ++i) {
-    for (const Tensor& map : compute(context, one_of(images, static_cast<std::int64_t>(i)))) {
-      alone[i].push_back(copy_to_host<float>(context.device, context.queue, map));
+std::optional<Dependence> find_dependence(Context& context, const Tensor& images,
+                                          std::int64_t among, std::span<const std::int64_t> sizes,
+                                          const MapCache::Compute& compute) {
+  std::array<std::vector<Values>, 2> own;  // by image and map
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    const Tensor one = one_of(images, static_cast<std::int64_t>(i));
+    for (const Tensor& map : compute(context, copies(context, one, among))) {
+      own[i].push_back(copy_to_host<float>(context.device, context.queue, one_of(map, 0)));
     }
   }
   for (const std::int64_t n : sizes) {
     const std::vector<Tensor> together = compute(context, in_turn(context, images, n));
     for (std::size_t m = 0; m < together.size(); ++m) {
-      if (!is_that_of(context, together[m], alone[0].at(m), alone[1].at(m))) {
-        throw JobError(fmt::format(
-            "{}: map {} of an image among {} differs in bits from that of the image alone, so "
-            "that kept maps would change the result; set it to false",
-            what, m + 1, n));
+      if (!is_that_of(context, together[m], own[0].at(m), own[1].at(m))) {
+        return Dependence{m, n};
       }
     }
+  }
+  return std::nullopt;
+}
+
+void check_images_are_independent(Context& context, const Tensor& images,
+                                  std::span<const std::int64_t> sizes,
+                                  const MapCache::Compute& compute, const std::string& what) {
+  if (const auto found = find_dependence(context, images, 1, sizes, compute)) {
+    throw JobError(fmt::format(
+        "{}: map {} of an image among {} differs in bits from that of the image alone, so "
+        "that kept maps would change the result; set it to false",
+        what, found->map + 1, found->images));
   }
 }
 

@@ -63,9 +63,22 @@ class MapCache {
 /// Whether a file of the cache holds maps: it begins with the digits of a hash.
 bool begins_as_maps(const std::filesystem::path& file);
 
-/// Kernels choose their algorithms by shape, so that an image might have other bits among others
-/// than alone. Throws JobError naming `what`, the map and n unless each of n images has the maps
-/// that `compute` gives it alone, for each n of `sizes`.
+/// An image whose maps have other bits among some images than where they are to be as.
+struct Dependence {
+  std::size_t map = 0;      // the first that differs, from 0
+  std::int64_t images = 0;  // among so many
+};
+/// Kernels choose their algorithms by shape, so that an image might have other bits among others.
+/// The first of `sizes` at which one has other maps than among `among` copies of itself; none if
+/// all are alike.
+///
+/// images  as for check_images_are_independent()
+std::optional<Dependence> find_dependence(Context& context, const Tensor& images,
+                                          std::int64_t among, std::span<const std::int64_t> sizes,
+                                          const MapCache::Compute& compute);
+
+/// Throws JobError naming `what`, the map and n unless each of n images has the maps
+/// that `compute` gives it alone, for each n of `sizes`; see find_dependence().
 ///
 /// images  [2, h, w, c], different ones, which are repeated in turn
 void check_images_are_independent(Context& context, const Tensor& images,

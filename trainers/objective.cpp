@@ -7,6 +7,7 @@
 
 #include "core/ops/ops.h"
 #include "kernels/error.h"
+#include "trainers/cached_stage.h"
 #include "trainers/classifier.h"
 #include "trainers/models/vae.h"
 #include "trainers/srgan.h"
@@ -50,6 +51,17 @@ Images load_images(ShardRun& run, const TrainingData& data) {
   }
   return {ops::from_bytes(context, bytes, data.normalization.factor(), data.normalization.shift()),
           labels};
+}
+
+/// The same of a stage that starts from features.
+Images load_features(ShardRun& run, const CachedStage& cached) {
+  Context& context = run.context;
+  const std::int64_t images = run.samples.size();
+  data::ShardBatch& batch = run.worker.batch;
+  cached.loader().load({run.position.epoch, run.samples.first, run.samples.last}, batch);
+  const Tensor labels = Tensor::empty(context.device, {images}, DType::kI32);
+  copy_from_host<std::int32_t>(context.device, context.queue, batch.labels, labels);
+  return {features_from(context, batch.pixels, images, cached.behind()->input()), labels};
 }
 
 /// Puts the sums of an objective into the statistics of each shard.
@@ -174,9 +186,11 @@ Pass make_pass(Update& update, const Objective& objective, const TrainingData& d
     }
     Context& context = run.context;
     context.batch_share = static_cast<double>(run.samples.size()) / run.batch_images();
-    const Images images = load_images(run, data);
+    const Network* const behind = data.cached == nullptr ? nullptr : data.cached->behind();
+    const Images images =
+        behind == nullptr ? load_images(run, data) : load_features(run, *data.cached);
     ShardStep step{context,       *run.gradients[0],        stage, images.x,
-                   images.labels, 1.0 / run.batch_images(), index};
+                   images.labels, 1.0 / run.batch_images(), index, behind};
     tell(objective.train(step), run);
   };
   return pass;

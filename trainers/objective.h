@@ -16,6 +16,7 @@
 
 namespace gentrain::trainers {
 
+class CachedStage;
 class TrainingRun;
 
 /// What an objective makes of some images.
@@ -34,10 +35,12 @@ struct ShardStep {
   Context& context;
   ParameterGradients& gradients;
   std::string_view stage;  // name
-  Tensor x;                // [n, h, w, c], normalised
+  Tensor x;                // [n, h, w, c], normalised; or what `behind` takes
   Tensor labels;           // [n], i32
   double scale = 1;        // 1 / images of the global batch
   std::size_t pass = 0;    // of the step: index in Objective::passes()
+  /// Of a stage that starts from features: what a classifier's network computes of them.
+  const Network* behind = nullptr;
 };
 
 /// What pictures are made of: images of the test set, and the context's random key.
@@ -125,6 +128,7 @@ struct TrainingData {
   data::Loader& loader;
   const data::Dataset& dataset;
   data::Normalization normalization;
+  const CachedStage* cached = nullptr;  // where its steps may start from features
 };
 
 /// Makes the `index`-th pass of a step that trains an objective in a stage; everything given must

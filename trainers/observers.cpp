@@ -14,6 +14,7 @@
 
 #include "core/ops/ops.h"
 #include "kernels/error.h"
+#include "trainers/cached_stage.h"
 #include "trainers/model_io.h"
 #include "trainers/objective.h"
 
@@ -266,8 +267,10 @@ void EvaluationObserver::after_step(const StepReport& report) {
   if (!due && !report.ends_stage) {
     return;
   }
+  CachedStage* const cached = report.stage->cached.get();
   const Evaluation evaluation =
-      evaluate(setting_.communicator, setting_.runner, setting_.objective, setting_.data);
+      evaluate(setting_.communicator, setting_.runner, setting_.objective,
+               cached == nullptr ? setting_.data : cached->evaluation_data(setting_.data));
   check_finite(evaluation.loss, "loss of the evaluation", report, setting_.runner,
                setting_.parameters);
   last_ = evaluation;

@@ -81,6 +81,10 @@ struct DataOptions {
   enum class Source : std::uint8_t { kAuto, kMnist, kDigits, kFaces, kLfw, kHdf5, kFolder };
   /// What a file means that is no image or a damaged one.
   enum class OnBadFile : std::uint8_t { kStop, kSkip };
+  /// Whether a stage's steps start from features of what it leaves as it is, computed once; see
+  /// CachedStage. kAuto: where nothing random stands before it, with files in the cache. No key
+  /// gives kMemory: the same without files.
+  enum class CacheFeatures : std::uint8_t { kAuto, kOff, kMemory };
   Source source = Source::kAuto;
   /// mnist, auto: the folder of the idx files. Empty: searched for in $GENTRAIN_DATA/mnist, then in
   /// data/mnist. lfw, auto with srgan: the folder of photographs, likewise, of the name lfw.
@@ -107,9 +111,11 @@ struct DataOptions {
   std::int64_t train_count = 60000;  // digits, faces
   std::int64_t test_count = 10000;   // digits, faces
   image::FaceOptions faces;          // lfw
-  /// lfw, content.cache: where prepared faces and maps are kept; empty: io::default_cache_folder().
-  /// Changes no result.
+  /// Where prepared faces, maps and features are kept; empty: io::default_cache_folder(). Changes
+  /// no result, as the two that follow.
   std::string cache;
+  CacheFeatures cache_features = CacheFeatures::kAuto;  // of a pretrained network
+  std::int64_t cache_features_mib = 1024;  // most features of a stage; of larger ones none are kept
   NormalizeOptions normalize;
   friend bool operator==(const DataOptions&, const DataOptions&) = default;
 };

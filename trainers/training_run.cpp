@@ -7,6 +7,7 @@
 
 #include "kernels/error.h"
 #include "kernels/shared_blocks.h"
+#include "trainers/cached_stage.h"
 #include "trainers/classifier.h"
 #include "trainers/contract.h"
 #include "trainers/freezing.h"
@@ -139,6 +140,7 @@ std::vector<Stage> TrainingRun::make_stages(const std::string& only) {
   }
   prepare();
   std::vector<Stage> stages;
+  const auto hashes = std::make_shared<RunImageHashes>();
   updates_.clear();
   const UpdateSetting setting{communicator_,         *device_,  options_.exchange,
                               options_.batch.shards, workers(), side_by_side()};
@@ -152,8 +154,14 @@ std::vector<Stage> TrainingRun::make_stages(const std::string& only) {
         std::make_unique<Update>(setting, runner_->queue(), parameters_,
                                  frozen_by_name(stage, options_.model, *objective_, parameters_),
                                  std::ssize(statistics), parts));
-    const TrainingData data{*loader_, *data_.pair.train, data_.pair.train_normalization};
     stages.push_back({stage.name, stage.stop, {}, {statistics.begin(), statistics.end()}});
+    StagePlan plan = plan_stage(*this, stage.name, updates_.back()->trainable(), options_.data);
+    if (!plan.text.empty()) {
+      stages.back().cached =
+          std::make_shared<CachedStage>(*this, stage.name, std::move(plan), hashes);
+    }
+    const TrainingData data{*loader_, *data_.pair.train, data_.pair.train_normalization,
+                            stages.back().cached.get()};
     for (std::size_t i = 0; i < parts.size(); ++i) {
       stages.back().passes.push_back(make_pass(*updates_.back(), *objective_, data, stage.name, i));
     }

@@ -44,6 +44,7 @@ nlohmann::json to_json(const Job& job, const trainers::BenchResult& result, bool
   return {{"job", job.name},
           {"stage", result.stage},
           {"forward", forward},
+          {"cached_features", result.features},
           {"images_per_s", result.images_per_s()},
           {"best_images_per_s", result.best_images_per_s()},
           {"step_ms", result.step_ms},
@@ -72,6 +73,10 @@ void bench_training(Session& session, Job job, const trainers::BenchOptions& ben
   const std::string identity =
       fmt::format("{}bench: stage '{}', steps {}, warmup {}, forward {}\n", job_identity(job),
                   bench.stage, bench.steps, bench.warmup, bench.forward);
+  using CacheFeatures = trainers::DataOptions::CacheFeatures;
+  if (job.data.cache_features == CacheFeatures::kAuto) {
+    job.data.cache_features = CacheFeatures::kMemory;  // nothing is written
+  }
   trainers::TrainingRun run(job, communicator, identity);
   const trainers::BenchResult result = trainers::bench(run, bench, session.process_start);
   if (communicator.rank() == 0) {
@@ -82,6 +87,11 @@ void bench_training(Session& session, Job job, const trainers::BenchOptions& ben
                              result.threads == 1 ? "" : "s", run.contract());
     if (!run.data_note().empty()) {
       std::cout << run.data_note() << "\n";
+    }
+    if (!result.features.empty()) {
+      std::cout << fmt::format(
+          "steps start from features of {}, which were computed before: the steady state\n",
+          result.features);
     }
     print_table(result);
     std::cout << to_json(job, result, bench.forward).dump() << std::endl;

@@ -71,6 +71,9 @@ void print(const Job& job, const trainers::Estimate& estimate, int ranks) {
       row("", estimate.data_note);
     }
     row("steps", with_commas(estimate.steps));
+    for (const std::string& line : estimate.features) {
+      row("features", line);
+    }
   }
   row("contract", estimate.contract);
   row("ranks x threads", fmt::format("{} x {}", ranks, estimate.threads));

@@ -6,6 +6,14 @@
 
 namespace gentrain::jobs {
 
+inline constexpr double kMostFeatureMib = 1e6;
+
+template <>
+inline constexpr auto kChoices<trainers::DataOptions::CacheFeatures> =
+    std::to_array<Choice<trainers::DataOptions::CacheFeatures>>(
+        {{trainers::DataOptions::CacheFeatures::kAuto, "auto"},
+         {trainers::DataOptions::CacheFeatures::kOff, "off"}});
+
 template <class V>
 void describe(V& v, data::Normalization& n) {
   v.field("mean", n.mean, Range{}, "Subtracted from pixels in 0..1");
@@ -111,9 +119,18 @@ void describe(V& v, trainers::DataOptions& d) {
           "digits, faces: size of the test set");
   v.group("faces", d.faces);
   v.field("cache", d.cache,
-          "lfw, content.cache: folder in which prepared faces and maps are kept for later runs; it "
-          "changes no result. `gentrain cache` lists and clears it",
+          "lfw, content.cache, pretrained networks: folder in which prepared faces, maps and "
+          "features are kept for later runs; it changes no result. `gentrain cache` lists and "
+          "clears it",
           "`$XDG_CACHE_HOME/gentrain`, else `~/.cache/gentrain`");
+  v.field("cache_features", d.cache_features,
+          "Pretrained networks: whether a stage that freezes the first part of one computes that "
+          "part once for each image, over all ranks, and its steps start from the features, kept "
+          "in `data.cache`. auto: where nothing random stands before them, so not with "
+          "`data.augment`; off: it computes all in each step. Changes no result");
+  v.field("cache_features_mib", d.cache_features_mib, between(1, kMostFeatureMib),
+          "Pretrained networks: a stage whose features of all images would take more MiB computes "
+          "all in each step");
   v.group("normalize", d.normalize);
 }
 

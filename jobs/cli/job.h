@@ -54,9 +54,9 @@ Job parse_job(std::string_view text, const std::string& source,
 std::string dump_job(const Job& job);
 
 /// What makes two runs the same computation, and what ranks must have alike, one "key: value" line
-/// each: every key but output, device, threads, checkpoint, log, data.cache and content.cache.
-/// Without the stages' `stop`, and regression.max_iterations, it is what a run that goes on must
-/// have alike with the one before.
+/// each: every key but output, device, threads, checkpoint, log, data.cache, its features, and
+/// content.cache. Without the stages' `stop`, and regression.max_iterations, it is what a run that
+/// goes on must have alike with the one before.
 std::string job_identity(const Job& job, bool with_stop = true);
 
 /// The text of docs/job-reference.md: every key with type, default, range and meaning.

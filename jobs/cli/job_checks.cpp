@@ -151,8 +151,14 @@ class Checks {
     only_with("data.faces.size", d.faces.size != defaults.size, read, kNeeds);
     only_with("data.faces.margin", d.faces.margin != defaults.margin, read, kNeeds);
     only_with("data.faces.test_share", d.faces.test_share != defaults.test_share, read, kNeeds);
-    only_with("data.cache", !d.cache.empty(), read || job_.content.cache,
-              fmt::format("{}, or content.cache", kNeeds));
+    const bool pretrained = is_pretrained(job_.model);
+    only_with("data.cache", !d.cache.empty(), read || job_.content.cache || pretrained,
+              fmt::format("{}, or content.cache, or a pretrained network", kNeeds));
+    const trainers::DataOptions features;
+    only_with("data.cache_features", d.cache_features != features.cache_features, pretrained,
+              "a pretrained network");
+    only_with("data.cache_features_mib", d.cache_features_mib != features.cache_features_mib,
+              pretrained, "a pretrained network");
   }
 
   /// data.source: folder.

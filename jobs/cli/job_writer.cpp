@@ -84,6 +84,7 @@ bool is_placement(const Path& path) {
   constexpr auto kKeys =
       std::to_array<std::string_view>({"output", "device", "threads", "checkpoint", "log"});
   return std::ranges::find(kKeys, path[0]) != kKeys.end() || path == Path{"data", "cache"} ||
+         path == Path{"data", "cache_features"} || path == Path{"data", "cache_features_mib"} ||
          path == Path{"content", "cache"};
 }
 

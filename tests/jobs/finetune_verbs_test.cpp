@@ -25,6 +25,18 @@ class FinetuneVerbs : public testing::Test {
   FinetuneVerbs(const FinetuneVerbs&) = delete;
   FinetuneVerbs& operator=(const FinetuneVerbs&) = delete;
 
+  /// A verb of the same job.
+  [[nodiscard]] Outcome verb(const char* name, const std::vector<std::string>& settings,
+                             const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> words = {
+        name, (fs::path(GENTRAIN_SOURCE_DIR) / "jobs/tiny/finetune.yaml").string()};
+    words.insert(words.end(), more.begin(), more.end());
+    words.insert(words.end(), {"--set", "data.path=" + (root_ / "set").string()});
+    for (const std::string& setting : settings) {
+      words.insert(words.end(), {"--set", setting});
+    }
+    return gentrain(words);
+  }
   [[nodiscard]] Outcome train(const std::vector<std::string>& more = {}) const {
     std::vector<std::string> words = {
         (fs::path(GENTRAIN_SOURCE_DIR) / "jobs/tiny/finetune.yaml").string(),
@@ -45,6 +57,31 @@ class FinetuneVerbs : public testing::Test {
   fs::path root_ =
       fs::temp_directory_path() / ("gentrain_finetune_verbs_" + std::to_string(getpid()));
 };
+
+TEST_F(FinetuneVerbs, StagesStartFromCachedFeatures) {
+  const std::vector<std::string> settings = {"data.augment=none",
+                                             "data.cache=" + (root_ / "cache").string()};
+  const auto weights = [&] {
+    std::ifstream file(root_ / "run/summary.json");
+    return nlohmann::json::parse(file).at("weights_sha256").get<std::string>();
+  };
+  const Outcome checked = verb("check", settings);
+  EXPECT_EQ(checked.code, kSuccess) << checked.err;
+  EXPECT_THAT(checked.out, HasSubstr("features           stage transfer: starts from features of "
+                                     "global_average_pooling, computed once: 512 numbers of each"));
+  const Outcome timed = verb("bench", settings, {"--stage", "transfer", "--steps", "2"});
+  EXPECT_EQ(timed.last_line().at("cached_features"), "global_average_pooling") << timed.err;
+  EXPECT_FALSE(fs::exists(root_ / "cache")) << "nothing is written";
+  ASSERT_EQ(train(settings).code, kSuccess);
+  const std::string cached = weights();
+  EXPECT_TRUE(fs::exists(root_ / "cache"));
+  std::ifstream log(root_ / "run/log.txt");
+  EXPECT_THAT(std::string(std::istreambuf_iterator<char>(log), {}),
+              HasSubstr("stage transfer: features of the training set: 10 computed, 0 taken from " +
+                        (root_ / "cache").string()));
+  ASSERT_EQ(train({settings[0], "data.cache_features=off"}).code, kSuccess);
+  EXPECT_EQ(weights(), cached);
+}
 
 TEST_F(FinetuneVerbs, APredictionNeedsTheModelAlone) {
   const Outcome trained = train();

@@ -96,6 +96,22 @@ TEST(FinetuneJob, TheIdentityHasIt) {
   }
 }
 
+TEST(FinetuneJob, CachedFeatures) {
+  using CacheFeatures = trainers::DataOptions::CacheFeatures;
+  EXPECT_EQ(small("").data.cache_features, CacheFeatures::kAuto);
+  const Job job = small("data: {cache: c, cache_features: off, cache_features_mib: 7}");
+  EXPECT_EQ(job.data.cache_features, CacheFeatures::kOff);
+  EXPECT_EQ(job.data.cache_features_mib, 7);
+  EXPECT_EQ(parse_job(dump_job(job), "j").data, job.data);
+  EXPECT_EQ(job_identity(job), job_identity(small(""))) << "they change no result";
+  const std::string lenet = "model: lenet\nstop: {epochs: 1}\n";
+  EXPECT_EQ(error_of(lenet + "data: {cache_features: off, cache_features_mib: 7}\n"),
+            "j.yaml:3:8: data.cache_features has no effect without a pretrained network\n"
+            "j.yaml:3:29: data.cache_features_mib has no effect without a pretrained network");
+  EXPECT_EQ(error_of("model: vgg16\nstop: {epochs: 1}\ndata: {cache_features_mib: 0}\n"),
+            "j.yaml:3:28: data.cache_features_mib is 0 but must be at least 1 and at most 1000000");
+}
+
 TEST(FinetuneJob, Shipped) {
   const Job job = load_job(fs::path(GENTRAIN_SOURCE_DIR) / "jobs/inception_finetune.yaml");
   ASSERT_EQ(job.stages.size(), 2);

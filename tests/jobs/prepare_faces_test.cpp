@@ -71,7 +71,7 @@ TEST(PrepareFacesJob, KeysOfFacesNeedASourceThatReadsThem) {
   const std::string lenet = "model: lenet\nstop: {epochs: 1}\n";
   EXPECT_EQ(error_of(lenet + "data: {cache: c, faces: {size: 64}}\n"),
             "j.yaml:3:8: data.cache has no effect without data.source lfw, or auto with model.name "
-            "srgan, or content.cache\n"
+            "srgan, or content.cache, or a pretrained network\n"
             "j.yaml:3:26: data.faces.size has no effect without data.source lfw, or auto with "
             "model.name srgan");
   EXPECT_EQ(error_of(lenet + "data: {source: lfw, cache: c, folder: f, faces: {size: 64}}\n"),

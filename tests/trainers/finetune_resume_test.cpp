@@ -32,6 +32,7 @@ class FinetuneResume : public ResumeTest {
     options_.data.source = DataOptions::Source::kFolder;
     options_.data.path = (base_ / "set").string();
     options_.data.height = options_.data.width = 40;
+    options_.data.cache = (base_ / "cache").string();
     options_.model = {};
     options_.model.name = "squeezenet";
     options_.model.pretrained.hidden = 8;

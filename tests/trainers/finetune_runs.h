@@ -82,6 +82,7 @@ class FinetuneRuns : public ::testing::Test {
     options.data.path = (root_ / "set").string();
     options.data.height = options.data.width = size;
     options.data.fit = image::Fit::kStretch;
+    options.data.cache = (root_ / "cache").string();
     options.model.name = model;
     options.model.pretrained.hidden = 8;
     options.init.name = Initializer::Kind::kKaimingNormal;

@@ -255,6 +255,13 @@ TEST_F(MapCaches, NeedMapsThatAreAnImagesOwn) {
     return maps;
   };
   EXPECT_THAT(message(by_neighbours), StartsWith("content.cache: map 1 of an image among 3 "));
+  const auto found = [&](std::int64_t among, const std::vector<std::int64_t>& of) {
+    const auto dependence = find_dependence(context_, two, among, of, by_size);
+    return dependence ? dependence->images : 0;
+  };
+  EXPECT_EQ(found(3, {3}), 0) << "as among three copies of itself";
+  EXPECT_EQ(found(3, {2, 3}), 2);
+  EXPECT_EQ(found(2, {1, 2, 4}), 0);
 }
 
 class CachedRuns : public MapCaches {

@@ -47,7 +47,8 @@ LayerInfo info_of(const graph::Graph& graph, int index, const ParameterSet& para
 GraphNetwork::GraphNetwork(graph::Graph graph, const Initializer& initializer,
                            graph::ExecutorOptions options, std::int64_t outputs,
                            ParameterSet& parameters)
-    : executor_(registered(std::move(graph), initializer, parameters), parameters, options),
+    : options_(options),
+      executor_(registered(std::move(graph), initializer, parameters), parameters, options),
       logits_(-1) {
   const graph::Graph& of = executor_.graph();
   if (of.inputs().size() != 1 || of.outputs().size() != 1) {

@@ -36,8 +36,13 @@ class GraphNetwork final : public Network {
 
   /// For outputs of any nodes, and parameters to freeze through a block.
   [[nodiscard]] const graph::Executor& executor() const { return executor_; }
+  /// Index of the node that forward() gives the output of.
+  [[nodiscard]] int logits() const { return logits_; }
+  /// What the executor was told.
+  [[nodiscard]] const graph::ExecutorOptions& options() const { return options_; }
 
  private:
+  graph::ExecutorOptions options_;
   graph::Executor executor_;
   int logits_;
   std::optional<CaffeInput> caffe_;
