@@ -40,7 +40,9 @@ void take_size_of_file(TrainOptions& options) {
     const Shape picture = picture_of(options.model.imported);
     data.height = picture[0];
     data.width = picture[1];
-    data.channels = picture[2];
+    if (data.channels == DataOptions().channels) {
+      data.channels = picture[2];
+    }
   }
 }
 
