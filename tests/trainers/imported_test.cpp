@@ -39,6 +39,7 @@ class Imported : public FinetuneRuns {
   [[nodiscard]] TrainOptions of(const std::string& file) const {
     TrainOptions options = job("", 0);
     options.model.imported.file = file;
+    options.model.imported.preprocess = Preprocessing::kInception;
     options.weights = {};
     options.stages[0].stop.steps = 2;
     return options;
@@ -113,7 +114,7 @@ TEST_F(Imported, BeginsWithTheFilesWeightsAndSaysSo) {
   EXPECT_EQ(identity.size(), 6 + 64);
   EXPECT_THAT(run.objective().notes(),
               ElementsAre("model: " + file + " (" + identity.substr(6) +
-                          "), Keras 2.13.1, preprocess none: 10 of 10 parameters read"));
+                          "), Keras 2.13.1, preprocess inception: 10 of 10 parameters read"));
 }
 
 TEST_F(Imported, RandomWeightsAndAHeadAreDrawn) {

@@ -115,7 +115,7 @@ inline void write_whole_model(const std::filesystem::path& path, const WholeMode
   std::int64_t width = model.sample.back();
   if (model.sample.size() == 3) {
     layers.push_back({"conv",
-                      {waves("conv/kernel:0", {3, 3, width, 4}, 0.01 * scale),
+                      {waves("conv/kernel:0", {3, 3, width, 4}, 0.3 * scale),
                        waves("conv/bias:0", {4}, 0.1 * scale)}});
     test::KerasFileArray variance{"norm/moving_variance:0", {4}, {1.5, 0.5, 2, 1}};
     layers.push_back({"norm",
