@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/graph/graph_json.h"
+#include "core/graph/node_parameters.h"
 #include "core/pattern.h"
 #include "kernels/error.h"
 
@@ -85,8 +86,72 @@ std::unordered_map<int, std::string> layer_names(const graph::ImportedModel& mod
   return names;
 }
 
+/// What parameters are called of nodes of a file: names that arrays of gentrain's files can have,
+/// which "/conv1/Conv_output_0" cannot.
+class ParameterNames {
+ public:
+  explicit ParameterNames(const graph::Graph& whole) : whole_(whole) {}
+
+  /// Of nodes whose parameters the file calls `original`.
+  const std::string& add(const std::string& original) {
+    const auto found = names_.find(original);
+    if (found != names_.end()) {
+      return found->second;
+    }
+    std::string name = cleaned(original);
+    while (used_.contains(name) || (name != original && whole_.find(name) >= 0)) {
+      name += '_';
+    }
+    used_.insert(name);
+    return names_.emplace(original, std::move(name)).first->second;
+  }
+
+  /// Gives arrays their new names; those of no node that was added go.
+  void rename(std::vector<graph::ImportedArray>& arrays) const {
+    std::erase_if(arrays, [this](graph::ImportedArray& array) {
+      const std::size_t slash = array.parameter.rfind('/');
+      const auto found = names_.find(array.parameter.substr(0, slash));
+      if (found != names_.end()) {
+        array.parameter = found->second + array.parameter.substr(slash);
+      }
+      return found == names_.end();
+    });
+  }
+
+ private:
+  /// Words between single slashes, none of them the name of an array itself, and room for what
+  /// checkpoints put before and behind.
+  static std::string cleaned(const std::string& original) {
+    constexpr std::size_t kMost = 180;
+    static const std::set<std::string> kArrays = {"weight",       "bias",        "gamma", "beta",
+                                                  "running_mean", "running_var", "alpha", "value"};
+    std::string name;
+    for (std::size_t begin = 0; begin <= original.size();) {
+      const std::size_t end = std::min(original.find('/', begin), original.size());
+      std::string word = original.substr(begin, end - begin);
+      begin = end + 1;
+      if (word.empty()) {
+        continue;
+      }
+      if (word == "." || kArrays.contains(word)) {
+        word += '_';
+      }
+      name += (name.empty() ? "" : "/") + word;
+    }
+    if (name.size() > kMost) {
+      name = "_" + name.substr(name.size() - kMost);
+    }
+    return name.empty() ? "_" : name;
+  }
+
+  const graph::Graph& whole_;
+  std::unordered_map<std::string, std::string> names_;  // by the file's
+  std::set<std::string> used_;
+};
+
 /// What `target` needs of the file's graph, itself last; images come in as [h, w, c].
-graph::Graph part_for(const graph::ImportedModel& model, const PictureAxes& picture, int target) {
+graph::Graph part_for(const graph::ImportedModel& model, const PictureAxes& picture, int target,
+                      ParameterNames& parameters) {
   const graph::Graph& whole = model.graph;
   const std::vector<bool> needed = graph::needed_for(whole, {&target, 1});
   const std::unordered_map<int, std::string> names = layer_names(model);
@@ -110,7 +175,9 @@ graph::Graph part_for(const graph::ImportedModel& model, const PictureAxes& pict
     for (const int input : node.inputs) {
       inputs.push_back(places[static_cast<std::size_t>(input)]);
     }
-    place = part.add(name, node.kind, std::move(inputs), node.parameters);
+    const bool has_parameters = !graph::parameters_of(whole, node).empty();
+    place = part.add(name, node.kind, std::move(inputs),
+                     has_parameters ? parameters.add(node.parameters) : node.parameters);
   }
   return part;
 }
@@ -210,7 +277,8 @@ void add_head(graph::Graph& graph, const ModelOptions& model, const graph::Impor
 }
 
 graph::Graph classifier_graph(const ModelOptions& options, const graph::ImportedModel& model,
-                              const PictureAxes& picture, std::int64_t classes) {
+                              const PictureAxes& picture, std::int64_t classes,
+                              ParameterNames& parameters) {
   const std::string& file = options.imported.file;
   if (!model.training_only.empty()) {
     throw JobError(fmt::format(
@@ -222,7 +290,7 @@ graph::Graph classifier_graph(const ModelOptions& options, const graph::Imported
   const graph::ImportedTensor below =
       head ? below_head(options.imported, model) : graph::ImportedTensor{};
   const int target = head ? below.node : original_output(file, model, classes);
-  graph::Graph graph = part_for(model, picture, target);
+  graph::Graph graph = part_for(model, picture, target, parameters);
   if (graph.inputs().empty()) {
     throw JobError(fmt::format("model.file: {}: what is trained does not depend on its input {}",
                                file, model.inputs[0].name));
@@ -273,8 +341,10 @@ std::unique_ptr<GraphNetwork> make_imported(const ModelOptions& model, const Ini
   graph::ImportedModel file = graph::import_model(options.file);
   const PictureAxes picture = picture_in(options.file, file);
   check_image(options.file, picture.image, image);
-  auto network =
-      network_of(classifier_graph(model, file, picture, outputs), model, init, outputs, parameters);
+  ParameterNames names(file.graph);
+  graph::Graph graph = classifier_graph(model, file, picture, outputs, names);
+  names.rename(file.arrays);
+  auto network = network_of(std::move(graph), model, init, outputs, parameters);
   network->set_file(
       {options.file, std::move(file.sha256), std::move(file.writer), std::move(file.arrays)});
   return network;

@@ -13,8 +13,10 @@ namespace gentrain::trainers {
 
 /// The network of `model.imported`: of ImportedOptions::network if there is one, else out of the
 /// file, whose arrays it keeps until they are read into parameters (GraphNetwork::take_arrays).
-/// Nodes have the names of the file's layers where no other node has them; of a model whose
-/// channels come first, images are permuted at the beginning.
+/// Nodes have the names of the file's layers where no other node has them. Parameters have the
+/// file's names made fit for arrays of model files: without a leading or double "/", and with a "_"
+/// behind words like "weight". Of a model whose channels come first, images are permuted at the
+/// beginning.
 ///
 /// Behind kHead's layer stand global_average_pooling (behind maps), head_dense (ReLU; not with
 /// hidden = 0) and head_logits, the output; a name that the file has too gets a "_".
