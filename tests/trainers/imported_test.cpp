@@ -176,10 +176,15 @@ TEST_F(Imported, ATrainedModelIsTheSameForAnyRanksAndThreads) {
   EXPECT_NE(train_small(options, 1), alone);
 }
 
+/// A file of the folder of models, which need not be there.
+fs::path of_models(const char* name) {
+  const char* root = std::getenv("GENTRAIN_DATA");
+  return fs::path(root == nullptr ? "data" : root) / "models" / name;
+}
+
 /// One that Keras itself wrote, where there are such files.
 TEST_F(Imported, AResidualNetworkOfKerasIsTheSameForAnyRanks) {
-  const char* root = std::getenv("GENTRAIN_DATA");
-  const fs::path file = fs::path(root == nullptr ? "data" : root) / "models/keras2/resnet.h5";
+  const fs::path file = of_models("keras2/resnet.h5");
   if (!fs::exists(file)) {
     GTEST_SKIP() << "no folder models in $GENTRAIN_DATA";
   }
@@ -191,6 +196,27 @@ TEST_F(Imported, AResidualNetworkOfKerasIsTheSameForAnyRanks) {
   }
   options.threads = 2;
   EXPECT_EQ(train_small(options, 2), alone);
+}
+
+/// Values of PyTorch's exporter are "/body/body.0/Conv_output_0", which is no name of an array.
+TEST_F(Imported, ParametersOfOnnxHaveNamesThatModelFilesHold) {
+  const fs::path file = of_models("onnx/torch_residual_11_unfolded.onnx");
+  if (!fs::exists(file)) {
+    GTEST_SKIP() << "no folder models in $GENTRAIN_DATA";
+  }
+  TrainOptions options = with_head(file.string(), "/body/body.1/MaxPool_output_0");
+  options.stages[0].freeze.through.text = "/body/body.0/body.0.2/Relu_output_0";
+  EXPECT_THAT(changed(options), UnorderedElementsAre("head_dense/weight", "head_dense/bias",
+                                                     "head_logits/weight", "head_logits/bias"));
+  const auto single = comm::make_single();
+  TrainingRun run(options, *single);
+  run.prepare();
+  EXPECT_THAT(values_of(run),
+              ::testing::Contains(::testing::Key("body/body.0/body.0.0/Conv/weight")));
+  const fs::path saved = root_ / "model.h5";
+  save_model(saved, run.description(nullptr), run.device(), run.runner().queue(), run.parameters());
+  const LoadedModel loaded = load_model(saved, run.device(), run.runner().queue());
+  EXPECT_EQ(logits(run, *loaded.objective), logits(run, run.objective()));
 }
 
 TEST_F(Imported, ASavedModelNeedsTheFileNoMore) {
