@@ -8,6 +8,7 @@
 
 #include "core/ops/ops.h"
 #include "kernels/error.h"
+#include "trainers/imported_weights.h"
 #include "trainers/pretrained_weights.h"
 #include "trainers/training.h"
 
@@ -47,9 +48,10 @@ std::span<const std::string_view> Classifier::names() const {
 }
 
 void Classifier::prepare(TrainingRun& run) {
-  const auto* const graph = dynamic_cast<const GraphNetwork*>(network_.get());
-  if (graph != nullptr && is_pretrained(run.options().model)) {
-    PretrainedWeights weights = load_pretrained(run, *graph);
+  auto* const graph = dynamic_cast<GraphNetwork*>(network_.get());
+  if (graph != nullptr) {
+    PretrainedWeights weights = is_imported(run.options().model) ? load_imported(run, *graph)
+                                                                 : load_pretrained(run, *graph);
     identity_ = std::move(weights.identity);
     notes_ = std::move(weights.notes);
   }

@@ -183,7 +183,7 @@ ModelSummary summary_of_job(const TrainOptions& job) {
   TrainingRun run(options, *alone);
   const Shape image = run.data().train->sample_shape();
   ModelSummary summary;
-  summary.kind = job.model.layers.empty() ? job.model.name : "sequential";
+  summary.kind = called(job.model);
   summary.inputs.emplace_back("input", image);
   for (const StageOptions& stage : job.stages) {
     summary.stages.push_back(stage.name);

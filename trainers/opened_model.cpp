@@ -214,7 +214,7 @@ void OpenedModel::open_own(const ModelChoice& choice, Device& device, Queue& que
   }
   own_ = load_model(file_of(choice.model), device, queue);
   const ModelDescription& d = own_.description;
-  kind_ = fmt::format("{}, gentrain's", d.model.layers.empty() ? d.model.name : "sequential");
+  kind_ = fmt::format("{}, gentrain's", called(d.model));
   sha256_ = weights_sha256(device, queue, *own_.parameters);
   fit_ = d.fit;
   class_names_ = d.class_names;
@@ -310,22 +310,14 @@ void OpenedModel::take_graph_tensors() {
   }
 }
 
-/// A model of one input of rank 3 takes pictures; channels are where one or three positions are,
-/// the last axis first.
+/// A model of one input takes pictures, if that is one.
 void OpenedModel::find_image() {
   if (inputs_.size() != 1) {
     return;
   }
-  const Shape& shape = graph()->node(inputs_[0].node).shape;
-  const auto is_channels = [](std::int64_t extent) { return extent == 1 || extent == 3; };
-  if (shape.rank() != 3) {
-    return;
-  }
-  if (is_channels(shape[2])) {
-    image_ = shape;
-  } else if (is_channels(shape[0])) {
-    image_ = Shape{shape[1], shape[2], shape[0]};
-    order_ = ChannelOrder::kFirst;
+  if (const auto picture = picture_axes(graph()->node(inputs_[0].node).shape)) {
+    image_ = picture->image;
+    order_ = picture->order;
   }
   const bool coloured =
       preprocessing_ == Preprocessing::kCaffe || preprocessing_ == Preprocessing::kTorch;
@@ -377,7 +369,7 @@ const Shape& OpenedModel::image() const {
   if (!image_) {
     if (own_.objective != nullptr) {
       throw JobError(fmt::format("{} holds a {}, which predicts no classes", name_,
-                                 own_.description.model.name));
+                                 called(own_.description.model)));
     }
     throw JobError(
         fmt::format("{} takes no pictures but {}: `gentrain features` takes arrays of such a model",
@@ -434,7 +426,7 @@ std::vector<float> OpenedModel::probabilities(Context& context,
 ModelTensor OpenedModel::layer(const std::string& name) const {
   if (graph() == nullptr) {
     throw JobError(fmt::format("{}: the layers of a {} cannot be asked for by name", name_,
-                               own_.description.model.name));
+                               called(own_.description.model)));
   }
   if (layers_.empty()) {
     try {
@@ -460,7 +452,7 @@ std::vector<Tensor> OpenedModel::compute(Context& context, std::span<const Tenso
   }
   if (executor_ == nullptr) {
     throw JobError(fmt::format("{}: the layers of a {} cannot be asked for by name", name_,
-                               own_.description.model.name));
+                               called(own_.description.model)));
   }
   return executor_->compute(context, inputs, nodes);
 }

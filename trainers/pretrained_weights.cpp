@@ -16,6 +16,7 @@
 #include <spdlog/spdlog.h>
 
 #include "core/data/memory_dataset.h"
+#include "core/graph/imported.h"
 #include "core/graph/keras_import.h"
 #include "core/io/keras_weights.h"
 #include "core/io/posix_file.h"
@@ -23,6 +24,7 @@
 #include "core/pattern.h"
 #include "kernels/error.h"
 #include "trainers/contract.h"
+#include "trainers/imported_weights.h"
 #include "trainers/models/pretrained.h"
 #include "trainers/training.h"
 #include "trainers/weight_files.h"
@@ -62,8 +64,36 @@ void check_patterns(const char* key, const std::vector<Pattern>& patterns,
   }
 }
 
+/// A file's layers with weights, and its path.
+struct FileLayers {
+  fs::path path;
+  std::vector<std::string> names;
+
+  [[nodiscard]] bool has(const std::string& layer) const {
+    return std::ranges::find(names, layer) != names.end();
+  }
+};
+
+FileLayers layers_of(const io::KerasWeights& file) {
+  FileLayers layers{file.path(), {}};
+  for (const io::KerasLayer& layer : file.layers()) {
+    layers.names.push_back(layer.name);
+  }
+  return layers;
+}
+
+FileLayers layers_of(const fs::path& path, const graph::ImportedModel& model) {
+  FileLayers layers{path, {}};
+  for (const graph::ImportedArray& array : model.arrays) {
+    if (const std::string layer = layer_of(array.parameter); !layers.has(layer)) {
+      layers.names.push_back(layer);
+    }
+  }
+  return layers;
+}
+
 void check_patterns(const WeightsOptions& options, const ParameterSet& parameters,
-                    const io::KerasWeights& file) {
+                    const FileLayers& file) {
   std::vector<std::string> names;
   std::vector<std::string> layers;
   for (int i = 0; i < parameters.size(); ++i) {
@@ -78,17 +108,13 @@ void check_patterns(const WeightsOptions& options, const ParameterSet& parameter
   check_patterns("allow_missing", options.allow_missing, names, among);
   check_patterns("reinit", options.reinit, names, among);
   check_patterns("reinit_zeros", options.reinit_zeros, names, among);
-  std::vector<std::string> of_file;
-  for (const io::KerasLayer& layer : file.layers()) {
-    of_file.push_back(layer.name);
-  }
-  check_patterns("allow_extra", options.allow_extra, of_file,
-                 "no layer of " + file.path().string());
+  check_patterns("allow_extra", options.allow_extra, file.names,
+                 "no layer of " + file.path.string());
 }
 
 /// The job's rules, and those that go without saying.
 graph::KerasRules rules_of(const TrainOptions& options, const graph::Graph& graph,
-                           const io::KerasWeights& file) {
+                           const FileLayers& file) {
   const WeightsOptions& weights = options.weights;
   graph::KerasRules rules = {.allow_missing = texts_of(weights.allow_missing),
                              .allow_extra = texts_of(weights.allow_extra),
@@ -331,15 +357,48 @@ std::string identity_of(const std::string& file_sha256) {
   return "weights " + file_sha256;
 }
 
-/// Which file the weights are of that a checkpoint restores.
-PretrainedWeights of_checkpoint(TrainingRun& run) {
-  const WeightsOptions& options = run.options().weights;
-  std::string identity = options.identity;
+/// Whether a file is a whole model in another form than HDF5.
+bool is_whole_model(const fs::path& path) {
+  constexpr std::string_view kHdf5 = "\x89HDF\r\n\x1a\n";
+  std::string begin(kHdf5.size(), '\0');
+  if (!io::is_there(path)) {
+    return false;
+  }
+  io::PosixFile file(path, O_RDONLY);
+  file.require_regular();
+  begin.resize(file.read(begin.data(), begin.size()));
+  return begin != kHdf5;
+}
+
+/// Reads the file by the job's rules.
+graph::KerasReport read_weights(TrainingRun& run, const graph::Graph& graph, const fs::path& path) {
+  const TrainOptions& options = run.options();
+  if (is_whole_model(path)) {
+    const graph::ImportedModel model = graph::import_model(path);
+    const FileLayers layers = layers_of(path, model);
+    check_patterns(options.weights, run.parameters(), layers);
+    return read_imported({path, model, rules_of(options, graph, layers)}, run.parameters(),
+                         run.device(), run.runner().queue());
+  }
+  const io::KerasWeights file(path);
+  const FileLayers layers = layers_of(file);
+  check_patterns(options.weights, run.parameters(), layers);
+  return graph::read_keras_weights(graph, file, rules_of(options, graph, layers), run.parameters(),
+                                   run.device(), run.runner().queue());
+}
+
+}  // namespace
+
+PretrainedWeights weights_of_checkpoint(TrainingRun& run, const std::string& kind,
+                                        const std::string& file) {
+  const std::string& began = run.options().weights.identity;
+  std::string identity = began;
   std::string unread;
-  if (run.communicator().rank() == 0 && !options.file.empty()) {
+  if (run.communicator().rank() == 0 && !file.empty()) {
     try {
-      const io::Bytes bytes = io::read_file(options.file);
-      identity = identity_of(
+      const io::Bytes bytes = io::read_file(file);
+      identity = fmt::format(
+          "{} {}", kind,
           io::sha256({reinterpret_cast<const std::byte*>(bytes.data.get()), bytes.size}));
     } catch (const IoError& error) {
       unread = fmt::format(" ({})", error.what());
@@ -347,11 +406,10 @@ PretrainedWeights of_checkpoint(TrainingRun& run) {
   }
   identity = run.communicator().all_gather_text(identity)[0];
   return {identity,
-          {fmt::format("weights: those of the checkpoint, of a run that began with {}{}",
-                       options.identity.empty() ? "none of a file" : options.identity, unread)}};
+          {fmt::format("{}: {} of the checkpoint, of a run that began with {}{}", kind,
+                       kind == "model" ? "that" : "those", began.empty() ? "none of a file" : began,
+                       unread)}};
 }
-
-}  // namespace
 
 PretrainedWeights load_pretrained(TrainingRun& run, const GraphNetwork& network) {
   const TrainOptions& options = run.options();
@@ -363,15 +421,11 @@ PretrainedWeights load_pretrained(TrainingRun& run, const GraphNetwork& network)
     return {"", {"weights: drawn at random"}};
   }
   if (options.weights.use == Use::kOfCheckpoint) {
-    return of_checkpoint(run);
+    return weights_of_checkpoint(run, "weights", options.weights.file);
   }
   const fs::path path = file_of(options);
-  const io::KerasWeights file(path);
-  check_patterns(options.weights, run.parameters(), file);
   const graph::Graph& graph = network.executor().graph();
-  const graph::KerasReport report =
-      graph::read_keras_weights(graph, file, rules_of(options, graph, file), run.parameters(),
-                                run.device(), run.runner().queue());
+  const graph::KerasReport report = read_weights(run, graph, path);
   check_equal_on_all_ranks(run.communicator(), [&]() -> std::vector<NamedText> {
     return {{"weights.file", report.file_sha256}};
   });

@@ -15,7 +15,8 @@ struct TrainOptions;
 
 /// What was done.
 struct PretrainedWeights {
-  std::string identity;            // "weights " and the file's SHA-256; "": there is no file
+  /// "weights " and the file's SHA-256, of an imported network "model "; "": there is no file.
+  std::string identity;
   std::vector<std::string> notes;  // for log and record
 };
 
@@ -24,6 +25,9 @@ struct PretrainedWeights {
 /// weights.file "random" or init_from.
 /// Where the values come out of a checkpoint, the file is that which the checkpoint names; if
 /// weights.file names one that rank 0 can read, it is that one, whatever the checkpoint says.
+///
+/// The file is one of Keras's (HDF5, weights alone or a whole model), or a whole model in a .keras
+/// archive or an ONNX file, whose parameters are taken by their names then.
 ///
 /// Without allow_missing the head may be missing in the file; without allow_extra the file may have
 /// the layers of the original top that the network has not.
@@ -35,9 +39,19 @@ struct PretrainedWeights {
 /// workers. Each rank keeps the decoded images of its chunks until this is done.
 ///
 /// Collective. Throws IoError: no file is there (says where it was looked for), as
-/// graph::read_keras_weights; JobError naming where a pattern stands that matches nothing, and
-/// names near it; CommError if the ranks have different files.
+/// graph::read_keras_weights, graph::import_model and read_imported; JobError naming where a
+/// pattern stands that matches nothing, and names near it; CommError if the ranks have different
+/// files.
 PretrainedWeights load_pretrained(TrainingRun& run, const GraphNetwork& network);
+
+/// The same of a run that goes on from a checkpoint, which has all values: which file they began
+/// with, as the checkpoint says, or, if `file` is one that rank 0 can read, as that is.
+///
+/// kind "weights" or "model": what an identity begins with; file: may be empty
+///
+/// Collective.
+PretrainedWeights weights_of_checkpoint(TrainingRun& run, const std::string& kind,
+                                        const std::string& file);
 
 /// What a run would say of the file if it is not there or cannot be opened; "" if it can, or if a
 /// run of these options reads none.

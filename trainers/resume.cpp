@@ -394,12 +394,14 @@ nlohmann::json checkpoint_header(const RunSetting& setting, TrainingRun& run,
   for (const Stage& stage : stages) {
     planned.push_back(planned_steps(stage.stop, run.loop_options()));
   }
+  const ModelOptions model = run.description(nullptr).model;
   return {{"job", setting.job},
           {"same_job", setting.same_job},
           {"contract", run.contract()},
           {"data", run.data().train->description()},
           {"data_identity", run.data_identity()},
           {"objective", run.objective().identity()},
+          {"network", model.imported.network},  // of the file that an imported one is out of
           {"planned_steps", planned}};
 }
 

@@ -325,6 +325,7 @@ RunResult train(const TrainOptions& options, const RunSetting& setting,
                                                    : WeightsOptions::Use::kNothing;
     used.weights.identity = beginning.checkpoint.header.value("objective", std::string());
     used.init_from = {};
+    used.model.imported.network = beginning.checkpoint.header.value("network", std::string());
   }
   try {
     TrainingRun run(used, communicator, setting.identity);

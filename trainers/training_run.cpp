@@ -12,6 +12,7 @@
 #include "trainers/contract.h"
 #include "trainers/freezing.h"
 #include "trainers/model_io.h"
+#include "trainers/models/imported.h"
 #include "trainers/training.h"
 
 namespace gentrain::trainers {
@@ -32,6 +33,20 @@ std::string image_library_of(const TrainOptions& options, const data::DataPair& 
              : "";
 }
 
+/// Images of a folder get the size that an imported network takes, where the job says none.
+void take_size_of_file(TrainOptions& options) {
+  DataOptions& data = options.data;
+  if (is_imported(options.model) && data.source == DataOptions::Source::kFolder &&
+      data.height == 0) {
+    const Shape picture = picture_of(options.model.imported);
+    data.height = picture[0];
+    data.width = picture[1];
+    if (data.channels == DataOptions().channels) {
+      data.channels = picture[2];
+    }
+  }
+}
+
 /// Throws JobError for data that the model does not learn from.
 void check_data_of_model(const ModelOptions& model, const data::DataPair& data) {
   const data::Dataset& train = *data.train;
@@ -43,14 +58,14 @@ void check_data_of_model(const ModelOptions& model, const data::DataPair& data) 
     throw JobError(fmt::format(
         "{}: there are no classes, as it holds no folders, but the model is a classifier",
         train.description()));
-  } else if (is_pretrained(model)) {
+  } else if (is_pretrained(model) || is_imported(model)) {
     if (train.classes() == 1) {
       throw JobError(
           fmt::format("{}: {} is the one class there is, a classifier tells two or more "
                       "apart",
                       train.description(), class_name(train.class_names(), 0)));
     }
-    check_pixels_are_signed(data, model.name);
+    check_pixels_are_signed(data, called(model));
   }
 }
 
@@ -78,6 +93,7 @@ TrainingRun::TrainingRun(const TrainOptions& options, comm::Communicator& commun
   check_supported(options_, communicator.size());
   const int workers = worker_count(options_, communicator);
   device_ = make_device(options_);
+  take_size_of_file(options_);
   check_same_on_all_ranks(communicator, contract(), identity);
   data_ = load_data(options_, workers, communicator);
   image_library_ = image_library_of(options_, data_.pair);
@@ -214,7 +230,7 @@ std::int64_t TrainingRun::evaluation_chunk() const {
 }
 
 ModelDescription TrainingRun::description(nlohmann::json record) const {
-  return {options_.model,
+  return {self_contained(options_.model, objective_->classifier()),
           data_.pair.train->sample_shape(),
           data_.pair.train->classes(),
           data_.pair.train_normalization,

@@ -81,8 +81,8 @@ void describe(V& v, StageOptimizer& o) {
 template <class V>
 void describe(V& v, trainers::FreezeOptions& f) {
   v.pattern("through", f.through,
-            "inception_v3, vgg16, vgg19, squeezenet: the name of a block or layer (mixed8); it and "
-            "all that it depends on keep their values");
+            "inception_v3, vgg16, vgg19, squeezenet, `model.file`: the name of a block or layer "
+            "(mixed8); it and all that it depends on keep their values");
   v.patterns("parameters", f.parameters,
              "Parameters that keep their values: patterns as `trainable`, of which they are taken "
              "away. `freeze: [...]` is short for `freeze: {parameters: [...]}`");

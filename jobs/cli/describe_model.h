@@ -11,25 +11,58 @@ inline constexpr auto kChoices<trainers::PretrainedOptions::Top> =
         {{trainers::PretrainedOptions::Top::kHead, "head"},
          {trainers::PretrainedOptions::Top::kOriginal, "original"},
          {trainers::PretrainedOptions::Top::kNone, "none"}});
+template <>
+inline constexpr auto kChoices<trainers::ImportedOptions::Top> =
+    std::to_array<Choice<trainers::ImportedOptions::Top>>(
+        {{trainers::ImportedOptions::Top::kHead, "head"},
+         {trainers::ImportedOptions::Top::kOriginal, "original"}});
+template <>
+inline constexpr auto kChoices<trainers::Preprocessing> =
+    std::to_array<Choice<trainers::Preprocessing>>({{trainers::Preprocessing::kNone, "none"},
+                                                    {trainers::Preprocessing::kInception,
+                                                     "inception"},
+                                                    {trainers::Preprocessing::kCaffe, "caffe"},
+                                                    {trainers::Preprocessing::kTorch, "torch"}});
 /// model.batch_norm: PretrainedOptions::batch_statistics.
 enum class BatchNormMode : std::uint8_t { kFrozen, kTrain };
 template <>
 inline constexpr auto kChoices<BatchNormMode> = std::to_array<Choice<BatchNormMode>>(
     {{BatchNormMode::kFrozen, "frozen"}, {BatchNormMode::kTrain, "train"}});
 
+/// What stands behind a network that is not trained from nothing, and its batch norms.
 template <class V>
-void describe(V& v, trainers::PretrainedOptions& p) {
-  v.field("top", p.top,
-          "inception_v3, vgg16, vgg19, squeezenet: what stands behind the convolutions. head: "
-          "global average pooling, a dense layer with ReLU of `model.hidden` outputs, one for the "
-          "classes; original: what the published network has; none: nothing, which gives maps and "
-          "no classes");
+void describe_top(V& v, trainers::ModelOptions& m) {
+  constexpr std::string_view kTop =
+      "inception_v3, vgg16, vgg19, squeezenet: what stands behind the convolutions. head: "
+      "global average pooling, a dense layer with ReLU of `model.hidden` outputs, one for the "
+      "classes; original: what the published network has; none: nothing, which gives maps and "
+      "no classes. With `model.file` original, the default, is the file's own output, and head "
+      "stands behind `model.layer`";
+  if (is_imported(m)) {
+    v.field("top", m.imported.top, kTop);
+  } else {
+    v.field("top", m.pretrained.top, kTop);
+  }
+  trainers::PretrainedOptions& p = m.pretrained;
   auto norm = p.batch_statistics ? BatchNormMode::kTrain : BatchNormMode::kFrozen;
   v.field("batch_norm", norm,
-          "inception_v3: what trained batch norms normalise with. frozen: their statistics of "
+          "inception_v3, `model.file`: what trained batch norms normalise with. frozen: their "
+          "statistics of "
           "before the training, as constants, while beta learns; train: those of each shard, and "
           "the running ones follow");
   p.batch_statistics = norm == BatchNormMode::kTrain;
+}
+
+template <class V>
+void describe(V& v, trainers::ImportedOptions& i) {
+  v.field("layer", i.layer,
+          "file, with top head: the layer that the head stands behind, by the file's name (a layer "
+          "of Keras, a value of ONNX): global average pooling if it gives maps, then the dense "
+          "layers. Without it the file's output");
+  v.field("preprocess", i.preprocess,
+          "file: what the network takes, which the file does not say. none: pixels in 0..255; "
+          "inception: in -1..1; caffe: BGR in 0..255 minus the means 103.939, 116.779 and 123.68; "
+          "torch: RGB in 0..1 minus (0.485, 0.456, 0.406), over (0.229, 0.224, 0.225)");
 }
 
 template <class V>
@@ -38,19 +71,25 @@ void describe(V& v, trainers::ModelOptions& m) {
       "name", m.name, trainers::kModelNames,
       "A built-in model: the classifier lenet, the variational autoencoder vae, srgan, which makes "
       "images four times as large, or a network that ImageNet weights exist for (see `weights`), "
-      "which takes pixels in -1..1. `model: lenet` is short for `model: {name: lenet}`. `name` or "
-      "`layers` must be set, not both");
+      "which takes pixels in -1..1. `model: lenet` is short for `model: {name: lenet}`. One of "
+      "`name`, `layers` and `file` must be set");
+  v.field("file", m.imported.file,
+          "A classifier out of a whole model that Keras 1, 2 or 3 (.h5, .keras) or an ONNX tool "
+          "(.onnx) wrote, with its weights, of one image; `data.size` is the size that it takes "
+          "where the job says none. `weights: random` draws its weights anew");
   v.layers("layers", m.layers, "A sequential network, layer by layer; see below");
   v.field("latent", m.vae.latent, between(1, kMostOutputs), "vae: numbers that stand for an image");
   constexpr std::string_view kHidden =
       "vae: outputs of the dense layer on either side. inception_v3, vgg16, vgg19, squeezenet: "
-      "outputs of the head's first dense layer, 1024 by default; 0: there is none";
-  if (is_pretrained(m)) {
+      "outputs of the head's first dense layer, 1024 by default; 0: there is none; the same with "
+      "`model.file`";
+  if (is_pretrained(m) || is_imported(m)) {
     v.field("hidden", m.pretrained.hidden, between(0, kMostOutputs), kHidden);
   } else {
     v.field("hidden", m.vae.hidden, between(1, kMostOutputs), kHidden);
   }
-  describe(v, m.pretrained);
+  describe_top(v, m);
+  describe(v, m.imported);
   v.field("variant", m.srgan.variant,
           "srgan: the networks of the book (ReLU, 5 blocks) or of the paper (PReLU, 16 blocks)");
   v.field("width", m.srgan.width, between(4, kMostOutputs),
@@ -135,8 +174,10 @@ void describe(V& v, trainers::InitFromOptions& i) {
 template <class V>
 void describe(V& v, trainers::WeightsOptions& w) {
   v.field("file", w.file,
-          "inception_v3, vgg16, vgg19, squeezenet: a Keras file, read by layer name; random: none, "
-          "the architecture alone. Without it the first file by name that begins as the model "
+          "inception_v3, vgg16, vgg19, squeezenet: a Keras file, read by layer name, or a whole "
+          "model in a .keras archive or an ONNX file of the same names; random: none, the "
+          "architecture alone, also of `model.file`. Without it the first file by name that begins "
+          "as the model "
           "(`inception_v3*.h5`): of `$GENTRAIN_DATA/weights`, else of `data/weights`. "
           "`weights: FILE` is short for `weights: {file: FILE}`");
   v.patterns(

@@ -197,11 +197,14 @@ class Checks {
     }
     const bool named = !job_.model.name.empty();
     const bool layered = !job_.model.layers.empty();
-    if (!named && !layered) {
+    const bool filed = is_imported(job_.model);
+    if (!named && !layered && !filed) {
       fail("model", fmt::format("model is missing; set model to {} or {{layers: [...]}}",
                                 fmt::join(trainers::kModelNames, ", ")));
     } else if (named && layered) {
       fail("model.layers", "model.name and model.layers exclude each other");
+    } else if (filed && (named || layered)) {
+      fail("model.file", "model.file stands in place of model.name and model.layers");
     }
     if (state_.issues.clean("init_from")) {
       const bool chosen = job_.init_from.parameters != trainers::InitFromOptions().parameters;
@@ -215,6 +218,7 @@ class Checks {
               "model.name vae or vae_conv");
     classification();
     pretrained();
+    imported();
     srgan();
     initializer();
   }
@@ -237,7 +241,8 @@ class Checks {
     const trainers::PretrainedOptions defaults;
     constexpr std::string_view kNeeds = "model.name inception_v3, vgg16, vgg19 or squeezenet";
     only_with("model.top", p.top != defaults.top, chosen, kNeeds);
-    only_with("model.batch_norm", p.batch_statistics, job_.model.name == "inception_v3",
+    const bool filed = is_imported(job_.model);
+    only_with("model.batch_norm", p.batch_statistics, filed || job_.model.name == "inception_v3",
               "model.name inception_v3");
     only_with("model.hidden", chosen && p.hidden != defaults.hidden,
               p.top == trainers::PretrainedOptions::Top::kHead, "model.top head");
@@ -246,14 +251,31 @@ class Checks {
            "model.top none gives maps, which tell no classes: set it to head or original");
     }
     const trainers::WeightsOptions& w = job_.weights;
-    only_with("weights", !(w == trainers::WeightsOptions()), chosen, kNeeds);
-    if (chosen && !(w == trainers::WeightsOptions()) && !job_.init_from.file.empty()) {
+    only_with("weights", !(w == trainers::WeightsOptions()), chosen || filed, kNeeds);
+    if ((chosen || filed) && !(w == trainers::WeightsOptions()) && !job_.init_from.file.empty()) {
       fail("weights", "weights and init_from exclude each other: the weights are from one file");
     }
     weight_patterns();
     for (const trainers::StageOptions& stage : job_.stages) {
-      only_with(prefix_of(stage) + "freeze.through", !stage.freeze.through.text.empty(), chosen,
-                kNeeds);
+      only_with(prefix_of(stage) + "freeze.through", !stage.freeze.through.text.empty(),
+                chosen || filed, kNeeds);
+    }
+  }
+
+  /// A network out of a file.
+  void imported() {
+    const bool filed = is_imported(job_.model);
+    const trainers::ImportedOptions& i = job_.model.imported;
+    const bool head = i.top == trainers::ImportedOptions::Top::kHead;
+    only_with("model.layer", !i.layer.empty(), filed && head, "model.file and model.top head");
+    only_with("model.preprocess", i.preprocess != trainers::Preprocessing::kNone, filed,
+              "model.file");
+    only_with("model.hidden",
+              filed && job_.model.pretrained.hidden != trainers::PretrainedOptions().hidden, head,
+              "model.top head");
+    const trainers::WeightsOptions& w = job_.weights;
+    if (filed && !(w == trainers::WeightsOptions()) && w.file != "random") {
+      fail("weights", "weights: model.file has its own weights, beside which only random is there");
     }
   }
 

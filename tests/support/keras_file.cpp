@@ -27,6 +27,11 @@ class Writer {
     base_ = *layout.group == '\0'
                 ? Hdf5Handle(H5Gopen2(file_.get(), "/", H5P_DEFAULT), H5Gclose, path_)
                 : make_group(file_, layout.group);
+    if (!layout.model_config.empty()) {
+      const std::string version = "2.13.1";
+      write_texts(file_, "model_config", {&layout.model_config, 1});
+      write_texts(file_, "keras_version", {&version, 1});
+    }
     if (const std::string backend = layout.backend; !backend.empty()) {
       write_texts(base_, "backend", {&backend, 1});
     }

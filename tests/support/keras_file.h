@@ -29,6 +29,7 @@ struct KerasFileLayout {
   int bits = 32;                  // of an element: 16, 32, 64
   bool packed = false;            // arrays in chunks, with shuffle and deflate
   const char* backend = "";       // "": no such attribute
+  std::string model_config = {};  // JSON, at the root; "": no such attribute
 };
 
 /// Writes layers in their order. Throws IoError if HDF5 fails.

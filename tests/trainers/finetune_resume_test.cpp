@@ -14,6 +14,7 @@
 #include "tests/support/keras_file.h"
 #include "tests/trainers/finetune_runs.h"
 #include "tests/trainers/resume_runs.h"
+#include "tests/trainers/whole_models.h"
 
 namespace gentrain::trainers {
 namespace {
@@ -133,6 +134,31 @@ TEST_F(FinetuneResume, GoesOnWithoutTheModelThatItBeganWith) {
   fs::remove_all(base_ / "first");
   steps(2);
   EXPECT_EQ(train_alone(setting("run")).summary["weights_sha256"], straight);
+}
+
+/// The checkpoint has the graph too; another file under the same name is another network.
+TEST_F(FinetuneResume, GoesOnWithoutTheWholeModelThatItBeganWith) {
+  const fs::path file = base_ / "x.h5";
+  write_whole_model(file);
+  options_.model = {};
+  options_.model.imported.file = file.string();
+  options_.model.imported.preprocess = Preprocessing::kInception;
+  options_.data.height = options_.data.width = 0;
+  options_.weights = {};
+  options_.stages[0].freeze.through.text = "norm";
+  steps(3);
+  const auto straight = train(setting("straight")).summary["weights_sha256"];
+  steps(1);
+  train(setting("run"));
+  EXPECT_THAT(text_of("run/environment.json"), HasSubstr("10 of 10 parameters read"));
+  steps(3);
+  write_whole_model(file, {.scale = 2});
+  EXPECT_THAT(message_of<JobError>([&] { train_alone(setting("run")); }),
+              HasSubstr(": the run was trained with model "));
+  fs::remove(file);
+  EXPECT_EQ(train(setting("run"), 3).summary["weights_sha256"], straight);
+  EXPECT_THAT(text_of("run/environment.json"),
+              HasSubstr("model: that of the checkpoint, of a run that began with model "));
 }
 
 /// Everything that a stage has of its own, cut in the second one.

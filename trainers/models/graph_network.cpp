@@ -73,9 +73,19 @@ Tensor GraphNetwork::forward(Context& context, const Tensor& x) const {
   return compute(context, x, {&logits_, 1})[0];
 }
 
+void GraphNetwork::take_signed(Preprocessing preprocessing) {
+  const graph::Graph& of = executor_.graph();
+  const Shape& image = of.node(of.inputs()[0]).shape;
+  conversion_.emplace(preprocessing, image[image.rank() - 1]);
+}
+
+std::vector<graph::ImportedArray> GraphNetwork::take_arrays() {
+  return file_ ? std::exchange(file_->arrays, {}) : std::vector<graph::ImportedArray>();
+}
+
 std::vector<Tensor> GraphNetwork::compute(Context& context, const Tensor& x,
                                           std::span<const int> wanted) const {
-  const Tensor prepared = caffe_ ? caffe_->forward(context, x) : x;
+  const Tensor prepared = conversion_ ? conversion_->forward(context, x) : x;
   return executor_.compute(context, {&prepared, 1}, wanted);
 }
 
@@ -92,7 +102,7 @@ std::unique_ptr<GraphNetwork> make_pretrained(const ModelOptions& model, const I
         graph::ExecutorOptions{.batch_statistics = model.pretrained.batch_statistics}, outputs,
         parameters);
     if (takes_bgr(model)) {
-      network->take_rgb();
+      network->take_signed(Preprocessing::kCaffe);
     }
     return network;
   } catch (const ShapeError& error) {

@@ -11,6 +11,7 @@
 
 #include "kernels/error.h"
 #include "trainers/models/graph_network.h"
+#include "trainers/models/imported.h"
 #include "trainers/models/layer_names.h"
 
 namespace gentrain::trainers {
@@ -23,6 +24,9 @@ std::unique_ptr<Network> build_network(const ModelOptions& model, const InitOpti
   }
   if (model.name == "lenet") {
     return make_lenet(init, image, outputs, parameters);
+  }
+  if (is_imported(model)) {
+    return make_imported(model, init, image, outputs, parameters);
   }
   if (is_pretrained(model)) {
     return make_pretrained(model, init, image, outputs, parameters);
@@ -77,6 +81,10 @@ PretrainedOptions read_pretrained(const nlohmann::json& json) {
 
 nlohmann::json to_json(const ModelOptions& model) {
   nlohmann::json json;
+  if (is_imported(model)) {
+    json["imported"] = imported_json(model.imported);
+    return json;
+  }
   if (model.layers.empty()) {
     json["name"] = model.name;
     if (is_vae(model)) {
@@ -146,6 +154,9 @@ LayerSpec layer_from_json(const nlohmann::json& json) {
 ModelOptions model_from_json(const nlohmann::json& json) {
   ModelOptions model;
   try {
+    if (json.contains("imported")) {
+      return imported_from(json.at("imported"));
+    }
     if (json.contains("layers")) {
       for (const auto& layer : json.at("layers")) {
         model.layers.push_back(layer_from_json(layer));
@@ -200,9 +211,11 @@ double training_flops_per_image(const std::vector<LayerInfo>& layers,
   for (const LayerInfo& layer : layers) {
     bool trained = false;
     for (int i = 0; i < parameters.size(); ++i) {
-      trained = trained || (trainable[static_cast<std::size_t>(i)] &&
-                            parameters.info(i).role == ParameterRole::kTrained &&
-                            parameters.info(i).name.starts_with(layer.name + "/"));
+      const ParameterInfo& info = parameters.info(i);
+      const bool own = info.name.starts_with(layer.name + "/") ||
+                       std::ranges::find(layer.names, info.name) != layer.names.end();
+      trained = trained || (own && trainable[static_cast<std::size_t>(i)] &&
+                            info.role == ParameterRole::kTrained);
     }
     const int products = 1 + (trained ? 1 : 0) + (gradient_needed ? 1 : 0);
     flops += 2.0 * products * static_cast<double>(layer.products);

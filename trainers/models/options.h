@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "trainers/models/layer_spec.h"
+#include "trainers/models/preprocessing.h"
 
 namespace gentrain::trainers {
 
@@ -104,13 +105,32 @@ struct PretrainedOptions {
   friend bool operator==(const PretrainedOptions&, const PretrainedOptions&) = default;
 };
 
-/// Either `name` or `layers` is set.
+/// A whole model out of a file of Keras or ONNX.
+struct ImportedOptions {
+  /// kOriginal: the file's own output, a number for each class; kHead: behind `layer` global
+  /// average pooling, if it gives maps, a dense layer with ReLU (PretrainedOptions::hidden), one
+  /// for the classes.
+  enum class Top : std::uint8_t { kOriginal, kHead };
+  std::string file;   // empty: none
+  Top top = Top::kOriginal;
+  std::string layer;  // kHead: a layer by the file's name; empty: the file's output
+  /// What the network takes, of images in -1..1.
+  Preprocessing preprocess = Preprocessing::kNone;
+  /// No key. The network as JSON, which stands in place of the file: of a model or a checkpoint;
+  /// see imported_text() in imported.h.
+  std::string network;
+  friend bool operator==(const ImportedOptions&, const ImportedOptions&) = default;
+};
+
+/// One of `name`, `layers` and `imported` is set.
 struct ModelOptions {
   std::string name;               // one of kModelNames
   std::vector<LayerSpec> layers;  // a sequential network
+  ImportedOptions imported;       // a network out of a file
   VaeOptions vae;                 // of the model "vae"
   SrganOptions srgan;             // of the model "srgan"
-  PretrainedOptions pretrained;   // of inception_v3, vgg16, vgg19 and squeezenet
+  /// Of inception_v3, vgg16, vgg19 and squeezenet; `hidden` and `batch_statistics` of `imported`.
+  PretrainedOptions pretrained;
   friend bool operator==(const ModelOptions&, const ModelOptions&) = default;
 };
 inline bool is_vae(const ModelOptions& model) {
@@ -122,6 +142,16 @@ inline bool is_srgan(const ModelOptions& model) {
 inline bool is_pretrained(const ModelOptions& model) {
   return model.name == "inception_v3" || model.name == "vgg16" || model.name == "vgg19" ||
          model.name == "squeezenet";
+}
+inline bool is_imported(const ModelOptions& model) {
+  return !model.imported.file.empty() || !model.imported.network.empty();
+}
+/// What messages call a model: its name, "sequential", or the file that it is out of.
+inline std::string called(const ModelOptions& model) {
+  if (is_imported(model)) {
+    return model.imported.file;
+  }
+  return model.layers.empty() ? model.name : "sequential";
 }
 /// Whether a pretrained network was trained on BGR in 0..255 minus means, not on RGB in -1..1.
 inline bool takes_bgr(const ModelOptions& model) {

@@ -46,6 +46,20 @@ Preprocessing preprocessing_of(const std::string& name) {
   return static_cast<Preprocessing>(found - kPreprocessingNames.begin());
 }
 
+std::optional<PictureAxes> picture_axes(const Shape& sample) {
+  const auto is_channels = [](std::int64_t extent) { return extent == 1 || extent == kColours; };
+  if (sample.rank() != 3) {
+    return std::nullopt;
+  }
+  if (is_channels(sample[2])) {
+    return PictureAxes{sample, ChannelOrder::kLast};
+  }
+  if (is_channels(sample[0])) {
+    return PictureAxes{{sample[1], sample[2], sample[0]}, ChannelOrder::kFirst};
+  }
+  return std::nullopt;
+}
+
 std::vector<float> preprocessed(Preprocessing preprocessing, std::span<const std::uint8_t> pixels,
                                 std::int64_t pixels_each, std::int64_t channels,
                                 ChannelOrder order) {

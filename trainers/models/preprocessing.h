@@ -3,10 +3,13 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "kernels/shape.h"
 
 namespace gentrain::trainers {
 
@@ -25,6 +28,15 @@ Preprocessing preprocessing_of(const std::string& name);
 
 /// Where the channels of a sample stand.
 enum class ChannelOrder : std::uint8_t { kLast, kFirst };
+
+/// What of a picture a sample of three axes is.
+struct PictureAxes {
+  Shape image;  // [h, w, c]
+  ChannelOrder order = ChannelOrder::kLast;
+};
+/// Channels are where one or three positions are, the last axis first. None of a sample that is no
+/// picture.
+std::optional<PictureAxes> picture_axes(const Shape& sample);
 
 /// Values of pixels.
 ///

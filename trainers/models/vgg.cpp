@@ -95,7 +95,7 @@ VggFeatures::VggFeatures(VggNet net, std::span<const VggMap> maps, VggInput inpu
     }
   }
   if (input == VggInput::kCaffe) {
-    caffe_.emplace();
+    caffe_.emplace(Preprocessing::kCaffe, 3);
   }
 }
 

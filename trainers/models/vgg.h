@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "core/nn/layers.h"
-#include "trainers/models/caffe_input.h"
+#include "trainers/models/input_conversion.h"
 
 namespace gentrain::io {
 class KerasWeights;
@@ -27,7 +27,7 @@ enum class VggNet : std::uint8_t { kVgg16, kVgg19 };
 /// What is done with an image before the first convolution.
 enum class VggInput : std::uint8_t {
   kAsIs,
-  /// From RGB in -1..1 to what the ImageNet weights were trained on: see CaffeInput.
+  /// From RGB in -1..1 to what the ImageNet weights were trained on: see InputConversion.
   kCaffe,
 };
 
@@ -90,7 +90,7 @@ class VggFeatures {
   std::vector<std::string> names_;  // of all layers
   ParameterSet parameters_;
   std::shared_ptr<SharedBlocks> blocks_;
-  std::optional<CaffeInput> caffe_;  // with kCaffe
+  std::optional<InputConversion> caffe_;  // with kCaffe
   std::vector<nn::Conv2d> convs_;    // in order
   int depth_ = 0;                    // layers that there are weights for
   bool ready_ = false;
