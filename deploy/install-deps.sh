@@ -22,6 +22,7 @@ packages=(
   opencv-data                                             # the cascade that finds faces
   libzip-dev                                              # archives of Keras 3
   libcurl4-openssl-dev libarchive-dev                     # downloads, unpacking them
+  libonnx-dev libprotobuf-dev protobuf-compiler           # the schema of ONNX files, its messages
   libyaml-cpp-dev libboost-program-options-dev            # job files, command line
   nlohmann-json3-dev libspdlog-dev libfmt-dev             # metrics, log, messages
   libgtest-dev libgmock-dev libbenchmark-dev              # tests, benchmarks

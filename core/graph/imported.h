@@ -11,7 +11,9 @@
 namespace gentrain::graph {
 
 /// A tensor of the file and the node that gives it. The graph may keep its axes in another order:
-/// axis i of the node's shape is axis axes[i] of the file's, both without the samples' axis.
+/// axis i of the node's shape is axis axes[i] of the file's, both without the samples' axis. Only
+/// of ONNX, axes[0] may be -1: the file has that axis within its samples' axis, behind the sample,
+/// [n, 3, 20] as [n 3, 20].
 struct ImportedTensor {
   std::string name;  // as the file has it
   int node = -1;
@@ -45,7 +47,7 @@ struct ImportedModel {
 /// not fit behind another, arrays that are missing, left over, of another shape or not finite.
 ImportedModel import_keras(const std::filesystem::path& path);
 
-/// An ONNX model, opset 11 to 21, with the files of external data beside it.
+/// An ONNX model, opset 9 to 21, with the files of external data beside it.
 ///
 /// Throws IoError naming the file, and the node, tensor or attribute: as import_keras; an operator
 /// or attribute that is not known, external data outside of the model's folder or too short.

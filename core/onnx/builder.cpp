@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include <fmt/ranges.h>
@@ -10,6 +11,7 @@
 namespace gentrain::onnx {
 namespace {
 
+constexpr std::size_t kMostNameBytes = 512;
 constexpr int kMostAxes = Shape::kMaxRank - 1;  // of a sample
 
 Shape shape_at(const Shape& shape, const std::vector<int>& from) {
@@ -79,6 +81,7 @@ std::string Builder::unique(std::string name) {
   if (name.empty()) {
     name = "node";
   }
+  name.resize(std::min(name.size(), kMostNameBytes));
   std::string candidate = name;
   int& times = taken_[name];
   while (graph_.find(candidate) >= 0) {
@@ -205,6 +208,9 @@ Placed Builder::pointwise(const Placed& value, const PointwiseRule& rule, std::s
 }
 
 Placed Builder::mapped(const Placed& value, int axis, ops::AxisRows rows, std::string_view part) {
+  if (rows.from > std::numeric_limits<std::int32_t>::max()) {
+    refuse("axis {} has {} positions, which are too many", axis + 1, rows.from);
+  }
   Placed result = value;
   result.node = add(
       graph::AxisMap{position(value, axis), std::make_shared<const ops::AxisRows>(std::move(rows))},

@@ -13,6 +13,9 @@ namespace {
 
 constexpr std::int64_t kFirstOpset = 9;
 constexpr std::int64_t kLastOpset = 21;
+constexpr std::size_t kMostInputs = 256;
+constexpr std::int64_t kFewChannels = 4;
+const std::vector<int> kPixelsFirst{1, 2, 0};                // [h, w, c] of a file's [c, h, w]
 constexpr std::int64_t kFreeValues = std::int64_t{1} << 24;  // of any file's budget
 
 bool is_default(const std::string& domain) {
@@ -67,6 +70,20 @@ bool keeps_axes(std::string_view op_type) {
          op_type == "Dropout" || op_type == "Resize";
 }
 
+/// Operators for which a file's [c, h, w] is an image.
+bool sees_pixels(std::string_view op_type) {
+  return find_in(convolution_operators(), op_type) != nullptr ||
+         find_in(pooling_operators(), op_type) != nullptr || op_type == "BatchNormalization" ||
+         op_type == "DepthToSpace" || op_type == "SpaceToDepth";
+}
+
+bool transposes_pixels(const Node& node) {
+  const auto perm =
+      std::find_if(node.attributes.begin(), node.attributes.end(),
+                   [](const Attribute& attribute) { return attribute.name == "perm"; });
+  return perm != node.attributes.end() && perm->integers == std::vector<std::int64_t>{0, 3, 1, 2};
+}
+
 }  // namespace
 
 Importer::Importer(Model model, const std::filesystem::path& folder, std::int64_t bytes)
@@ -91,8 +108,8 @@ void Importer::read_opset() {
     }
   }
   if (opset_ < kFirstOpset || opset_ > kLastOpset) {
-    refuse("it uses opset {} of ONNX's own operators, {} to {} are supported",
-           opset_ == 0 ? "none" : fmt::to_string(opset_), kFirstOpset, kLastOpset);
+    refuse("it uses {} of ONNX's own operators, opsets {} to {} are supported",
+           opset_ == 0 ? "no opset" : fmt::format("opset {}", opset_), kFirstOpset, kLastOpset);
   }
 }
 
@@ -209,11 +226,11 @@ void Importer::import_node(std::size_t index) {
   keep_outputs(node, std::move(call.outputs()));
 }
 
-std::vector<int> Importer::order_of_input(const ValueInfo& input, int rank) const {
-  if (rank != 3) {
-    return file_order(rank);
+std::vector<int> Importer::order_of_input(const ValueInfo& input,
+                                          const std::vector<std::int64_t>& extents) const {
+  if (extents.size() != 3) {
+    return file_order(static_cast<int>(extents.size()));
   }
-  // Images in the file's order [h, w, c] are transposed to [c, h, w] before anything sees pixels.
   std::set<std::string_view> of_input{input.name};
   for (const std::size_t index : order_.nodes) {
     const Node& node = model_.nodes[index];
@@ -226,14 +243,17 @@ std::vector<int> Importer::order_of_input(const ValueInfo& input, int rank) cons
       of_input.insert(node.outputs.begin(), node.outputs.end());
       continue;
     }
-    const auto perm =
-        std::find_if(node.attributes.begin(), node.attributes.end(),
-                     [](const Attribute& attribute) { return attribute.name == "perm"; });
-    const bool to_pixels = node.op_type == "Transpose" && perm != node.attributes.end() &&
-                           perm->integers == std::vector<std::int64_t>{0, 3, 1, 2};
-    return to_pixels ? file_order(3) : std::vector{1, 2, 0};
+    if (node.op_type == "Transpose") {  // of images [h, w, c], to [c, h, w]
+      return transposes_pixels(node) ? file_order(3) : kPixelsFirst;
+    }
+    if (sees_pixels(node.op_type)) {
+      return kPixelsFirst;
+    }
+    break;
   }
-  return {1, 2, 0};
+  // Nothing says which axis the channels are: the short one. It decides what a picture is for, no
+  // value.
+  return extents[2] <= kFewChannels && extents[0] > kFewChannels ? file_order(3) : kPixelsFirst;
 }
 
 void Importer::add_input(const ValueInfo& input) {
@@ -267,7 +287,7 @@ void Importer::add_input(const ValueInfo& input) {
   }
   samples_ = std::max(samples, samples_);
   Placed placed;
-  placed.axes = order_of_input(input, static_cast<int>(extents.size()));
+  placed.axes = order_of_input(input, extents);
   std::vector<std::int64_t> ordered;
   ordered.reserve(placed.axes.size());
   for (const int axis : placed.axes) {
@@ -280,16 +300,18 @@ void Importer::add_input(const ValueInfo& input) {
 }
 
 void Importer::add_inputs() {
+  std::set<std::string_view> weights;
+  for (const Tensor& tensor : model_.initializers) {
+    weights.insert(tensor.name);
+  }
   for (const ValueInfo& input : model_.inputs) {
-    const bool weight =
-        std::any_of(model_.initializers.begin(), model_.initializers.end(),
-                    [&](const Tensor& tensor) { return tensor.name == input.name; });
-    if (!weight) {
+    if (!weights.contains(input.name)) {
       add_input(input);
     }
   }
-  if (build_.graph().inputs().empty()) {
-    refuse("the model has no inputs");
+  const std::size_t count = build_.graph().inputs().size();
+  if (count == 0 || count > kMostInputs) {
+    refuse("the model has {} inputs, 1 to {} are supported", count, kMostInputs);
   }
 }
 
@@ -297,19 +319,19 @@ void Importer::add_outputs(graph::ImportedModel& imported) {
   if (model_.outputs.empty()) {
     refuse("the model has no outputs");
   }
-  std::vector<int> nodes;
+  std::set<int> nodes;
   for (const ValueInfo& output : model_.outputs) {
     const auto* const value = std::get_if<Placed>(&values_.at(output.name));
     if (value == nullptr || value->samples != 0 || value->condition) {
       refuse("output {} has not the samples along its first axis or is no number", output.name);
     }
     Placed placed = *value;
-    const bool taken = std::find(nodes.begin(), nodes.end(), placed.node) != nodes.end();
-    if (taken || std::holds_alternative<graph::Input>(build_.graph().node(placed.node).kind)) {
+    if (nodes.contains(placed.node) ||
+        std::holds_alternative<graph::Input>(build_.graph().node(placed.node).kind)) {
       build_.begin(output.name);
       placed.node = build_.add(graph::Identity{}, {placed.node});
     }
-    nodes.push_back(placed.node);
+    nodes.insert(placed.node);
     imported.outputs.push_back({output.name, placed.node, placed.axes});
   }
 }

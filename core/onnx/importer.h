@@ -33,7 +33,8 @@ class Importer {
   void add_outputs(graph::ImportedModel& imported);
   [[nodiscard]] std::vector<const Value*> inputs_of(const Node& node) const;
   [[nodiscard]] ConstantPointer bias_behind(const Node& node) const;
-  [[nodiscard]] std::vector<int> order_of_input(const ValueInfo& input, int rank) const;
+  [[nodiscard]] std::vector<int> order_of_input(const ValueInfo& input,
+                                                const std::vector<std::int64_t>& extents) const;
   [[nodiscard]] bool is_known(const std::string& name) const { return values_.contains(name); }
   void list_layers(graph::ImportedModel& imported) const;
 

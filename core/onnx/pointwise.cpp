@@ -23,9 +23,9 @@ template <PointwiseFunction function>
 void plain(Call& call) {
   apply(call, {function});
 }
-template <Activation activation>
-void activation(Call& call) {
-  activate(call, activation);
+template <Activation function>
+void known(Call& call) {
+  activate(call, function);
 }
 
 void leaky_relu(Call& call) {
@@ -124,9 +124,9 @@ void cast(Call& call) {
   call.give(result);
 }
 
-constexpr OperatorEntry kEntries[] = {{"Relu", activation<Activation::kRelu>},
-                                      {"Sigmoid", activation<Activation::kSigmoid>},
-                                      {"Tanh", activation<Activation::kTanh>},
+constexpr OperatorEntry kEntries[] = {{"Relu", known<Activation::kRelu>},
+                                      {"Sigmoid", known<Activation::kSigmoid>},
+                                      {"Tanh", known<Activation::kTanh>},
                                       {"LeakyRelu", leaky_relu},
                                       {"PRelu", prelu},
                                       {"Elu", elu},

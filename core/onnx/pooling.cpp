@@ -80,7 +80,8 @@ void max_pool(Call& call) {
 /// The mean over the window's positions inside the image, or, if padding counts, inside the image
 /// and its padding, which is 0.
 ops::AxisRows mean_rows(Call& call, const WindowAxis& axis, bool padding_counts) {
-  call.build().budget().charge(axis.to * std::min(axis.window, axis.from));
+  call.build().budget().charge(
+      count_of(std::array{axis.to, std::min(axis.window, axis.from)}, "its windows"));
   ops::AxisRows rows;
   rows.from = axis.from;
   rows.begins.push_back(0);

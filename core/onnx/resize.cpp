@@ -26,28 +26,30 @@ struct ResizeAxis {
   double scale = 1;
 };
 
-/// The place in the image before that a position comes from.
-double place_of(const ResizeRule& rule, const ResizeAxis& axis, std::int64_t at) {
-  const auto x = static_cast<double>(at);
-  const auto from = static_cast<double>(axis.from);
-  const auto to = static_cast<double>(axis.to);
+/// The place in the image before that a position comes from, in single precision: whether a place
+/// lies in the middle between two pixels is decided by its rounding, and others round so.
+float place_of(const ResizeRule& rule, const ResizeAxis& axis, std::int64_t at) {
+  const auto x = static_cast<float>(at);
+  const auto from = static_cast<float>(axis.from);
+  const auto to = static_cast<float>(axis.to);
+  const auto scale = static_cast<float>(axis.scale);
   if (rule.coordinates == "align_corners") {
     return axis.to == 1 ? 0 : x * (from - 1) / (to - 1);
   }
   if (rule.coordinates == "asymmetric") {
-    return x / axis.scale;
+    return x / scale;
   }
   if (rule.coordinates == "pytorch_half_pixel") {
-    return axis.to > 1 ? (x + 0.5) / axis.scale - 0.5 : 0;
+    return axis.to > 1 ? (x + 0.5F) / scale - 0.5F : 0;
   }
   if (rule.coordinates == "tf_half_pixel_for_nn") {
-    return (x + 0.5) / axis.scale;
+    return (x + 0.5F) / scale;
   }
   if (rule.coordinates == "half_pixel_symmetric") {
-    const double adjustment = to / (axis.scale * from);
-    return from / 2 * (1 - adjustment) + (x + 0.5) / axis.scale - 0.5;
+    const float adjustment = to / (scale * from);
+    return from / 2 * (1 - adjustment) + (x + 0.5F) / scale - 0.5F;
   }
-  return (x + 0.5) / axis.scale - 0.5;
+  return (x + 0.5F) / scale - 0.5F;
 }
 
 std::int64_t nearest_of(const ResizeRule& rule, double place) {
@@ -94,7 +96,7 @@ ops::AxisRows rows_of(const ResizeRule& rule, const ResizeAxis& axis) {
   rows.from = axis.from;
   rows.begins.push_back(0);
   for (std::int64_t at = 0; at < axis.to; ++at) {
-    Taps taps = taps_of(rule, axis, place_of(rule, axis, at));
+    Taps taps = taps_of(rule, axis, static_cast<double>(place_of(rule, axis, at)));
     double sum = 0;
     for (std::size_t k = 0; k < taps.weights.size(); ++k) {
       const std::int64_t source = taps.first + static_cast<std::int64_t>(k);

@@ -229,7 +229,7 @@ void pad(Call& call) {
 Placed repeated(Call& call, const Placed& x, int axis, std::int64_t times) {
   need_range("repetitions", {&times, 1}, 1, kMostPositions);
   const std::int64_t extent = extent_of(call, x, axis);
-  call.build().budget().charge(extent * times);
+  call.build().budget().charge(count_of(std::array{extent, times}, "its result"));
   std::vector<std::int64_t> positions(static_cast<std::size_t>(extent * times));
   for (std::size_t i = 0; i < positions.size(); ++i) {
     positions[i] = static_cast<std::int64_t>(i) % extent;

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 # Folder -> the folders whose headers it may include, besides its own. "core" does not stand for its
-# sub-libraries core/data, core/graph, core/keras, core/io, core/image and core/net.
+# sub-libraries core/data, core/graph, core/keras, core/io, core/image, core/net and core/onnx.
 LAYERS = {
     "kernels": [],
     "kernels/cpu": ["kernels"],
@@ -24,11 +24,12 @@ LAYERS = {
     "core/net": ["kernels", "core/io"],
     "core/graph": ["kernels", "core", "core/io"],
     "core/keras": ["kernels", "core", "core/io", "core/graph"],
+    "core/onnx": ["kernels", "core", "core/io", "core/graph"],
     "comm": ["kernels", "core"],
     "comm/mpi": ["kernels", "core", "comm"],
     "comm/nccl": ["kernels", "core", "comm"],
-    "trainers": ["core", "core/io", "core/data", "core/graph", "core/image", "comm"],
-    "jobs": ["core", "core/io", "core/data", "core/graph", "core/image", "core/net", "comm",
+    "trainers": ["core", "core/io", "core/data", "core/graph", "core/image", "core/onnx", "comm"],
+    "jobs": ["core", "core/io", "core/data", "core/graph", "core/image", "core/net", "core/onnx", "comm",
              "trainers"],
 }
 
@@ -70,6 +71,7 @@ VENDORS = [
     (r"opencv2/.*", ["core/image"]),
     (r"curl/.*|archive(_entry)?\.h", ["core/net"]),
     (r"zip\.h", ["core/keras"]),
+    (r"google/protobuf/.*|onnx\.pb\.h", ["core/onnx/backend"]),
     (r"yaml-cpp/.*", ["jobs/cli"]),
     (r"boost/.*", ["jobs/cli"]),
     (r"spdlog/.*", ["trainers", "jobs"]),

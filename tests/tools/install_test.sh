@@ -10,3 +10,4 @@ command -v gentrain
 gentrain --version
 test -f lib/gentrain/libgentrain_image.so
 test -f lib/gentrain/libgentrain_net.so
+test -f lib/gentrain/libgentrain_onnx.so
