@@ -1,12 +1,13 @@
 // The constants of the conversion.
 #include "trainers/models/caffe_input.h"
 
-#include <array>
 #include <span>
 
 namespace gentrain::trainers {
 
 namespace {
+
+constexpr double kHalf = 127.5;
 
 /// Values into a tensor of f32 or f64.
 void fill(Device& device, Queue& queue, std::span<const double> values, const Tensor& target) {
@@ -33,16 +34,21 @@ CaffeInput::CaffeInput() {
 
 Tensor CaffeInput::forward(Context& context, const Tensor& x) const {
   std::call_once(made_, [&] {
-    constexpr double kHalf = 127.5;
     constants_.allocate(context.device, context.queue, x.dtype());
-    fill(context.device, context.queue,
-         std::array{0.0, 0.0, kHalf, 0.0, kHalf, 0.0, kHalf, 0.0, 0.0}, constants_[0]);
-    fill(context.device, context.queue,
-         std::array{kHalf - 103.939, kHalf - 116.779, kHalf - 123.68}, constants_[1]);
+    fill(context.device, context.queue, weights(), constants_[0]);
+    fill(context.device, context.queue, biases(), constants_[1]);
     context.queue.wait();
     constants_.mark_changed();
   });
   return conv_[0].forward(context, x, Activation::kNone);
+}
+
+std::array<double, 9> CaffeInput::weights() {
+  return {0.0, 0.0, kHalf, 0.0, kHalf, 0.0, kHalf, 0.0, 0.0};
+}
+
+std::array<double, 3> CaffeInput::biases() {
+  return {kHalf - 103.939, kHalf - 116.779, kHalf - 123.68};
 }
 
 }  // namespace gentrain::trainers

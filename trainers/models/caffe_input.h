@@ -1,6 +1,7 @@
 // What networks that were trained in Caffe take: BGR minus means, out of RGB in -1..1.
 #pragma once
 
+#include <array>
 #include <mutex>
 #include <vector>
 
@@ -17,6 +18,10 @@ class CaffeInput {
   /// x, result [n, h, w, 3]. The constants are made when first asked for, of the type of x. Throws
   /// ShapeError for another number of channels.
   Tensor forward(Context& context, const Tensor& x) const;
+
+  /// The convolution's constants: [out, in] and [out].
+  static std::array<double, 9> weights();
+  static std::array<double, 3> biases();
 
  private:
   mutable std::once_flag made_;

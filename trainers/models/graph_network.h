@@ -28,6 +28,7 @@ class GraphNetwork final : public Network {
   /// From now on images are RGB in -1..1, and the graph gets what CaffeInput makes of them. Before
   /// the first forward().
   void take_rgb() { caffe_.emplace(); }
+  [[nodiscard]] bool takes_rgb() const { return caffe_.has_value(); }
 
   /// x [n, h, w, c], result [n, outputs]: of a graph that ends with a softmax what that is of.
   Tensor forward(Context& context, const Tensor& x) const override;
