@@ -29,6 +29,17 @@ bool is_empty(const ops::AxisRows& rows, std::int64_t position) {
 
 }  // namespace
 
+void need_own_samples(const ExportedModel& model) {
+  for (const auto* tensors : {&model.inputs, &model.outputs}) {
+    for (const ImportedTensor& tensor : *tensors) {
+      if (std::ranges::any_of(tensor.axes, [](int axis) { return axis < 0; })) {
+        throw JobError(fmt::format("{} cannot be exported: its samples are rows of several samples",
+                                   tensor.name));
+      }
+    }
+  }
+}
+
 std::optional<Ends> ends_of(const ops::AxisRows& rows) {
   const std::int64_t to = rows.to();
   std::int64_t first = 0;

@@ -40,6 +40,10 @@ void export_keras(const ExportedModel& model, const std::filesystem::path& path)
 /// model of more than 2 GiB; DeviceError if the module that writes such files is not there.
 void export_onnx(const ExportedModel& model, const std::filesystem::path& path);
 
+/// Throws JobError naming a tensor of which the file keeps an axis of a sample within the samples'
+/// axis (an axis below 0 in ImportedTensor::axes): neither form of files has that.
+void need_own_samples(const ExportedModel& model);
+
 /// How an axis map pads or cuts the ends of its axis.
 struct Ends {
   std::int64_t before = 0;  // positions that are put before, or with a minus taken away

@@ -216,6 +216,7 @@ std::vector<io::KerasModelLayer> LayerList::take_layers() {
 namespace gentrain::graph {
 
 void export_keras(const ExportedModel& model, const std::filesystem::path& path) {
+  need_own_samples(model);
   io::write_keras_model(path, keras::ModelExport(model).run());
 }
 

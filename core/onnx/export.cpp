@@ -274,6 +274,7 @@ std::string GraphWriter::value(int node, const Order& order) {
 namespace gentrain::graph {
 
 void export_onnx(const ExportedModel& model, const std::filesystem::path& path) {
+  need_own_samples(model);
   const onnx::Model file = onnx::model_of(model);
   std::string bytes;
   try {

@@ -27,6 +27,19 @@ inline Convolution window(std::int64_t out, std::int64_t h, std::int64_t w) {
   return conv;
 }
 
+inline TransposedConvolution turned_window(std::int64_t out, std::int64_t kernel) {
+  TransposedConvolution conv;
+  conv.out = out;
+  conv.kernel_h = conv.kernel_w = kernel;
+  return conv;
+}
+
+inline Pooling pooling_window(std::int64_t h, std::int64_t w) {
+  Pooling pooling;
+  pooling.window = {h, w};
+  return pooling;
+}
+
 inline std::vector<ExportCase> window_cases() {
   Convolution same = window(4, 3, 2);
   same.padding.same = true;
@@ -44,7 +57,7 @@ inline std::vector<ExportCase> window_cases() {
   Convolution dilated = window(2, 3, 3);
   dilated.dilation = {2, 1};
   dilated.padding.same = true;
-  TransposedConvolution turned{.out = 3, .kernel_h = 3, .kernel_w = 3};
+  TransposedConvolution turned = turned_window(3, 3);
   turned.stride = {2, 2};
   turned.padding = {0, 1, 0, 1};
   turned.to_h = 14;
@@ -53,7 +66,7 @@ inline std::vector<ExportCase> window_cases() {
   cut.padding = {1, 1, 1, 1};
   cut.to_h = 13;
   cut.to_w = 11;
-  Pooling maxima{.window = {3, 2}};
+  Pooling maxima = pooling_window(3, 2);
   maxima.padding.same = true;
   Pooling means = maxima;
   means.pooling = PoolingKind::kAverage;
@@ -70,7 +83,7 @@ inline std::vector<ExportCase> window_cases() {
           one_node("global_maxima", {7, 6, 4}, GlobalPooling{PoolingKind::kMax}),
           {"maxima_of_relu", {7, 6, 4}, [](Graph& graph, int x) {
              const int relu = graph.add("relu", Activate{}, {x});
-             Pooling pool{.window = {3, 3}};
+             Pooling pool = pooling_window(3, 3);
              pool.padding.explicit_padding = {1, 1, 1, 1};
              return graph.add("y", pool, {relu});
            }}};

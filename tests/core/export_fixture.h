@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -203,6 +204,14 @@ class ExportFiles : public testing::Test {
       std::filesystem::temp_directory_path() / ("gentrain-export-" + std::to_string(getpid()));
   std::filesystem::path path_ = folder_ / "model";
 };
+
+/// A square convolution with bias.
+inline Convolution conv(std::int64_t out, std::int64_t kernel) {
+  Convolution node;
+  node.out = out;
+  node.kernel_h = node.kernel_w = kernel;
+  return node;
+}
 
 inline Pointwise function(PointwiseFunction which, double a = 1, double b = 0,
                           double c = std::numeric_limits<double>::infinity()) {
