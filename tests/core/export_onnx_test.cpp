@@ -129,7 +129,7 @@ TEST_F(OnnxExport, TheFileSaysWhatItTakesAndGives) {
   EXPECT_EQ(file.outputs[1].name, "norm");
   const auto kernels = std::ranges::count_if(
       file.initializers, [](const onnx::Tensor& tensor) { return tensor.dims.size() == 4; });
-  EXPECT_EQ(kernels, 2);  // the shared kernel, and the offset beside maps
+  EXPECT_EQ(kernels, 1);  // of both convolutions
 }
 
 TEST_F(OnnxExport, OrdersOfAxesStayThoseOfTheFile) {

@@ -34,8 +34,8 @@ SEQUENTIAL = """
   layers:
     - {conv: {out: 4, kernel: 3, padding: same}}
     - relu
-    - {avg_pool: 2}
-    - {conv: {out: 6, kernel: 3, stride: 2, pad: 1, bias: false}}
+    - {average_pool: 2}
+    - {conv: {out: 6, kernel: 3, stride: 2, padding: 1, bias: false}}
     - sigmoid
     - {max_pool: 2}
     - flatten
