@@ -7,7 +7,7 @@ usage() {
   cat <<'END'
 usage: deploy/install-deps.sh [--dev] [--list]
   --dev   also what developers need: clang 14 with its sanitizers, clang-format 14, clang-tidy 14,
-          shellcheck, git
+          shellcheck, git, python3-venv
   --list  print the package names and end
 Needs root, or a user who may use sudo, when something is missing.
 END
@@ -28,7 +28,7 @@ packages=(
   libgtest-dev libgmock-dev libbenchmark-dev              # tests, benchmarks
   python3 python3-h5py                                    # tests of the house, golden files
 )
-dev_packages=(clang-14 libclang-rt-14-dev llvm-14 clang-format-14 clang-tidy-14 shellcheck git)
+dev_packages=(clang-14 libclang-rt-14-dev llvm-14 clang-format-14 clang-tidy-14 shellcheck git python3-venv)
 
 fail() {
   echo "install-deps: $*" >&2

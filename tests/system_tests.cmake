@@ -23,6 +23,16 @@ add_test(NAME checkpoint.h5py
 set_tests_properties(checkpoint.h5py PROPERTIES LABELS unit TIMEOUT 120 SKIP_RETURN_CODE 77
                      PROCESSORS 2 ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>")
 
+# What is exported, loaded by those it is for, which come from PyPI: run by name or label alone
+# (deploy/check.sh), and skipped without a network.
+foreach(class OnnxRuntime Keras TfKeras)
+  add_test(NAME interop.${class}
+           COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/interop_test.py
+                   ${CMAKE_BINARY_DIR}/interop-venv-${class} ${class})
+  set_tests_properties(interop.${class} PROPERTIES LABELS interop TIMEOUT 1800 PROCESSORS 2
+                       SKIP_RETURN_CODE 77 ENVIRONMENT "GENTRAIN=$<TARGET_FILE:gentrain>")
+endforeach()
+
 # Runs that are stopped, killed and gone on with.
 add_test(NAME verbs.Stop
          COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/stop_test.py)

@@ -94,6 +94,17 @@ class OpenedModel {
   /// `nodes`. Throws JobError of a model whose layers have no names; as graph::Executor::compute.
   [[nodiscard]] std::vector<Tensor> compute(Context& context, std::span<const Tensor> inputs,
                                             std::span<const int> nodes) const;
+  /// Whether compute() gives the graph what CaffeInput makes of its input.
+  [[nodiscard]] bool has_caffe_input() const {
+    return graph_network_ != nullptr && graph_network_->takes_rgb();
+  }
+  /// What becomes of pixels before compute(): constants of a classifier of gentrain's, null of
+  /// another model, of which it is preprocessing() if it takes pictures.
+  [[nodiscard]] const data::Normalization* normalization() const {
+    return network_ == nullptr ? nullptr : &own_.description.test_normalization;
+  }
+  [[nodiscard]] Preprocessing preprocessing() const { return preprocessing_; }
+  [[nodiscard]] bool takes_pictures() const { return image_.has_value(); }
   /// Null of a model that is no graph.
   [[nodiscard]] const graph::Graph* graph() const;
   [[nodiscard]] const ParameterSet& parameters() const;

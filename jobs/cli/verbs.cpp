@@ -28,6 +28,7 @@ const std::vector<Verb>& verbs() {
        "what a layer makes of images or arrays", features_verb},
       {"summary", "summary MODEL|JOB [--json]", "layers, shapes, parameters and FLOPs",
        summary_verb},
+      {"export", "export MODEL OUT.h5|OUT.onnx", "the network for Keras or ONNX", export_verb},
       {"sample", "sample MODEL OUT.png [-n 64]", "images that a model makes of noise", sample_verb},
       {"upscale", "upscale MODEL IMAGE... --out DIR", "images four times as high and wide",
        upscale_verb},

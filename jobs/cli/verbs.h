@@ -47,6 +47,8 @@ int predict_verb(Session& session, const Arguments& arguments);
 int features_verb(Session& session, const Arguments& arguments);
 /// gentrain summary MODEL|JOB: layers, shapes, parameters, FLOPs.
 int summary_verb(Session& session, const Arguments& arguments);
+/// gentrain export MODEL OUT.h5|OUT.onnx: the network for other frameworks.
+int export_verb(Session& session, const Arguments& arguments);
 /// gentrain sample MODEL OUT.png: images that a model makes of noise.
 int sample_verb(Session& session, const Arguments& arguments);
 /// gentrain upscale MODEL IMAGE... --out DIR: images four times as high and wide.
