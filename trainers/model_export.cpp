@@ -10,7 +10,7 @@
 #include "core/graph/exported.h"
 #include "core/image/folder.h"
 #include "kernels/error.h"
-#include "trainers/models/caffe_input.h"
+#include "trainers/models/input_conversion.h"
 
 namespace gentrain::trainers {
 
@@ -22,9 +22,9 @@ graph::ImportedTensor tensor_of(const ModelTensor& tensor) {
   return {tensor.name, tensor.node, tensor.axes};
 }
 
-/// The graph behind CaffeInput, a convolution whose parameters are preprocessing/weight and
+/// The graph behind an InputConversion, a convolution whose parameters are preprocessing/weight and
 /// preprocessing/bias. All other nodes stand one behind where they were.
-graph::Graph with_caffe_input(const graph::Graph& graph) {
+graph::Graph with_conversion(const graph::Graph& graph, std::int64_t channels) {
   graph::Graph result;
   for (int i = 0; i < graph.size(); ++i) {
     const graph::Node& node = graph.node(i);
@@ -35,7 +35,7 @@ graph::Graph with_caffe_input(const graph::Graph& graph) {
     result.add(node.name, node.kind, inputs, node.parameters);
     if (i == 0) {
       graph::Convolution conversion;
-      conversion.out = 3;
+      conversion.out = channels;
       conversion.kernel_h = conversion.kernel_w = 1;
       result.add(kConversion, conversion, {0});
     }
@@ -48,11 +48,6 @@ graph::Graph with_caffe_input(const graph::Graph& graph) {
   return result;
 }
 
-template <std::size_t N>
-std::vector<float> floats(const std::array<double, N>& values) {
-  return {values.begin(), values.end()};
-}
-
 /// A parameter of the model, or of the conversion in front.
 std::vector<float> values_of(const OpenedModel& model, Queue& queue, const std::string& name) {
   const ParameterSet& parameters = model.parameters();
@@ -60,8 +55,10 @@ std::vector<float> values_of(const OpenedModel& model, Queue& queue, const std::
   if (index >= 0) {
     return copy_to_host<float>(model.device(), queue, parameters[index]);
   }
-  return name == fmt::format("{}/weight", kConversion) ? floats(CaffeInput::weights())
-                                                       : floats(CaffeInput::biases());
+  const InputConversion::Constants constants = model.conversion()->constants();
+  const std::vector<double>& values =
+      name == fmt::format("{}/weight", kConversion) ? constants.weights : constants.biases;
+  return {values.begin(), values.end()};
 }
 
 }  // namespace
@@ -95,8 +92,8 @@ void export_model(const OpenedModel& model, Queue& queue, const std::filesystem:
   for (const ModelTensor& tensor : model.outputs()) {
     exported.outputs.push_back(tensor_of(tensor));
   }
-  if (model.has_caffe_input()) {
-    converted = with_caffe_input(*own);
+  if (model.conversion() != nullptr) {
+    converted = with_conversion(*own, model.conversion()->channels());
     exported.graph = &converted;
     for (graph::ImportedTensor& tensor : exported.outputs) {
       ++tensor.node;

@@ -94,9 +94,9 @@ class OpenedModel {
   /// `nodes`. Throws JobError of a model whose layers have no names; as graph::Executor::compute.
   [[nodiscard]] std::vector<Tensor> compute(Context& context, std::span<const Tensor> inputs,
                                             std::span<const int> nodes) const;
-  /// Whether compute() gives the graph what CaffeInput makes of its input.
-  [[nodiscard]] bool has_caffe_input() const {
-    return graph_network_ != nullptr && graph_network_->takes_rgb();
+  /// What compute() puts between its input and the graph; null where that is nothing.
+  [[nodiscard]] const InputConversion* conversion() const {
+    return graph_network_ == nullptr ? nullptr : graph_network_->conversion();
   }
   /// What becomes of pixels before compute(): constants of a classifier of gentrain's, null of
   /// another model, of which it is preprocessing() if it takes pictures.

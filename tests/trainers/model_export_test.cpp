@@ -94,7 +94,7 @@ TEST_F(ModelExports, LayersInARow) {
 
 TEST_F(ModelExports, TheConversionOfColoursIsALayer) {
   const OpenedModel model = open({.model = save(named("squeezenet"), {64, 64, 3})});
-  ASSERT_TRUE(model.has_caffe_input());
+  ASSERT_NE(model.conversion(), nullptr);
   expect_same(model);
   EXPECT_EQ(open({.model = (folder_ / "out.h5").string()}).layer("preprocessing").shape,
             (Shape{64, 64, 3}));
@@ -102,7 +102,7 @@ TEST_F(ModelExports, TheConversionOfColoursIsALayer) {
 
 TEST_F(ModelExports, BuiltInNetworksGoOutAsTheyAre) {
   const OpenedModel model = open({.model = "squeezenet", .weights = "random"});
-  EXPECT_FALSE(model.has_caffe_input());
+  EXPECT_EQ(model.conversion(), nullptr);
   expect_same(model);
 }
 

@@ -35,16 +35,13 @@ class GraphNetwork final : public Network {
   GraphNetwork(graph::Graph graph, const Initializer& initializer, graph::ExecutorOptions options,
                std::int64_t outputs, ParameterSet& parameters);
 
-<<<<<<< HEAD
   /// From now on images are RGB or grey in -1..1, and the graph gets what an InputConversion makes
   /// of them. Before the first forward(). Throws JobError for images that it does not fit.
   void take_signed(Preprocessing preprocessing);
-=======
-  /// From now on images are RGB in -1..1, and the graph gets what CaffeInput makes of them. Before
-  /// the first forward().
-  void take_rgb() { caffe_.emplace(); }
-  [[nodiscard]] bool takes_rgb() const { return caffe_.has_value(); }
->>>>>>> export
+  /// What stands between those images and the graph; null where that is nothing.
+  [[nodiscard]] const InputConversion* conversion() const {
+    return conversion_ && conversion_->changes() ? &*conversion_ : nullptr;
+  }
 
   /// x [n, h, w, c], result [n, outputs]: of a graph that ends with a softmax what that is of.
   Tensor forward(Context& context, const Tensor& x) const override;

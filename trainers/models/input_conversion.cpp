@@ -24,13 +24,7 @@ void fill(Device& device, Queue& queue, std::span<const double> values, const Te
   }
 }
 
-/// Row-major: what each channel of the result is of those of the image, and beside it.
-struct Constants {
-  std::vector<double> weights;  // [channels, channels]
-  std::vector<double> biases;   // [channels]
-};
-
-Constants constants_of(Preprocessing preprocessing, std::int64_t channels) {
+InputConversion::Constants constants_of(Preprocessing preprocessing, std::int64_t channels) {
   if (channels == 1) {
     return {{kHalf}, {kHalf}};
   }
@@ -41,7 +35,7 @@ Constants constants_of(Preprocessing preprocessing, std::int64_t channels) {
   if (preprocessing == Preprocessing::kTorch) {
     constexpr std::array<double, 3> kMeans = {0.485, 0.456, 0.406};
     constexpr std::array<double, 3> kDeviations = {0.229, 0.224, 0.225};
-    Constants constants{std::vector<double>(kColours * kColours), {}};
+    InputConversion::Constants constants{std::vector<double>(kColours * kColours), {}};
     for (std::size_t c = 0; c < kMeans.size(); ++c) {
       constants.weights[c * kMeans.size() + c] = 0.5 / kDeviations.at(c);
       constants.biases.push_back((0.5 - kMeans.at(c)) / kDeviations.at(c));
@@ -80,14 +74,18 @@ Tensor InputConversion::forward(Context& context, const Tensor& x) const {
     return x;
   }
   std::call_once(made_, [&] {
-    const Constants constants = constants_of(preprocessing_, channels_);
+    const Constants of = constants();
     constants_.allocate(context.device, context.queue, x.dtype());
-    fill(context.device, context.queue, constants.weights, constants_[0]);
-    fill(context.device, context.queue, constants.biases, constants_[1]);
+    fill(context.device, context.queue, of.weights, constants_[0]);
+    fill(context.device, context.queue, of.biases, constants_[1]);
     context.queue.wait();
     constants_.mark_changed();
   });
   return conv_[0].forward(context, x, Activation::kNone);
+}
+
+InputConversion::Constants InputConversion::constants() const {
+  return constants_of(preprocessing_, channels_);
 }
 
 }  // namespace gentrain::trainers

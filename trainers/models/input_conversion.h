@@ -22,6 +22,16 @@ class InputConversion {
   /// for, of the type of x. Throws ShapeError for another number of channels.
   Tensor forward(Context& context, const Tensor& x) const;
 
+  /// Whether the result is another tensor than x.
+  [[nodiscard]] bool changes() const { return !conv_.empty(); }
+  [[nodiscard]] std::int64_t channels() const { return channels_; }
+  /// Constants of the convolution, if it changes anything: [out, in], row-major, and [out].
+  struct Constants {
+    std::vector<double> weights;
+    std::vector<double> biases;
+  };
+  [[nodiscard]] Constants constants() const;
+
  private:
   Preprocessing preprocessing_;
   std::int64_t channels_;
