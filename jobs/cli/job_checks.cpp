@@ -283,8 +283,7 @@ class Checks {
     only_with("model.hidden",
               filed && job_.model.pretrained.hidden != trainers::PretrainedOptions().hidden, head,
               "model.top head");
-    const trainers::WeightsOptions& w = job_.weights;
-    if (filed && !(w == trainers::WeightsOptions()) && w.file != "random") {
+    if (filed && !(job_.weights == trainers::WeightsOptions()) && job_.weights.file != "random") {
       fail("weights", "weights: model.file has its own weights, beside which only random is there");
     }
   }
@@ -495,11 +494,7 @@ class Checks {
 
 void check_job(const Job& job, ReadState& state) {
   Checks checks(job, state);
-  if (job.kind == JobKind::kFeatureRegression) {
-    checks.run_features();
-  } else {
-    checks.run();
-  }
+  job.kind == JobKind::kFeatureRegression ? checks.run_features() : checks.run();
 }
 
 }  // namespace gentrain::jobs
