@@ -35,12 +35,7 @@ class Checks {
         fail("model", "model.layer is missing: the layer whose output is an image's features");
       }
     }
-    for (const auto& [key, patterns] :
-         {std::pair{"allow_missing", &w.allow_missing}, std::pair{"allow_extra", &w.allow_extra},
-          std::pair{"reinit", &w.reinit}, std::pair{"reinit_zeros", &w.reinit_zeros}}) {
-      only_with(fmt::format("weights.{}", key), !patterns->empty(), w.file != "random",
-                "a file in weights.file");
-    }
+    weight_patterns();
     initializer();
   }
 
@@ -260,12 +255,7 @@ class Checks {
     if ((chosen || filed) && !(w == trainers::WeightsOptions()) && !job_.init_from.file.empty()) {
       fail("weights", "weights and init_from exclude each other: the weights are from one file");
     }
-    for (const auto& [key, patterns] :
-         {std::pair{"allow_missing", &w.allow_missing}, std::pair{"allow_extra", &w.allow_extra},
-          std::pair{"reinit", &w.reinit}, std::pair{"reinit_zeros", &w.reinit_zeros}}) {
-      only_with(fmt::format("weights.{}", key), !patterns->empty(), w.file != "random",
-                "a file in weights.file");
-    }
+    weight_patterns();
     for (const trainers::StageOptions& stage : job_.stages) {
       only_with(prefix_of(stage) + "freeze.through", !stage.freeze.through.text.empty(),
                 chosen || filed, kNeeds);
@@ -285,6 +275,16 @@ class Checks {
               "model.top head");
     if (filed && !(job_.weights == trainers::WeightsOptions()) && job_.weights.file != "random") {
       fail("weights", "weights: model.file has its own weights, beside which only random is there");
+    }
+  }
+
+  void weight_patterns() {
+    const trainers::WeightsOptions& w = job_.weights;
+    for (const auto& [key, patterns] :
+         {std::pair{"allow_missing", &w.allow_missing}, std::pair{"allow_extra", &w.allow_extra},
+          std::pair{"reinit", &w.reinit}, std::pair{"reinit_zeros", &w.reinit_zeros}}) {
+      only_with(fmt::format("weights.{}", key), !patterns->empty(), w.file != "random",
+                "a file in weights.file");
     }
   }
 
