@@ -58,7 +58,7 @@ class ModelExport {
     file.keras_version = kKerasVersion;
     file.backend = "tensorflow";
     file.model_config = layers_.model(plain(model_.name), inputs_, results).dump();
-    file.layers = layers_.take_layers();
+    file.layers = layers_.take_layers(results);
     return file;
   }
 
@@ -200,9 +200,14 @@ json LayerList::model(const std::string& name, const std::vector<LayerOutput>& i
             {"output_layers", references(outputs)}}}};
 }
 
-std::vector<io::KerasModelLayer> LayerList::take_layers() {
+std::vector<io::KerasModelLayer> LayerList::take_layers(const std::vector<LayerOutput>& outputs) {
+  LayerCalls calls;
+  for (const Layer& layer : layers_) {
+    calls.push_back(layer.calls);
+  }
   std::vector<io::KerasModelLayer> result;
-  for (Layer& layer : layers_) {
+  for (const std::size_t index : keras_order(calls, outputs)) {
+    Layer& layer = layers_[index];
     for (io::KerasModelArray& array : layer.arrays) {
       array.name = fmt::format("{}/{}:0", layer.name, array.name);
     }

@@ -14,16 +14,11 @@
 
 #include "core/graph/exported.h"
 #include "core/io/keras_model_file.h"
+#include "core/keras/export_order.h"
 
 namespace gentrain::keras {
 
 using nlohmann::json;
-
-/// What a call of a layer gives.
-struct LayerOutput {
-  std::size_t layer = 0;
-  std::size_t call = 0;
-};
 
 /// The layers of a model that is written, in topological order of their first calls.
 class LayerList {
@@ -42,8 +37,9 @@ class LayerList {
   /// The configuration of a functional model.
   [[nodiscard]] json model(const std::string& name, const std::vector<LayerOutput>& inputs,
                            const std::vector<LayerOutput>& outputs) const;
-  /// Hands out the layers with their arrays, whose names get the layer's before them.
-  std::vector<io::KerasModelLayer> take_layers();
+  /// Hands out the layers in Keras's order with their arrays, whose names get the layer's before
+  /// them.
+  std::vector<io::KerasModelLayer> take_layers(const std::vector<LayerOutput>& outputs);
 
  private:
   struct Layer {

@@ -136,7 +136,7 @@ TEST_F(KerasExport, WhatKerasHasNoLayerForIsRefused) {
   TransposedConvolution large = turned_window(2, 3);
   large.stride = {2, 2};
   large.padding = {1, 0, 0, 0};
-  large.to_h = 8;
+  large.to_h = 9;
   large.to_w = 9;
   EXPECT_THAT(refused({4, 4, 2}, large), HasSubstr("Keras makes no more than 9 x 9"));
   Pooling pool = pooling_window(3, 3);

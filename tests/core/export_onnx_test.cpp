@@ -71,7 +71,7 @@ TEST_F(OnnxExport, FunctionsThatKerasHasNot) {
   TransposedConvolution large = turned_window(2, 3);
   large.stride = {2, 2};
   large.padding = {1, 0, 0, 0};
-  large.to_h = 8;
+  large.to_h = 9;
   large.to_w = 9;
   Pooling pool = pooling_window(3, 3);
   pool.padding.explicit_padding = {1, 0, 1, 0};
