@@ -54,9 +54,9 @@ class Executor {
 
   [[nodiscard]] const Graph& graph() const { return graph_; }
 
-  /// inputs  [n, ...], one for each node of the kind Input, in their order, of one n; ...: its
-  /// shape wanted  indices of nodes; may be inputs result  one tensor for each, [n, ...], f32 where
-  /// the context computes in bf16
+  /// inputs  [n, ...], one for each node of the kind Input, in their order; ...: its shape
+  /// wanted  indices of nodes; may be inputs
+  /// result  one tensor for each, [n, ...], f32 where the context computes in bf16
   ///
   /// Throws ShapeError for inputs that are missing, have other extents or different n, and as the
   /// ops do, naming the node.
