@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <initializer_list>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,7 @@
 
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
+#include "kernels/pointwise.h"
 #include "kernels/progress.h"
 #include "kernels/row_parts.h"
 
@@ -78,8 +80,9 @@ bool fit(const ConstView& a, const Shape& a_shape, const ConstView& b, const Sha
 int pieces_of(const ConvGeometry& geometry, int parts) {
   constexpr double kProducts = 68719476736.0;  // 2^36, of a piece
   constexpr double kMostPieces = 1024;         // of a part
-  const double products = static_cast<double>(geometry.y_shape().elements()) *
-                          static_cast<double>(geometry.kh * geometry.kw * geometry.c);
+  const double products =
+      static_cast<double>(geometry.y_shape().elements()) *
+      static_cast<double>(geometry.kh * geometry.kw * (geometry.c / geometry.groups));
   return parts * (1 + static_cast<int>(std::min(kMostPieces, products / parts / kProducts)));
 }
 
@@ -205,107 +208,153 @@ class PartedPool final : public PoolKernels {
   const Team& team_;
 };
 
+/// Elements of a view, or with no part all of it.
+ConstView slice(const ConstView& view, const std::optional<Rows>& part) {
+  if (!part) {
+    return view;
+  }
+  return {view.as<std::byte>() + static_cast<std::size_t>(part->first) * size_of(view.dtype),
+          view.dtype,
+          {part->size()}};
+}
+
+/// work(queue, elements, y of those); with no elements, and y, for all at once: where there are
+/// few, or a source is not as long. Parts begin on multiples of 64 elements.
+template <class Work>
+void cut(const Team& team, Queue& queue, std::initializer_list<ConstView> sources, const View& y,
+         const Work& work) {
+  constexpr std::int64_t kLeast = std::int64_t{1} << 14;  // a part of fewer is done by then
+  constexpr std::int64_t kStep = 64;
+  const std::int64_t all = y.elements();
+  const bool fits = std::ranges::all_of(sources, [&](const ConstView& source) {
+    return source.present() && source.elements() == all;
+  });
+  if (!y.present() || !fits || team.parts() == 1 || all < kLeast * team.parts()) {
+    work(queue, std::nullopt, y);
+    return;
+  }
+  const auto bound = [&](int part) {
+    return part == team.parts() ? all : all * part / team.parts() / kStep * kStep;
+  };
+  team.run(queue, [&](Queue& own, int part) {
+    const Rows rows{bound(part), bound(part + 1)};
+    work(own, rows,
+         View{y.as<std::byte>() + static_cast<std::size_t>(rows.first) * size_of(y.dtype),
+              y.dtype,
+              {rows.size()}});
+  });
+}
+
 class PartedElementwise final : public ElementwiseKernels {
  public:
   PartedElementwise(ElementwiseKernels& whole, const Team& team) : whole_(whole), team_(team) {}
 
   void activate(Queue& queue, Activation activation, ConstView x, View y) override {
-    cut(queue, {x}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
+    cut(team_, queue, {x}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
       whole_.activate(own, activation, slice(x, part), to);
     });
   }
   void activate_backward(Queue& queue, Activation activation, ConstView y, ConstView dy,
                          View dx) override {
-    cut(queue, {y, dy}, dx, [&](Queue& own, const std::optional<Rows>& part, View to) {
+    cut(team_, queue, {y, dy}, dx, [&](Queue& own, const std::optional<Rows>& part, View to) {
       whole_.activate_backward(own, activation, slice(y, part), slice(dy, part), to);
     });
   }
   void leaky_relu(Queue& queue, double slope, ConstView x, View y) override {
-    cut(queue, {x}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
+    cut(team_, queue, {x}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
       whole_.leaky_relu(own, slope, slice(x, part), to);
     });
   }
   void leaky_relu_backward(Queue& queue, double slope, ConstView y, ConstView dy,
                            View dx) override {
-    cut(queue, {y, dy}, dx, [&](Queue& own, const std::optional<Rows>& part, View to) {
+    cut(team_, queue, {y, dy}, dx, [&](Queue& own, const std::optional<Rows>& part, View to) {
       whole_.leaky_relu_backward(own, slope, slice(y, part), slice(dy, part), to);
     });
   }
   void add_activate(Queue& queue, Activation activation, ConstView a, ConstView b,
                     View y) override {
-    cut(queue, {a, b}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
+    cut(team_, queue, {a, b}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
       whole_.add_activate(own, activation, slice(a, part), slice(b, part), to);
     });
   }
   void add(Queue& queue, ConstView a, ConstView b, View y) override {
-    cut(queue, {a, b}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
+    cut(team_, queue, {a, b}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
       whole_.add(own, slice(a, part), slice(b, part), to);
     });
   }
   void multiply(Queue& queue, ConstView a, ConstView b, View y) override {
-    cut(queue, {a, b}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
+    cut(team_, queue, {a, b}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
       whole_.multiply(own, slice(a, part), slice(b, part), to);
     });
   }
   void scale(Queue& queue, double factor, ConstView x, View y) override {
-    cut(queue, {x}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
+    cut(team_, queue, {x}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
       whole_.scale(own, factor, slice(x, part), to);
     });
   }
   void fill(Queue& queue, double value, View y) override {
-    cut(queue, {}, y, [&](Queue& own, const std::optional<Rows>& /*part*/, View to) {
+    cut(team_, queue, {}, y, [&](Queue& own, const std::optional<Rows>& /*part*/, View to) {
       whole_.fill(own, value, to);
     });
   }
   void cast_u8(Queue& queue, ConstView x, double factor, double shift, View y) override {
-    cut(queue, {x}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
+    cut(team_, queue, {x}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
       whole_.cast_u8(own, slice(x, part), factor, shift, to);
     });
   }
   void cast(Queue& queue, ConstView x, View y) override {
-    cut(queue, {x}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
+    cut(team_, queue, {x}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
       whole_.cast(own, slice(x, part), to);
     });
   }
 
  private:
-  static ConstView slice(const ConstView& view, const std::optional<Rows>& part) {
-    if (!part) {
-      return view;
-    }
-    return {view.as<std::byte>() + static_cast<std::size_t>(part->first) * size_of(view.dtype),
-            view.dtype,
-            {part->size()}};
-  }
-
-  /// work(queue, elements, y of those); with no elements, and y, for all at once: where there are
-  /// few, or a source is not as long. Parts begin on multiples of 64 elements.
-  template <class Work>
-  void cut(Queue& queue, std::initializer_list<ConstView> sources, const View& y,
-           const Work& work) const {
-    constexpr std::int64_t kLeast = std::int64_t{1} << 14;  // a part of fewer is done by then
-    constexpr std::int64_t kStep = 64;
-    const std::int64_t all = y.elements();
-    const bool fits = std::ranges::all_of(sources, [&](const ConstView& source) {
-      return source.present() && source.elements() == all;
-    });
-    if (!y.present() || !fits || team_.parts() == 1 || all < kLeast * team_.parts()) {
-      work(queue, std::nullopt, y);
-      return;
-    }
-    const auto bound = [&](int part) {
-      return part == team_.parts() ? all : all * part / team_.parts() / kStep * kStep;
-    };
-    team_.run(queue, [&](Queue& own, int part) {
-      const Rows rows{bound(part), bound(part + 1)};
-      work(own, rows,
-           View{y.as<std::byte>() + static_cast<std::size_t>(rows.first) * size_of(y.dtype),
-                y.dtype,
-                {rows.size()}});
-    });
-  }
-
   ElementwiseKernels& whole_;
+  const Team& team_;
+};
+
+/// Those of one tensor are cut; functions of two tensors, whose sums a cut would reorder, and what
+/// moves positions are computed whole.
+class PartedPointwise final : public PointwiseKernels {
+ public:
+  PartedPointwise(PointwiseKernels& whole, const Team& team) : whole_(whole), team_(team) {}
+
+  void forward(Queue& queue, const PointwiseRule& rule, ConstView x, View y) override {
+    cut(team_, queue, {x}, y, [&](Queue& own, const std::optional<Rows>& part, View to) {
+      whole_.forward(own, rule, slice(x, part), to);
+    });
+  }
+  void backward(Queue& queue, const PointwiseRule& rule, ConstView x, ConstView dy,
+                View dx) override {
+    cut(team_, queue, {x, dy}, dx, [&](Queue& own, const std::optional<Rows>& part, View to) {
+      whole_.backward(own, rule, slice(x, part), slice(dy, part), to);
+    });
+  }
+  void binary(Queue& queue, BinaryFunction function, ConstView a, ConstView b, View y) override {
+    whole_.binary(queue, function, a, b, y);
+  }
+  void binary_backward(Queue& queue, BinaryFunction function, const BinarySources& sources, View da,
+                       View db, ShardRows shards) override {
+    whole_.binary_backward(queue, function, sources, da, db, shards);
+  }
+  void permute(Queue& queue, std::span<const int> axes, ConstView x, View y) override {
+    whole_.permute(queue, axes, x, y);
+  }
+  void axis_map(Queue& queue, const AxisTerms& terms, ConstView x, View y) override {
+    whole_.axis_map(queue, terms, x, y);
+  }
+  void axis_map_backward(Queue& queue, const AxisTerms& terms, ConstView dy, View dx) override {
+    whole_.axis_map_backward(queue, terms, dy, dx);
+  }
+  void softmax(Queue& queue, bool log, ConstView x, View y) override {
+    whole_.softmax(queue, log, x, y);
+  }
+  void softmax_backward(Queue& queue, bool log, ConstView y, ConstView dy, View dx) override {
+    whole_.softmax_backward(queue, log, y, dy, dx);
+  }
+
+ private:
+  PointwiseKernels& whole_;
   const Team& team_;
 };
 
@@ -316,7 +365,8 @@ class PartedDevice final : public Device {
         team_(device, parts, std::move(run)),
         conv_(device.conv(), team_),
         pool_(device.pool(), team_),
-        elementwise_(device.elementwise(), team_) {}
+        elementwise_(device.elementwise(), team_),
+        pointwise_(device.pointwise(), team_) {}
 
   [[nodiscard]] const DeviceIdentity& identity() const override { return device_.identity(); }
   CachingAllocator& memory() override { return device_.memory(); }
@@ -337,7 +387,7 @@ class PartedDevice final : public Device {
   LossKernels& loss() override { return device_.loss(); }
   NormKernels& norm() override { return device_.norm(); }
   PixelKernels& pixel() override { return device_.pixel(); }
-  PointwiseKernels& pointwise() override { return device_.pointwise(); }
+  PointwiseKernels& pointwise() override { return pointwise_; }
   RandomKernels& random() override { return device_.random(); }
   UpdateKernels& update() override { return device_.update(); }
 
@@ -347,6 +397,7 @@ class PartedDevice final : public Device {
   PartedConv conv_;
   PartedPool pool_;
   PartedElementwise elementwise_;
+  PartedPointwise pointwise_;
 };
 
 }  // namespace

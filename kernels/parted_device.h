@@ -13,9 +13,11 @@ namespace gentrain {
 /// of each at a time; returns when all have ended, and throws what one of them threw.
 using RunParts = std::function<void(int parts, const std::function<void(int part)>& part)>;
 
-/// `device` itself, but that convolutions, poolings and pointwise functions of a single image are
-/// cut by rows (kernels/row_parts.h), or by elements, into `parts` parts. What is not worth it, or
-/// cannot be cut, is computed whole.
+/// `device` itself, but that convolutions and poolings of a single image are cut by rows
+/// (kernels/row_parts.h), and ElementwiseKernels and functions of one tensor of PointwiseKernels by
+/// elements, into `parts` parts. What is not worth it, or cannot be cut, is computed whole, and so
+/// are all other routines: NormKernels, PointwiseKernels' functions of two tensors and maps along
+/// axes, matrix products.
 ///
 /// The result is a function of `parts`, never of who runs them: a kernel may add the products of a
 /// part in another order than those of the whole, so `parts` belongs to the contract. Nothing is

@@ -118,7 +118,9 @@ Tensor pool_all(Context& context, PoolingKind kind, const Tensor& x) {
     const Pooling rule{.pooling = kind, .window = {h, w}, .stride = {1, 1}, .padding = {}};
     y = pool(context, x, rule, {});
   } else if (kind == PoolingKind::kAverage) {
-    y = mean_along(context, mean_along(context, x, 2), 1);
+    const Tensor floats = ops::out_of_network(context, x);  // one rounding, not one for each axis
+    y = mean_along(context, mean_along(context, floats, 2), 1);
+    y = x.dtype() == y.dtype() ? y : ops::into_network(context, y);
   } else {
     y = largest_of_rows(context, ops::reshape(context, x, {n, 1, h * w, c}));
   }

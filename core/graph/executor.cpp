@@ -109,7 +109,7 @@ Folded Executor::folded(Context& context, const Step& step) const {
                       .mean = parameter(step.norm, ParameterPart::kRunningMean),
                       .variance = parameter(step.norm, ParameterPart::kRunningVar)};
   sources.epsilon = std::get<BatchNormalization>(graph_.node(step.norm).kind).epsilon;
-  return folded_->get(context.device, context.queue, step.node, sources);
+  return folded_->get(context.device, context.queue, {step.node, step.norm}, sources);
 }
 
 void Executor::check_inputs(std::span<const Tensor> inputs) const {
@@ -149,13 +149,18 @@ std::vector<int> Executor::uses_of_norms(std::span<const Step> steps) const {
   return uses;
 }
 
-/// A value as a node reads it.
+/// A value as a node reads it. What is the same for every sample is not rounded beside samples of a
+/// Binary, nor where only such values are read: nor is then its gradient, a sum over the samples.
 Tensor Executor::as_source(Context& context, int reader, int input, const Tensor& value,
                            std::int64_t samples) const {
-  const bool as_it_is = !shared_[static_cast<std::size_t>(input)] ||
-                        shared_[static_cast<std::size_t>(reader)] ||
-                        std::holds_alternative<Binary>(graph_.node(reader).kind);
-  return ops::into_network(context, as_it_is ? value : repeat_samples(context, value, samples));
+  if (!shared_[static_cast<std::size_t>(input)]) {
+    return ops::into_network(context, value);
+  }
+  if (shared_[static_cast<std::size_t>(reader)] ||
+      std::holds_alternative<Binary>(graph_.node(reader).kind)) {
+    return value;
+  }
+  return ops::into_network(context, repeat_samples(context, value, samples));
 }
 
 Tensor Executor::run(const Call& call) const {

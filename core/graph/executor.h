@@ -42,7 +42,8 @@ struct ExecutorOptions {
 ///   none of the parameters of both is to get a gradient.
 /// - What depends on constants and variables alone is the same for every sample and computed once;
 ///   where another op than Binary reads it beside samples, it is repeated.
-/// - In bf16 softmaxes give f32; whatever reads them rounds it again.
+/// - In bf16 softmaxes give f32; whatever reads them rounds it again. What is the same for every
+///   sample is f32, and rounded where it is repeated.
 class Executor {
  public:
   /// `parameters` has those of all nodes, must outlive the executor and be allocated before
@@ -53,9 +54,9 @@ class Executor {
 
   [[nodiscard]] const Graph& graph() const { return graph_; }
 
-  /// inputs [n, ...], one for each node of the kind Input, in their order; ...: its shape; one n
-  /// wanted indices of nodes; may be inputs
-  /// result one tensor for each, [n, ...], f32 where the context computes in bf16
+  /// inputs  [n, ...], one for each node of the kind Input, in their order; ...: its shape
+  /// wanted  indices of nodes; may be inputs
+  /// result  one tensor for each, [n, ...], f32 where the context computes in bf16
   ///
   /// Throws ShapeError for inputs that are missing, have other extents or different n, and as the
   /// ops do, naming the node.

@@ -68,14 +68,15 @@ FoldCache::Versions FoldCache::versions_of(const FoldSources& sources) {
           version(sources.beta),   version(sources.mean), version(sources.variance)};
 }
 
-Folded FoldCache::get(Device& device, Queue& queue, int convolution, const FoldSources& sources) {
-  Entry& entry = *entries_[static_cast<std::size_t>(convolution)];
+Folded FoldCache::get(Device& device, Queue& queue, Pair pair, const FoldSources& sources) {
+  Entry& entry = *entries_[static_cast<std::size_t>(pair.convolution)];
   const std::lock_guard lock(entry.mutex);
   const Versions versions = versions_of(sources);
-  if (!entry.folded.weight.defined() || entry.versions != versions) {
+  if (!entry.folded.weight.defined() || entry.versions != versions || entry.norm != pair.norm) {
     entry.folded = {};  // the memory of the last ones, unless somebody still reads them
     entry.folded = fold(device, queue, sources);
     entry.versions = versions;
+    entry.norm = pair.norm;
     ++entry.made;
   }
   return entry.folded;

@@ -38,9 +38,15 @@ class FoldCache {
   /// For convolutions 0 to `count` - 1.
   explicit FoldCache(int count);
 
-  /// Those of a convolution, made anew where a source's version is another one than before. Threads
-  /// that ask for what is being made wait for it. Throws as fold().
-  Folded get(Device& device, Queue& queue, int convolution, const FoldSources& sources);
+  /// A convolution, and the node of the batch normalisation behind it.
+  struct Pair {
+    int convolution = 0;
+    int norm = 0;
+  };
+  /// Those of a convolution, made anew where a source's version or the batch normalisation is
+  /// another one than before: nodes that share parameters may differ in epsilon. Threads that ask
+  /// for what is being made wait for it. Throws as fold().
+  Folded get(Device& device, Queue& queue, Pair pair, const FoldSources& sources);
 
   /// How many have been made so far.
   [[nodiscard]] std::uint64_t made() const;
@@ -50,6 +56,7 @@ class FoldCache {
   struct Entry {
     mutable std::mutex mutex;
     Versions versions{};  // all 0: nothing was made
+    int norm = -1;
     Folded folded;
     std::uint64_t made = 0;
   };

@@ -1,4 +1,6 @@
 // Forward rules of kinds with parameters, and of pooling.
+#include <limits>
+
 #include "core/graph/axes.h"
 #include "core/graph/executor_call.h"
 #include "core/graph/shapes.h"
@@ -67,12 +69,13 @@ Tensor Executor::Call::operator()(const Prelu& node) const {
   if (shape[shape.rank() - 1] == channels && shape.elements() == channels) {
     return ops::prelu(context, inputs[0], ops::reshape(context, alpha, {channels}));
   }
-  const Tensor slopes =
-      ops::into_network(context, ops::reshape(context, alpha, of_samples(1, shape)));
+  const Tensor slopes = ops::reshape(context, alpha, of_samples(1, shape));
   const Tensor above = ops::activate(context, inputs[0], Activation::kRelu);
-  const Tensor below =
-      ops::activate(context, ops::scale(context, inputs[0], -1), Activation::kRelu);
-  return ops::binary(context, BinaryFunction::kSubtract, above,
+  // At 0 the derivative of relu is 0 and that of clip 1: together alpha, as in ops::prelu.
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const Tensor below = ops::pointwise(
+      context, inputs[0], {.function = PointwiseFunction::kClip, .a = -kInfinity, .b = 0});
+  return ops::binary(context, BinaryFunction::kAdd, above,
                      ops::binary(context, BinaryFunction::kMultiply, below, slopes));
 }
 

@@ -2,6 +2,7 @@
 #include "core/graph/shapes.h"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include <fmt/format.h>
@@ -17,6 +18,7 @@ namespace {
 constexpr int kMostAxes = Shape::kMaxRank - 1;  // the samples' axis stands before them
 constexpr int kMostGivenAxes = 4;               // of inputs, constants and variables
 constexpr std::size_t kMostListed = 8;          // shapes in a message
+constexpr double kMostFloat = std::numeric_limits<float>::max();
 
 /// Shapes of inputs, constants and variables.
 const Shape& need_given(const Shape& shape, int least) {
@@ -153,17 +155,19 @@ Shape ShapeRule::operator()(const Variable& node) const {
 
 Shape ShapeRule::operator()(const BatchNormalization& node) const {
   const Shape& shape = need_some_axis(only(inputs));
-  if (!(node.epsilon > 0) || !(node.decay >= 0 && node.decay < 1)) {
-    throw ShapeError(
-        fmt::format("epsilon is {} and decay {}: above 0, and at least 0 and below 1 needed",
-                    node.epsilon, node.decay));
+  if (!(node.epsilon > 0 && node.epsilon <= kMostFloat) || !(node.decay >= 0 && node.decay < 1)) {
+    throw ShapeError(fmt::format(
+        "epsilon is {} and decay {}: above 0 and finite as f32, and at least 0 and below 1 needed",
+        node.epsilon, node.decay));
   }
   return shape;
 }
 
 Shape ShapeRule::operator()(const Activate& node) const {
-  if (!(node.slope >= 0) || (node.slope != 0 && node.activation != Activation::kRelu)) {
-    throw ShapeError(fmt::format("slope is {}: at least 0 needed, and 0 but of relu", node.slope));
+  if (!(node.slope >= 0 && node.slope <= kMostFloat) ||
+      (node.slope != 0 && node.activation != Activation::kRelu)) {
+    throw ShapeError(fmt::format(
+        "slope is {}: at least 0 and finite as f32 needed, and 0 but of relu", node.slope));
   }
   return only(inputs);
 }

@@ -13,7 +13,8 @@
 
 namespace gentrain::ops {
 
-/// Element by element. Throws ShapeError for constants out of the function's range.
+/// Element by element. The gradient of kAffine does not look at x: it is a dy, where x is NaN too.
+/// Throws ShapeError for constants out of the function's range.
 Tensor pointwise(Context& context, const Tensor& x, const PointwiseRule& rule);
 
 /// Element by element. a and b have as many axes; where one has extent 1 and the other more it is

@@ -197,6 +197,21 @@ TEST(GraphKinds, PreluWithSharedSlopes) {
   EXPECT_THAT(channels.values({channels.tensor({1, 2, 3}, x)}), ElementsAre(-1, 0, 4, -1, 1, -12));
 }
 
+TEST(GraphKinds, PreluHasTheSlopeBelowAtZeroWhateverShares) {
+  for (const Shape& alpha : {Shape{1, 2}, Shape{1, 1}}) {
+    GraphBench bench(single({2, 2}, Prelu{alpha}));
+    bench.set(bench.index_of("y/alpha"), Values(static_cast<std::size_t>(alpha.elements()), 3));
+    Tensor x = bench.tensor({1, 2, 2}, {0, -1, 1, 0});
+    Tape tape(bench.bench().device(), bench.bench().queue());
+    tape.begin({});
+    tape.watch(x);
+    Context context = bench.context(&tape);
+    const Tensor y = bench.outputs(context, {x})[0];
+    tape.backward(ops::squared_error(context, y, -1.0, 0.5).loss);
+    EXPECT_THAT(bench.bench().values(tape.gradient(x)), ElementsAre(3, -6, 2, 3)) << alpha.str();
+  }
+}
+
 TEST(GraphKinds, BatchNormalizationOfAnyRankWithoutBeta) {
   GraphBench bench(single({2, 2}, BatchNormalization{.epsilon = 1, .gamma = false, .beta = false}));
   bench.set(bench.index_of("y/running_mean"), {1, 2});

@@ -134,6 +134,12 @@ TEST(GraphShapesOfKinds, FunctionsOfElements) {
             "input's or 1");
   EXPECT_THAT(error_of(Prelu{{2, 2}}, {{2, 3}}), ::testing::StartsWith("its alpha [2, 2]"));
   EXPECT_EQ(error_of(Prelu{}, {{}}), "a sample with at least one axis is needed but it gets []");
+  for (const double slope : {1e39, std::numeric_limits<double>::infinity()}) {
+    EXPECT_THAT(error_of(Activate{Activation::kRelu, slope}, {{2}}),
+                ::testing::HasSubstr("at least 0 and finite as f32 needed, and 0 but of relu"));
+    EXPECT_THAT(error_of(BatchNormalization{.epsilon = slope}, {{2}}),
+                ::testing::HasSubstr("above 0 and finite as f32"));
+  }
 }
 
 TEST(GraphShapesOfKinds, TwoInputsAreAlignedAtTheirLastAxes) {

@@ -1,5 +1,6 @@
 // Nodes that share parameters, and what is the same for every sample: constants and variables.
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <thread>
 
@@ -104,6 +105,29 @@ TEST(GraphSharedParameters, AreFoldedWhereverTheyStand) {
   EXPECT_THAT(bench.bench().values(bench.outputs(recording, inputs)[0]),
               ::testing::Pointwise(::testing::DoubleNear(1e-12), folded));
   EXPECT_EQ(bench.executor().folds_made(), 2);
+}
+
+TEST(GraphSharedParameters, NormsBehindOneConvolutionAreFoldedApart) {
+  Graph graph;
+  const int x = graph.add("x", Input{{4, 3, 2}});
+  const int y = graph.add("conv", conv(2, 3), {x});
+  const std::vector<int> a = {graph.add("a", BatchNormalization{.epsilon = 1e-3}, {y}, "norm")};
+  const std::vector<int> b = {graph.add("b", BatchNormalization{.epsilon = 2}, {y}, "norm")};
+  const GraphBench first(graph);
+  const GraphBench second(graph);
+  const std::vector<Tensor> inputs = {first.random({1, 4, 3, 2})};
+  const auto values = [&](const GraphBench& bench, const std::vector<int>& wanted) {
+    Context context = bench.context();
+    return bench.bench().values(bench.executor().compute(context, inputs, wanted)[0]);
+  };
+  const Values of_a = values(first, a);
+  const Values of_b = values(first, b);
+  EXPECT_NE(of_a, of_b);
+  EXPECT_EQ(values(second, b), of_b);
+  EXPECT_EQ(values(second, a), of_a);
+  EXPECT_EQ(first.executor().folds_made(), 2);
+  EXPECT_EQ(values(first, b), of_b);
+  EXPECT_EQ(first.executor().folds_made(), 2) << "made once while it is the same one";
 }
 
 /// x, [2, 3] for each sample, with a constant and a variable in various places.
@@ -250,6 +274,68 @@ TEST(GraphBf16, MixesConstantsAndSoftmaxes) {
     sum_of_row += bench.values(actual[1])[static_cast<std::size_t>(i)];
   }
   EXPECT_NEAR(sum_of_row, 1, 1e-6) << "probabilities that are wanted are not rounded";
+}
+
+/// On the CPU: gradients of all parameters, set to `value`, of the sum of squares of the output.
+std::vector<Values> gradients_on_cpu(const Graph& graph, float value, bool bf16, const Shape& shape,
+                                     const Values& x) {
+  const test::Workbench bench(test::cpu_device());
+  ParameterSet parameters;
+  register_parameters(graph, parameters, {});
+  parameters.allocate(bench.device(), bench.queue());
+  for (int i = 0; i < parameters.size(); ++i) {
+    const std::vector<float> values(static_cast<std::size_t>(parameters.info(i).shape.elements()),
+                                    value);
+    copy_from_host<float>(bench.device(), bench.queue(), values, parameters[i]);
+  }
+  parameters.mark_changed();
+  const Executor executor(graph, parameters);
+  test::GradientStore store(bench, parameters);
+  Tape tape(bench.device(), bench.queue());
+  ParameterGradients* const sets[] = {&store};
+  tape.begin(sets);
+  Context context{bench.device(), bench.queue(), &tape, false, {}};
+  context.bf16 = bf16;
+  const std::vector<Tensor> inputs = {bench.tensor(shape, x, DType::kF32)};
+  const Tensor y = executor.compute(context, inputs, graph.outputs())[0];
+  tape.backward(ops::squared_error(context, y, 0.0, 0.5).loss);
+  std::vector<Values> gradients;
+  for (int i = 0; i < parameters.size(); ++i) {
+    gradients.push_back(bench.values(store.gradient(i)));
+  }
+  return gradients;
+}
+
+/// Each term has few digits, their sum more than bf16 has.
+TEST(GraphBf16, GradientsOfWhatSamplesShareAreNotRounded) {
+  const double sum = 1 + std::ldexp(1, -8);
+  const Values terms = {1, std::ldexp(1, -8)};
+  Graph one;
+  const int image = one.add("x", Input{{1}});
+  one.add("sum", Binary{}, {image, one.add("a", Variable{{1}})});
+  for (const bool bf16 : {false, true}) {
+    EXPECT_THAT(gradients_on_cpu(one, 0, bf16, {2, 1}, terms), ElementsAre(ElementsAre(sum)));
+  }
+  Graph prelu;
+  prelu.add("y", Prelu{{1, 1}}, {prelu.add("x", Input{{1, 2}})});
+  for (const bool bf16 : {false, true}) {
+    EXPECT_THAT(gradients_on_cpu(prelu, 1, bf16, {1, 1, 2}, {-1, -std::ldexp(1, -4)}),
+                ElementsAre(ElementsAre(sum)));
+  }
+}
+
+/// The sum of 257 ones is 256 in bf16.
+TEST(GraphBf16, MeansOverManyPixelsAreRoundedOnce) {
+  Graph graph;
+  graph.add("mean", GlobalPooling{}, {graph.add("x", Input{{257, 257, 1}})});
+  const ParameterSet none;
+  const Executor executor(std::move(graph), none);
+  const test::Workbench bench(test::cpu_device());
+  Context context{bench.device(), bench.queue(), nullptr, false, {}};
+  context.bf16 = true;
+  const std::vector<Tensor> ones = {bench.full({1, 257, 257, 1}, 1, DType::kF32)};
+  const std::vector<int> wanted = executor.graph().outputs();
+  EXPECT_THAT(bench.values(executor.compute(context, ones, wanted)[0]), ElementsAre(1));
 }
 
 }  // namespace

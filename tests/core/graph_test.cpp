@@ -109,9 +109,10 @@ TEST(GraphShapeErrors, OfOtherKinds) {
             "a sample with at least one axis is needed but it gets []");
   EXPECT_EQ(error_of(Dense{.out = 0}, {{3}}), "it has 0 outputs, at least 1 is needed");
   EXPECT_EQ(error_of(BatchNormalization{.epsilon = 0}, {{3}}),
-            "epsilon is 0 and decay 0.99: above 0, and at least 0 and below 1 needed");
+            "epsilon is 0 and decay 0.99: above 0 and finite as f32, and at least 0 and below 1 "
+            "needed");
   EXPECT_EQ(error_of(Activate{.activation = Activation::kTanh, .slope = 0.1}, {{3}}),
-            "slope is 0.1: at least 0 needed, and 0 but of relu");
+            "slope is 0.1: at least 0 and finite as f32 needed, and 0 but of relu");
   EXPECT_EQ(error_of(Dropout{.rate = 1}, {{3}}), "rate is 1: at least 0 and below 1 needed");
   EXPECT_EQ(error_of(Concatenation{}, {{3, 3, 1}}),
             "two inputs or more are needed but there are 1");

@@ -12,6 +12,7 @@
 
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
+#include "kernels/pointwise.h"
 #include "kernels/row_parts.h"
 #include "tests/support/compare.h"
 #include "tests/support/workbench.h"
@@ -35,6 +36,20 @@ void at_once(int parts, const std::function<void(int)>& part) {
   }
 }
 
+/// Appends the geometry, if it has a result, and those with groups and with dilation.
+void add_with_variants(std::vector<ConvGeometry>& all, const ConvGeometry& plain) {
+  for (const std::int64_t groups : {1, 2}) {
+    for (const std::int64_t dilation : {1, 2}) {
+      ConvGeometry g = plain;
+      g.groups = groups;
+      g.dilation_h = dilation;
+      if (g.h + g.top + g.bottom >= g.covered_h()) {
+        all.push_back(g);
+      }
+    }
+  }
+}
+
 std::vector<ConvGeometry> conv_geometries() {
   std::vector<ConvGeometry> all;
   for (const std::int64_t h : {2, 5, 9, 40}) {
@@ -42,14 +57,12 @@ std::vector<ConvGeometry> conv_geometries() {
       for (const std::int64_t stride : {1, 2, 3}) {
         for (const std::int64_t top : {0, 1, 2}) {
           for (const std::int64_t bottom : {0, 2}) {
-            ConvGeometry g{.n = 1, .h = h, .w = 5, .c = 2, .oc = 3, .kh = kernel, .kw = 3};
+            ConvGeometry g{.n = 1, .h = h, .w = 5, .c = 2, .oc = 4, .kh = kernel, .kw = 3};
             g.stride_h = stride;
             g.top = top;
             g.bottom = bottom;
             g.left = 1;
-            if (h + top + bottom >= kernel) {
-              all.push_back(g);
-            }
+            add_with_variants(all, g);
           }
         }
       }
@@ -86,13 +99,14 @@ TEST(PartedConv, IsTheWholeOneForAllGeometries) {
         for (std::size_t k = 0; k < whole[i].size(); ++k) {
           ASSERT_NEAR(parted[i][k], whole[i][k], 1e-12)
               << (i == 0 ? "forward of " : "backward of ") << g.x_shape().str() << " kernel "
-              << g.kh << " stride " << g.stride_h << " padding " << g.top << " " << g.bottom;
+              << g.kh << " stride " << g.stride_h << " padding " << g.top << " " << g.bottom
+              << " groups " << g.groups << " dilation " << g.dilation_h;
         }
       }
       cut += forward_parts(g, parts).empty() || backward_parts(g, parts).empty() ? 0 : 1;
     }
   }
-  EXPECT_GT(cut, 100);
+  EXPECT_GT(cut, 200);
 }
 
 TEST(PartedConv, HasTheSameBytesWhoeverRunsTheParts) {
@@ -204,6 +218,33 @@ TEST(PartedElementwise, IsTheWholeOne) {
     return all;
   };
   EXPECT_EQ(results(*device), results(bench.device()));
+}
+
+TEST(PartedPointwise, IsTheWholeOne) {
+  Workbench bench(test::cpu_device());
+  int turns = 0;
+  const auto device = make_parted_device(bench.device(), 3, [&](int parts, const auto& part) {
+    ++turns;
+    at_once(parts, part);
+  });
+  const Shape shape{1, 100, 101, 7};
+  const Tensor x = bench.random(shape, RngKey(1), DType::kF32);
+  const Tensor dy = bench.random(shape, RngKey(2), DType::kF32);
+  const auto results = [&](Device& on, PointwiseFunction function) {
+    const PointwiseRule rule{.function = function, .a = 0.25, .b = 0.5};
+    const Tensor y = bench.empty(shape, DType::kF32);
+    const Tensor dx = bench.empty(shape, DType::kF32);
+    on.pointwise().forward(bench.queue(), rule, x.cview(), y.view());
+    on.pointwise().backward(bench.queue(), rule, x.cview(), dy.cview(), dx.view());
+    return std::array{bench.values(y), bench.values(dx)};
+  };
+  for (const auto function : {PointwiseFunction::kAffine, PointwiseFunction::kClip,
+                              PointwiseFunction::kMish, PointwiseFunction::kHardSwish}) {
+    EXPECT_EQ(results(*device, function), results(bench.device(), function)) << name_of(function);
+  }
+  EXPECT_EQ(turns, 8);
+  const Tensor half = bench.full({32768}, 1, DType::kF32);
+  EXPECT_THROW(device->pointwise().forward(bench.queue(), {}, half.cview(), x.view()), ShapeError);
 }
 
 TEST(PartedElementwise, RefusesOtherNumbersOfElements) {
