@@ -325,6 +325,29 @@ INSTANTIATE_TEST_SUITE_P(
                        {list("s", {1 << 20, 1 << 10})});
                  },
                  "which is out of proportion to the file"},
+        BadModel{"HugeSlice",
+                 [] {
+                   return model(
+                       {std::int64_t{1} << 40}, {node("Slice", {"x", "b", "e", "a"}, {"y"})},
+                       {list("b", {1}), list("e", {std::int64_t{1} << 39}), list("a", {1})});
+                 },
+                 "which is out of proportion to the file"},
+        BadModel{"HugeSplit",
+                 [] {
+                   return model({std::int64_t{1} << 40},
+                                {node("Split", {"x"}, {"y", "z"}, {integer("axis", 1)})});
+                 },
+                 "which is out of proportion to the file"},
+        BadModel{"HugeSliceOfNothing",
+                 [] {
+                   return model(
+                       {3},
+                       {node("ConstantOfShape", {"s"}, {"c"}),
+                        node("Slice", {"c", "b", "e", "a"}, {"d"}), node("Add", {"x", "d"}, {"y"})},
+                       {list("s", {0, std::int64_t{1} << 40}), list("b", {0}),
+                        list("e", {std::int64_t{1} << 39}), list("a", {1})});
+                 },
+                 "which is out of proportion to the file"},
         BadModel{"HugeExpand",
                  [] {
                    return model({1}, {node("Expand", {"x", "s"}, {"y"})},

@@ -85,6 +85,20 @@ TEST_F(OnnxValues, ChoicesByComparison) {
   expect_near(computed(with("LessOrEqual"), x), {1, 2, -2.000001, -5});
 }
 
+/// Extents beside one of 0 may be any: nothing is gone through.
+TEST_F(OnnxValues, NothingOfManyRowsIsReadAtOnce) {
+  const Model made =
+      model({1},
+            {node("ConstantOfShape", {"s"}, {"none"}),
+             node("Concat", {"none", "none"}, {"both"}, {integer("axis", 1)}),
+             node("Slice", {"both", "zero", "zero", "one"}, {"part"}),
+             node("Shape", {"part"}, {"shape"}), node("Gather", {"shape", "one"}, {"extent"}),
+             node("Cast", {"extent"}, {"number"}, {integer("to", 1)}),
+             node("Add", {"x", "number"}, {"y"})},
+            {list("s", {std::int64_t{1} << 40, 0}), list("zero", {0}), list("one", {1})});
+  expect_near(computed(made, {3}), {3});
+}
+
 TEST_F(OnnxValues, ResizedAlongOneAxis) {
   const auto with = [](const char* mode, const char* coordinates) {
     return model({1, 1, 2},
