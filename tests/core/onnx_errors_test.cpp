@@ -2,6 +2,8 @@
 #include <functional>
 #include <limits>
 
+#include <sys/stat.h>
+
 #include "tests/core/onnx_models.h"
 
 namespace gentrain::onnx {
@@ -377,6 +379,15 @@ TEST_F(OnnxOtherFiles, AreToldByTheirFirstBytes) {
   EXPECT_THAT(refusal_of("\x08\x08\xff"), HasSubstr("this is no ONNX model, or it is damaged"));
   write(onnx_library().serialize(conv({})));
   EXPECT_EQ(graph::import_model(path_).writer, "ONNX opset 17, test 1.0");
+}
+
+TEST_F(OnnxOtherFiles, PipesAreNotWaitedFor) {
+  const std::string pipe = (folder_ / "pipe.onnx").string();
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const auto function : {graph::import_model, graph::import_onnx}) {
+    EXPECT_THAT(test::message_of<IoError>([&] { static_cast<void>(function(pipe)); }),
+                HasSubstr("pipe.onnx"));
+  }
 }
 
 TEST_F(OnnxOtherFiles, MissingOnesAreNamed) {

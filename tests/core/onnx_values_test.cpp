@@ -85,6 +85,22 @@ TEST_F(OnnxValues, ChoicesByComparison) {
   expect_near(computed(with("LessOrEqual"), x), {1, 2, -2.000001, -5});
 }
 
+TEST_F(OnnxValues, ComparisonsOfTheSmallestNumbers) {
+  const Model made =
+      model({3}, {node("Greater", {"x", "k"}, {"c"}), node("Where", {"c", "a", "b"}, {"y"})},
+            {reals("k", {}, {0}), reals("a", {1}, {1}), reals("b", {1}, {-1})});
+  expect_near(computed(made, {2e-38, 0, -2e-38}), {1, -1, -1});
+}
+
+/// exp(x) is infinite where it is not chosen.
+TEST_F(OnnxValues, ChoicesBesideInfinities) {
+  const Model made = model({3},
+                           {node("Greater", {"x", "k"}, {"c"}), node("Exp", {"x"}, {"e"}),
+                            node("Where", {"c", "x", "e"}, {"y"})},
+                           {reals("k", {}, {0})});
+  expect_near(computed(made, {100, 1, 0}), {100, 1, 1});
+}
+
 /// Extents beside one of 0 may be any: nothing is gone through.
 TEST_F(OnnxValues, NothingOfManyRowsIsReadAtOnce) {
   const Model made =
