@@ -109,7 +109,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadModel{"OtherDomain", [] { return changed([](Model& m) { m.nodes[0].domain = "my"; }); },
                  "node y (Conv): its operator is of the domain my"},
         BadModel{"UnknownOperator", [] { return one("Magic"); },
-                 "node y (Magic): the operator Magic is not supported"}),
+                 "node y (Magic): the operator Magic is not supported"},
+        BadModel{"NoInputsOfANode", [] { return model({3}, {node("Tanh", {}, {"y"})}); },
+                 "node y (Tanh): it has no inputs"}),
     kName);
 
 INSTANTIATE_TEST_SUITE_P(

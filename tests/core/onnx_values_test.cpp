@@ -85,6 +85,17 @@ TEST_F(OnnxValues, ChoicesByComparison) {
   expect_near(computed(with("LessOrEqual"), x), {1, 2, -2.000001, -5});
 }
 
+TEST_F(OnnxValues, FunctionsOfConstantsAlone) {
+  const Model made =
+      model({2},
+            {node("Sum", {"a", "a", "b"}, {"s"}), node("Max", {"a", "a", "b"}, {"m"}),
+             node("Relu", {"s"}, {"r"}), node("Abs", {"m"}, {"p"}), node("Add", {"r", "p"}, {"c"}),
+             node("Add", {"x", "c"}, {"y"})},
+            {reals("a", {2}, {-3, -1}), reals("b", {2}, {-2, 7})});
+  // sums -8, 5; largest -2, 7
+  expect_near(computed(made, {10, 20}), {12, 32});
+}
+
 TEST_F(OnnxValues, ComparisonsOfTheSmallestNumbers) {
   const Model made =
       model({3}, {node("Greater", {"x", "k"}, {"c"}), node("Where", {"c", "a", "b"}, {"y"})},

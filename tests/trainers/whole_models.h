@@ -16,8 +16,7 @@ namespace gentrain::trainers {
 /// What differs from file to file.
 struct WholeModel {
   bool channels_first = false;
-  bool permuted = false;      // images have their channels first, and a layer turns them at once
-  const char* conv = "conv";  // the name of the first convolution
+  bool permuted = false;  // images have their channels first, and a layer turns them at once
   std::int64_t classes = 2;
   const char* activation = "softmax";  // of the output
   std::vector<std::string> inputs = {"image"};
@@ -25,6 +24,7 @@ struct WholeModel {
   std::vector<std::int64_t> sample = {12, 10, 3};  // [h, w, c] or another shape
   bool noise = false;                              // a layer that acts in training alone
   double scale = 1;                                // of all weights
+  const char* conv = "conv";                       // the name of the first convolution
 };
 
 /// Numbers without a pattern that a network could not tell apart.
