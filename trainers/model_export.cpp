@@ -16,15 +16,31 @@ namespace gentrain::trainers {
 
 namespace {
 
-constexpr const char* kConversion = "preprocessing";
+/// What the conversion is called: a name that neither a node nor parameters have.
+std::string conversion_name(const graph::Graph& graph) {
+  std::string name = "preprocessing";
+  const auto is_taken = [&] {
+    for (int i = 0; i < graph.size(); ++i) {
+      if (graph.node(i).name == name || graph.node(i).parameters == name) {
+        return true;
+      }
+    }
+    return false;
+  };
+  while (is_taken()) {
+    name += '_';
+  }
+  return name;
+}
 
 graph::ImportedTensor tensor_of(const ModelTensor& tensor) {
   return {tensor.name, tensor.node, tensor.axes};
 }
 
-/// The graph behind an InputConversion, a convolution whose parameters are preprocessing/weight and
-/// preprocessing/bias. All other nodes stand one behind where they were.
-graph::Graph with_conversion(const graph::Graph& graph, std::int64_t channels) {
+/// The graph behind an InputConversion, a convolution whose parameters are NAME/weight and
+/// NAME/bias. All other nodes stand one behind where they were.
+graph::Graph with_conversion(const graph::Graph& graph, std::int64_t channels,
+                             const std::string& name) {
   graph::Graph result;
   for (int i = 0; i < graph.size(); ++i) {
     const graph::Node& node = graph.node(i);
@@ -37,7 +53,7 @@ graph::Graph with_conversion(const graph::Graph& graph, std::int64_t channels) {
       graph::Convolution conversion;
       conversion.out = channels;
       conversion.kernel_h = conversion.kernel_w = 1;
-      result.add(kConversion, conversion, {0});
+      result.add(name, conversion, {0});
     }
   }
   std::vector<int> outputs;
@@ -48,17 +64,22 @@ graph::Graph with_conversion(const graph::Graph& graph, std::int64_t channels) {
   return result;
 }
 
-/// A parameter of the model, or of the conversion in front.
-std::vector<float> values_of(const OpenedModel& model, Queue& queue, const std::string& name) {
+/// A parameter of the model, or of the conversion in front; `conversion`: what that is called, ""
+/// without one.
+std::vector<float> values_of(const OpenedModel& model, Queue& queue, const std::string& name,
+                             const std::string& conversion) {
+  const bool weights = name == conversion + "/weight";
+  if (!conversion.empty() && (weights || name == conversion + "/bias")) {
+    const InputConversion::Constants constants = model.conversion()->constants();
+    const std::vector<double>& values = weights ? constants.weights : constants.biases;
+    return {values.begin(), values.end()};
+  }
   const ParameterSet& parameters = model.parameters();
   const int index = parameters.find(name);
-  if (index >= 0) {
-    return copy_to_host<float>(model.device(), queue, parameters[index]);
+  if (index < 0) {
+    throw JobError(fmt::format("{} has no parameter {}", model.name(), name));
   }
-  const InputConversion::Constants constants = model.conversion()->constants();
-  const std::vector<double>& values =
-      name == fmt::format("{}/weight", kConversion) ? constants.weights : constants.biases;
-  return {values.begin(), values.end()};
+  return copy_to_host<float>(model.device(), queue, parameters[index]);
 }
 
 }  // namespace
@@ -92,14 +113,18 @@ void export_model(const OpenedModel& model, Queue& queue, const std::filesystem:
   for (const ModelTensor& tensor : model.outputs()) {
     exported.outputs.push_back(tensor_of(tensor));
   }
+  std::string conversion;
   if (model.conversion() != nullptr) {
-    converted = with_conversion(*own, model.conversion()->channels());
+    conversion = conversion_name(*own);
+    converted = with_conversion(*own, model.conversion()->channels(), conversion);
     exported.graph = &converted;
     for (graph::ImportedTensor& tensor : exported.outputs) {
       ++tensor.node;
     }
   }
-  exported.values = [&](const std::string& name) { return values_of(model, queue, name); };
+  exported.values = [&](const std::string& name) {
+    return values_of(model, queue, name, conversion);
+  };
   exported.name = std::filesystem::path(model.name()).stem().string();
   exported.version = version;
   if (format == ExportFormat::kKeras) {

@@ -58,7 +58,7 @@ fs::path file_of(const std::string& model) {
 /// Whether gentrain wrote the file, whatever is in it, and if it was cut short too.
 bool is_own(const fs::path& path) {
   constexpr std::string_view kMagic = "gentrain";
-  io::PosixFile file(path, O_RDONLY);
+  io::PosixFile file(path, O_RDONLY | O_NONBLOCK);  // a pipe would wait for its writer
   file.require_regular();
   std::string begin(kMagic.size(), '\0');
   begin.resize(file.read(begin.data(), begin.size()));
@@ -195,7 +195,8 @@ OpenedModel::OpenedModel(const ModelChoice& choice, Device& device, Queue& queue
                       "{}",
                       choice.model, fmt::join(kPretrainedNames, ", ")));
     }
-    if (is_own(file_of(choice.model))) {
+    files_.push_back(file_of(choice.model));
+    if (is_own(files_[0])) {
       open_own(choice, device, queue);
     } else {
       open_imported(choice, device, queue);
@@ -283,6 +284,7 @@ void OpenedModel::open_built_in(const ModelChoice& choice, Device& device, Queue
   } else {
     const fs::path path =
         choice.weights.empty() ? find_weights_file(choice.model) : fs::path(choice.weights);
+    files_.push_back(path);
     const io::KerasWeights file(path);
     const graph::KerasReport report = graph::read_keras_weights(
         graph, file, rules_for(graph, options, wanted, *parameters_, file), *parameters_, device,

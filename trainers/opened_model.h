@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -65,6 +66,8 @@ class OpenedModel {
   [[nodiscard]] const std::string& kind() const { return kind_; }
   /// SHA-256 of the weights of a model of gentrain's, and of random ones; else of the file.
   [[nodiscard]] const std::string& sha256() const { return sha256_; }
+  /// The files that its graph and weights were read from; not those of external data.
+  [[nodiscard]] const std::vector<std::filesystem::path>& files() const { return files_; }
   /// What was chosen where the choice was left open.
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
 
@@ -127,6 +130,7 @@ class OpenedModel {
   std::string name_;
   std::string kind_;
   std::string sha256_;
+  std::vector<std::filesystem::path> files_;
   std::vector<std::string> notes_;
   image::Fit fit_ = image::Fit::kCrop;
   std::vector<std::string> class_names_;

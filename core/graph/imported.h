@@ -35,7 +35,9 @@ struct ImportedModel {
   /// nested model as OUTER/INNER too), ONNX's values.
   std::vector<ImportedTensor> layers;
   std::string writer;  // "Keras 2.15.0", "ONNX opset 17, pytorch 2.1.0"
-  std::string sha256;  // of the file, 64 digits of hex
+  /// Of the file, 64 digits of hex. With external data: of that text and the one of all that was
+  /// read of them.
+  std::string sha256;
   /// Layers that do something in training alone and are passed over: noise, regularisation.
   std::vector<std::string> training_only;
 };

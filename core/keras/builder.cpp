@@ -17,6 +17,8 @@ namespace gentrain::keras {
 namespace {
 
 constexpr int kMostNodes = 65536;
+constexpr std::int64_t kMostCalls = 262144;
+constexpr std::int64_t kMostValues = std::int64_t{1} << 24;
 constexpr std::array<std::string_view, 10> kRoleNames = {"kernel",
                                                          "depthwise_kernel",
                                                          "pointwise_kernel",
@@ -65,6 +67,23 @@ const std::vector<WeightNeed>& Builder::need(const std::string& layer,
 const LayerNeeds* Builder::needs_of(const std::string& layer) const {
   const auto found = index_.find(layer);
   return found == index_.end() ? nullptr : &needs[found->second];
+}
+
+void Builder::count_call() {
+  if (++calls_ > kMostCalls) {
+    throw IoError(fmt::format("the model has more than {} calls of layers", kMostCalls));
+  }
+  progress::tick();
+}
+
+std::shared_ptr<const ops::AxisRows> Builder::charged(std::shared_ptr<const ops::AxisRows> rows) {
+  values_ += static_cast<std::int64_t>(rows->begins.size() + rows->sources.size());
+  if (values_ > kMostValues) {
+    throw IoError(fmt::format(
+        "paddings, croppings and enlargements of more than {} values together are not supported",
+        kMostValues));
+  }
+  return rows;
 }
 
 int LayerCall::input() const {

@@ -59,6 +59,12 @@ class Builder {
   /// IoError if that one needed other extents.
   const std::vector<WeightNeed>& need(const std::string& layer, std::vector<WeightNeed> needs);
   [[nodiscard]] const LayerNeeds* needs_of(const std::string& layer) const;
+  /// Before each call of a layer or of a nested model, which need not add a node. Throws IoError
+  /// for more than a model can have.
+  void count_call();
+  /// The rows of a map that becomes part of the graph. Throws IoError where all of them together
+  /// have more values than a model can have.
+  std::shared_ptr<const ops::AxisRows> charged(std::shared_ptr<const ops::AxisRows> rows);
 
   Version version;
   graph::Graph graph;
@@ -67,6 +73,8 @@ class Builder {
 
  private:
   std::map<std::string, std::size_t, std::less<>> index_;  // of needs
+  std::int64_t calls_ = 0;
+  std::int64_t values_ = 0;  // of rows of maps
 };
 
 /// One call of a layer.

@@ -46,6 +46,7 @@ class Emitter {
       }
     }
     for (const CallOfLayer& of : order_of(model)) {
+      builder_.count_call();
       const Layer& layer = model.layers[static_cast<std::size_t>(of.layer)];
       std::vector<int>& result =
           values[static_cast<std::size_t>(of.layer)][static_cast<std::size_t>(of.call)];

@@ -19,6 +19,7 @@ namespace {
 using Function = PointwiseFunction;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kLargest = std::numeric_limits<float>::max();
 constexpr std::int64_t kMostConstants = 65536;  // values that become part of a configuration
 
 /// With axes of extent 1 in front.
@@ -167,15 +168,32 @@ LayerOutput NodeExport::shrunk(const PointwiseRule& rule, LayerOutput x) {
   const auto& [function, a, b, c] = rule;
   switch (function) {
     case Function::kClip: {
-      const bool above = b < kInfinity;
-      if (a > -kInfinity) {  // a + min(max(x - a, 0), b - a)
-        const LayerOutput y = relu(a == 0 ? "" : "clipped", rescaled("shifted", x, 1, -a), 0, 0,
-                                   above ? std::optional(b - a) : std::nullopt);
-        return rescaled("", y, 1, a);
+      // The largest float is how writers say that there is no limit.
+      const bool lower = a > -kLargest;
+      const bool upper = b < kLargest;
+      const auto most = [](bool is_limited, double limit) {
+        return is_limited ? std::optional(limit) : std::nullopt;
+      };
+      if (!lower && !upper) {
+        return activation("", "linear", x);
+      }
+      if ((!lower || a <= 0) && (!upper || b >= 0)) {  // what is above 0 less what is below
+        if (lower && a == 0) {
+          return relu("", x, 0, 0, most(upper, b));
+        }
+        const LayerOutput below =
+            relu("below", rescaled("negative", x, -1, 0), 0, 0, most(lower, -a));
+        if (upper && b == 0) {
+          return rescaled("", below, -1, 0);
+        }
+        return add("", "Subtract", json::object(), {relu("above", x, 0, 0, most(upper, b)), below});
+      }
+      if (lower) {  // a + min(max(x - a, 0), b - a)
+        return rescaled(
+            "", relu("clipped", rescaled("shifted", x, 1, -a), 0, 0, most(upper, b - a)), 1, a);
       }
       // b - max(b - x, 0)
-      return above ? rescaled("", relu("clipped", rescaled("shifted", x, -1, b)), -1, b)
-                   : activation("", "linear", x);
+      return rescaled("", relu("clipped", rescaled("shifted", x, -1, b)), -1, b);
     }
     case Function::kThreshold:
       if (a < 0 || b != 0) {

@@ -54,7 +54,8 @@ int add_border(LayerCall& call, const Border& border, std::int64_t sign) {
                                            std::tuple{"columns", row_axis + 1, border.columns}}) {
     if (pair.h != 0 || pair.w != 0) {
       chain.then(suffix,
-                 graph::AxisMap{axis, padded(chain.shape()[axis], sign * pair.h, sign * pair.w)});
+                 graph::AxisMap{axis, call.builder.charged(padded(chain.shape()[axis],
+                                                                  sign * pair.h, sign * pair.w))});
     }
   }
   return chain.finish();
@@ -130,8 +131,9 @@ int add_upsampling(LayerCall& call) {
        {std::tuple{"rows", row_axis, size.h}, std::tuple{"columns", row_axis + 1, size.w}}) {
     if (times > 1) {
       const std::int64_t extent = chain.shape()[axis];
-      chain.then(suffix, graph::AxisMap{axis, how == "nearest" ? repeated(extent, times)
-                                                               : interpolated(extent, times)});
+      chain.then(suffix, graph::AxisMap{axis, call.builder.charged(
+                                                  how == "nearest" ? repeated(extent, times)
+                                                                   : interpolated(extent, times))});
     }
   }
   return chain.finish();

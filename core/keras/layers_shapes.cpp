@@ -80,7 +80,7 @@ int add_repeat(LayerCall& call) {
     throw IoError(fmt::format("it gets {} of a sample: a row is needed", chain.shape().str()));
   }
   chain.then("row", graph::Reshape{Shape{1, chain.shape()[0]}});
-  return chain.then("repeat", graph::AxisMap{0, repeated(1, times)}).finish();
+  return chain.then("repeat", graph::AxisMap{0, call.builder.charged(repeated(1, times))}).finish();
 }
 
 }  // namespace gentrain::keras

@@ -125,12 +125,15 @@ void power(Call& call) {
   call.give(call.build().pointwise(x, {PointwiseFunction::kPower, *exponent, 0}));
 }
 
-/// 1 where x is above a number, else 0: a straight line so steep that no float lies on its slope.
+/// 1 where x is above a number, else 0: two straight lines so steep that no float lies on the slope
+/// of both. One of them leaves differences below 1e-30 between 0 and 1.
 Placed above(Call& call, const Placed& x, double number) {
   constexpr double kSteep = 1e30;
   const Placed shifted =
       call.build().pointwise(x, {PointwiseFunction::kAffine, 1, -number}, "difference");
-  Placed result = call.build().pointwise(shifted, {PointwiseFunction::kHardSigmoid, kSteep, 0});
+  const Placed steep =
+      call.build().pointwise(shifted, {PointwiseFunction::kHardSigmoid, kSteep, 0}, "steep");
+  Placed result = call.build().pointwise(steep, {PointwiseFunction::kHardSigmoid, kSteep, 0});
   result.condition = true;
   return result;
 }
@@ -163,7 +166,19 @@ void comparison(Call& call) {
   compare(call, greater_than, or_equal);
 }
 
-/// condition * a + (1 - condition) * b, exact as long as both are finite
+/// Without infinities, whose product with 0 is no number. The largest float itself would be no
+/// limit to some exports.
+Value finite(Call& call, const Value& value) {
+  static const double kMost =
+      static_cast<double>(std::nextafter(std::numeric_limits<float>::max(), 0.0F));
+  const Placed* const placed = numbers_of(value);
+  return placed == nullptr ? value
+                           : Value(call.build().pointwise(
+                                 *placed, {PointwiseFunction::kClip, -kMost, kMost}, "finite"));
+}
+
+/// condition * a + (1 - condition) * b: exact, but for infinities, which become the largest
+/// numbers, and for what is no number, which is chosen wherever it stands.
 void where(Call& call) {
   const auto* const found = std::get_if<Placed>(&call.value(0));
   if (found == nullptr || !found->condition) {
@@ -174,8 +189,8 @@ void where(Call& call) {
   numbers.condition = false;
   Placed others = opposite(call, condition);
   others.condition = false;
-  const Value a = combined(call, BinaryFunction::kMultiply, numbers, call.value(1));
-  const Value b = combined(call, BinaryFunction::kMultiply, others, call.value(2));
+  const Value a = combined(call, BinaryFunction::kMultiply, numbers, finite(call, call.value(1)));
+  const Value b = combined(call, BinaryFunction::kMultiply, others, finite(call, call.value(2)));
   call.give(combined(call, BinaryFunction::kAdd, a, b));
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -13,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "core/io/sha256.h"
 #include "core/onnx/model.h"
 #include "kernels/error.h"
 
@@ -74,10 +76,14 @@ class ExternalData {
   /// there or not regular, an offset or a length that is no number, another length than `bytes`,
   /// a file that ends before.
   [[nodiscard]] std::string read(const Tensor& tensor, std::int64_t bytes, Budget& budget);
+  /// SHA-256 of all that was read, in that order; "" if nothing was. May be called once, at the
+  /// end.
+  [[nodiscard]] std::string finish_hash() { return hash_ ? hash_->finish() : ""; }
 
  private:
   std::filesystem::path folder_;
   std::unordered_map<std::string, bool> granted_;  // files whose size the budget has got
+  std::optional<io::Sha256> hash_;
 };
 
 /// The values of a tensor; its bytes are let go of. float16, bfloat16 and double become f32.

@@ -164,9 +164,7 @@ void need_one_type(const Constant& a, const Constant& b) {
 }
 
 template <class Function>
-void binary(Call& call) {
-  const Constant& a = *call.constant(0);
-  const Constant& b = *call.constant(1);
+ConstantPointer combined(Call& call, const Constant& a, const Constant& b) {
   need_one_type(a, b);
   auto result = made(call, a.real, fitted(a, b));
   for_each_pair(result->dims, a, b, [&](std::size_t i, std::size_t of_a, std::size_t of_b) {
@@ -176,7 +174,22 @@ void binary(Call& call) {
       result->integers[i] = Function::of(a.integers[of_a], b.integers[of_b]);
     }
   });
-  call.give(ConstantPointer(result));
+  return result;
+}
+
+template <class Function>
+void binary(Call& call) {
+  call.give(combined<Function>(call, *call.constant(0), *call.constant(1)));
+}
+
+/// Of one input or more.
+template <class Function>
+void many(Call& call) {
+  ConstantPointer result = call.constant(0);
+  for (int i = 1; i < call.inputs(); ++i) {
+    result = combined<Function>(call, *result, *call.constant(i));
+  }
+  call.give(result);
 }
 
 /// Equal, and comparisons: 1 or 0.
@@ -223,6 +236,12 @@ void exponential(Call& call) {
 }
 void logarithm(Call& call) {
   unary(call, [](float x) { return std::log(x); });
+}
+void relu(Call& call) {
+  unary(call, [](float x) { return x < 0 ? 0 : x; });
+}
+void magnitude(Call& call) {
+  unary(call, [](float x) { return std::abs(x); });
 }
 void round_down(Call& call) {
   unary(call, [](float x) { return std::floor(x); });
@@ -319,17 +338,30 @@ void product(Call& call) {
   call.give(ConstantPointer(result));
 }
 
-constexpr OperatorEntry kEntries[] = {{"Add", binary<Add>},      {"Sub", binary<Subtract>},
-                                      {"Mul", binary<Multiply>}, {"Div", binary<Divide>},
-                                      {"Max", binary<Maximum>},  {"Min", binary<Minimum>},
-                                      {"Pow", binary<Power>},    {"Equal", compare<0>},
-                                      {"Greater", compare<1>},   {"Less", compare<-1>},
-                                      {"Sqrt", square_root},     {"Reciprocal", reciprocal},
-                                      {"Exp", exponential},      {"Log", logarithm},
-                                      {"Floor", round_down},     {"Ceil", round_up},
-                                      {"Round", round_to_even},  {"Neg", negative},
-                                      {"Not", invert},           {"Cast", cast},
-                                      {"ReduceProd", product}};
+constexpr OperatorEntry kEntries[] = {{"Add", binary<Add>},
+                                      {"Sub", binary<Subtract>},
+                                      {"Mul", binary<Multiply>},
+                                      {"Div", binary<Divide>},
+                                      {"Max", many<Maximum>},
+                                      {"Min", many<Minimum>},
+                                      {"Pow", binary<Power>},
+                                      {"Equal", compare<0>},
+                                      {"Greater", compare<1>},
+                                      {"Less", compare<-1>},
+                                      {"Sqrt", square_root},
+                                      {"Reciprocal", reciprocal},
+                                      {"Exp", exponential},
+                                      {"Log", logarithm},
+                                      {"Floor", round_down},
+                                      {"Ceil", round_up},
+                                      {"Round", round_to_even},
+                                      {"Neg", negative},
+                                      {"Not", invert},
+                                      {"Cast", cast},
+                                      {"ReduceProd", product},
+                                      {"Sum", many<Add>},
+                                      {"Relu", relu},
+                                      {"Abs", magnitude}};
 
 }  // namespace
 

@@ -68,8 +68,12 @@ void give_picked(Call& call, const Constant& from, std::size_t axis, const Dims&
   Dims to(from.dims.begin(), from.dims.begin() + static_cast<std::ptrdiff_t>(axis));
   to.insert(to.end(), dims.begin(), dims.end());
   to.insert(to.end(), from.dims.begin() + static_cast<std::ptrdiff_t>(axis) + 1, from.dims.end());
-  call.build().budget().charge(count_of(to, "its result"));
+  const std::int64_t count = count_of(to, "its result");
+  call.build().budget().charge(count);
   Dims sources;
+  if (count == 0) {  // the other extents may be any
+    return give_moved(call, from, std::move(to), sources);
+  }
   for (std::int64_t i = 0; i < extents.before; ++i) {
     for (const std::int64_t position : positions) {
       for (std::int64_t k = 0; k < extents.behind; ++k) {
@@ -299,7 +303,11 @@ void concat(Call& call) {
       refuse("its inputs {} and {} do not fit", text_of(first.dims), text_of(part.dims));
     }
   }
-  call.build().budget().charge(count_of(result->dims, "its result"));
+  const std::int64_t count = count_of(result->dims, "its result");
+  call.build().budget().charge(count);
+  if (count == 0) {  // the other extents may be any
+    return call.give(ConstantPointer(result));
+  }
   const std::int64_t before = around(first.dims, axis).before;
   for (std::int64_t row = 0; row < before; ++row) {
     for (int i = 0; i < call.inputs(); ++i) {
@@ -350,8 +358,8 @@ void slice(Call& call) {
   }
   for (std::size_t i = 0; i < all.size(); ++i) {
     const std::size_t axis = axis_of(axes[i], current->dims.size());
-    const Dims positions =
-        sliced_positions(current->dims[axis], (*starts)[i], (*ends)[i], steps[i]);
+    const Dims positions = sliced_positions(current->dims[axis], (*starts)[i], (*ends)[i], steps[i],
+                                            call.build().budget());
     give_picked(call, *current, axis, positions, {static_cast<std::int64_t>(positions.size())});
     current = std::get<ConstantPointer>(call.outputs().back());
     call.outputs().clear();

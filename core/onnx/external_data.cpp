@@ -98,6 +98,10 @@ std::string ExternalData::read(const Tensor& tensor, std::int64_t bytes, Budget&
   budget.charge(bytes);
   std::string data(static_cast<std::size_t>(bytes), '\0');
   file.read_at(static_cast<std::size_t>(place.offset), data.data(), data.size());
+  if (!hash_) {
+    hash_.emplace();
+  }
+  hash_->update(data.data(), data.size());
   return data;
 }
 

@@ -26,7 +26,7 @@ constexpr std::array<std::uint8_t, 9> kOnnx = {0x08, 0x12, 0x1a, 0x22, 0x28,
 constexpr std::size_t kMostBytes = std::size_t{1} << 31;
 
 io::Bytes read_whole(const std::filesystem::path& path) {
-  const io::PosixFile file(path, O_RDONLY);
+  const io::PosixFile file(path, O_RDONLY | O_NONBLOCK);  // a pipe would wait for its writer
   file.require_regular();
   if (file.size() >= kMostBytes) {
     throw IoError(
@@ -55,7 +55,9 @@ ImportedModel import_onnx(const std::filesystem::path& path) {
     onnx::Importer importer(std::move(model), path.parent_path(),
                             static_cast<std::int64_t>(file.size));
     ImportedModel imported = importer.run();
-    imported.sha256 = hash;
+    const std::string external = importer.external_hash();
+    const std::string both = hash + external;
+    imported.sha256 = external.empty() ? hash : io::sha256(std::as_bytes(std::span(both)));
     return imported;
   } catch (const DeviceError&) {
     throw;
@@ -66,7 +68,7 @@ ImportedModel import_onnx(const std::filesystem::path& path) {
 
 ImportedModel import_model(const std::filesystem::path& path) {
   std::array<std::uint8_t, 8> head{};
-  io::PosixFile file(path, O_RDONLY);
+  io::PosixFile file(path, O_RDONLY | O_NONBLOCK);
   file.require_regular();
   const std::size_t size = file.read(head.data(), head.size());
   const std::span<const std::uint8_t> bytes(head.data(), size);

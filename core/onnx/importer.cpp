@@ -164,6 +164,9 @@ void Importer::fold_constants() {
 void Importer::import_known(std::size_t index) {
   const Node& node = model_.nodes[index];
   const OperatorEntry* const entry = find_constant_operator(node.op_type);
+  if (entry == nullptr && node.inputs.empty()) {
+    refuse("it has no inputs");
+  }
   if (entry == nullptr) {
     refuse("all of its inputs are constants, which is not supported of this operator");
   }

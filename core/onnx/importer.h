@@ -20,6 +20,8 @@ class Importer {
   Importer(Model model, const std::filesystem::path& folder, std::int64_t bytes);
   /// All of it but the file's hash; may be called once. Throws Error naming node, tensor or input.
   graph::ImportedModel run();
+  /// ExternalData::finish_hash() of what run() read.
+  [[nodiscard]] std::string external_hash() { return external_.finish_hash(); }
 
  private:
   void read_opset();

@@ -104,9 +104,9 @@ std::span<const OperatorEntry> reduction_operators();
 ops::AxisRows picked_rows(std::int64_t from, std::span<const std::int64_t> sources, float fill = 0);
 
 /// begin, begin + step, ... as Slice counts them: `extent` positions, ends that count from the end
-/// and beyond it.
+/// and beyond it. Their number is charged before they are made.
 std::vector<std::int64_t> sliced_positions(std::int64_t extent, std::int64_t begin,
-                                           std::int64_t end, std::int64_t step);
+                                           std::int64_t end, std::int64_t step, Budget& budget);
 
 /// The mean over an axis, which stays with extent 1.
 Placed mean_along(Call& call, const Placed& value, int axis);

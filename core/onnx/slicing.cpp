@@ -1,6 +1,7 @@
 // Operators that pick, repeat and join positions along axes: all but Concat are AxisMaps.
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <limits>
 
 #include "core/onnx/operators.h"
@@ -86,6 +87,7 @@ void split(Call& call) {
   const std::int64_t extent = extent_of(call, x, axis);
   std::int64_t begin = 0;
   for (const std::int64_t part : parts_of(call, extent)) {
+    call.build().budget().charge(part);
     std::vector<std::int64_t> positions(static_cast<std::size_t>(part));
     for (std::int64_t& position : positions) {
       position = begin++;
@@ -141,7 +143,7 @@ void slice(Call& call) {
     const int axis = call.axis(lists.axes[i], rank);
     result = picked(call, result, axis,
                     sliced_positions(extent_of(call, result, axis), lists.starts[i], lists.ends[i],
-                                     lists.steps[i]));
+                                     lists.steps[i], call.build().budget()));
   }
   call.give(result);
 }
@@ -309,7 +311,7 @@ ops::AxisRows picked_rows(std::int64_t from, std::span<const std::int64_t> sourc
 }
 
 std::vector<std::int64_t> sliced_positions(std::int64_t extent, std::int64_t begin,
-                                           std::int64_t end, std::int64_t step) {
+                                           std::int64_t end, std::int64_t step, Budget& budget) {
   if (step == 0) {
     refuse("one of its steps is 0");
   }
@@ -318,12 +320,17 @@ std::vector<std::int64_t> sliced_positions(std::int64_t extent, std::int64_t beg
   const auto place = [&](std::int64_t at) {
     return std::clamp(at < 0 ? std::max(at, -extent - 1) + extent : at, low, high);
   };
-  std::vector<std::int64_t> positions;
+  const std::int64_t first = place(begin);
   const std::int64_t last = place(end);
-  for (std::int64_t at = place(begin); step > 0 ? at < last : at > last;) {
-    positions.push_back(at);
-    // A step may be as large as any integer.
-    at += std::clamp(step, -extent, extent);
+  // A step may be as large as any integer; of an empty axis it does not matter.
+  const std::int64_t most = std::max<std::int64_t>(extent, 1);
+  const std::int64_t by = std::clamp(step, -most, most);
+  const std::int64_t way = by > 0 ? last - first : first - last;
+  const std::int64_t count = way <= 0 ? 0 : (way - 1) / std::abs(by) + 1;
+  budget.charge(count);
+  std::vector<std::int64_t> positions(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) {
+    positions[static_cast<std::size_t>(i)] = first + i * by;
   }
   return positions;
 }

@@ -53,16 +53,18 @@ int export_verb(Session& session, const Arguments& arguments) {
   choice.top = top_of(options);
   const fs::path out = options.required("out");
   static_cast<void>(trainers::export_format_of(out));
-  std::error_code error;
-  if (fs::equivalent(choice.model, out, error)) {
-    throw JobError(fmt::format("{}: is the model that is read", out.string()));
-  }
   if (session.communicator.rank() != 0) {
     return kSuccess;
   }
   const auto alone = comm::make_single();
   trainers::ModelAtWork at_work(choice, inference_options(options), *alone);
   const trainers::OpenedModel& model = at_work.model();
+  for (const fs::path& file : model.files()) {
+    std::error_code error;
+    if (fs::equivalent(file, out, error)) {
+      throw JobError(fmt::format("{}: is the model that is read", out.string()));
+    }
+  }
   trainers::export_model(model, at_work.runner().queue(), out, GENTRAIN_VERSION);
   fmt::print("{}: {} to {}\n", out.string(), text_of(model.inputs()), text_of(model.outputs()));
   if (const std::string pixels = trainers::pixels_taken(model); !pixels.empty()) {

@@ -137,6 +137,11 @@ inline std::vector<ExportCase> function_cases() {
   add("clip", function(Function::kClip, -0.5, 0.25));
   add("clip_above", function(Function::kClip, -std::numeric_limits<double>::infinity(), 0.25));
   add("clip_below", function(Function::kClip, 0.25, std::numeric_limits<double>::infinity()));
+  add("clip_below_0", function(Function::kClip, -0.5, std::numeric_limits<double>::infinity()));
+  add("clip_largest", function(Function::kClip, -std::numeric_limits<float>::max(), 0.25));
+  add("clip_far", function(Function::kClip, -1e6, 0.25));
+  add("clip_to_0", function(Function::kClip, -0.5, 0));
+  add("clip_positive", function(Function::kClip, 0.25, 0.5));
   add("elu", function(Function::kElu, 0.5, 1, 1));
   add("celu", function(Function::kElu, 2, 1, 2));
   add("selu", function(Function::kElu, 1.6732632423543772, 1.0507009873554805, 1));

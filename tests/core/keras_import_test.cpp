@@ -284,18 +284,33 @@ TEST_F(KerasImport, DamagedConfigurations) {
             ": layer 0 of the list: a layer without a name");
 }
 
-// Each level calls the one below twice.
-TEST_F(KerasImport, ModelsThatWouldBecomeTooLarge) {
-  json model =
-      functional({called(input("x", {1}), {}), called(layer("Flatten", "f"), {of({{"x", 0}})})},
-                 {"x"}, {{"f", 0}}, "m0");
-  for (int level = 1; level <= 17; ++level) {
+/// Each level calls the one below twice.
+json doubled(json model, int levels) {
+  for (int level = 1; level <= levels; ++level) {
     const std::string below = "m" + std::to_string(level - 1);
     model =
         functional({called(input("x", {1}), {}), called(model, {of({{"x", 0}}), of({{below, 1}})})},
                    {"x"}, {{below, 2}}, "m" + std::to_string(level));
   }
-  EXPECT_THAT(refusal(model), EndsWith("the model has more than 65536 operations"));
+  return model;
+}
+
+TEST_F(KerasImport, ModelsThatWouldBecomeTooLarge) {
+  std::vector<json> layers = {called(input("x", {1}), {})};
+  std::string last = "x";
+  for (const char* name : {"a", "b", "c", "d", "e"}) {
+    layers.push_back(called(layer("Flatten", name), {of({{last, 0}})}));
+    last = name;
+  }
+  EXPECT_THAT(refusal(doubled(functional(layers, {"x"}, {{"e", 0}}, "m0"), 17)),
+              EndsWith("the model has more than 65536 operations"));
+}
+
+/// Calls cost time even if no operation comes of them.
+TEST_F(KerasImport, ModelsOfTooManyCalls) {
+  const json nothing = functional({called(input("x", {1}), {})}, {"x"}, {{"x", 0}}, "m0");
+  EXPECT_THAT(refusal(doubled(nothing, 24)),
+              EndsWith("the model has more than 262144 calls of layers"));
 }
 
 }  // namespace

@@ -215,6 +215,17 @@ TEST_F(KerasLayers, PaddingCroppingEnlarging) {
   EXPECT_THAT(refusal(), HasSubstr("interpolation is bilinear, which Keras 2.2.4 left to its"));
 }
 
+TEST_F(KerasLayers, MapsTogetherHaveALimit) {
+  std::vector<json> layers = {input("x", {1, 1, 1})};
+  for (int i = 0; i < 9; ++i) {
+    layers.push_back(layer("UpSampling2D", "up_" + std::to_string(i), {{"size", {1 << 20, 1}}}));
+    layers.push_back(layer("Cropping2D", "crop_" + std::to_string(i),
+                           {{"cropping", {{(1 << 20) - 1, 0}, {0, 0}}}}));
+  }
+  save(sequential(layers));
+  EXPECT_THAT(refusal(), HasSubstr("of more than 16777216 values together are not supported"));
+}
+
 TEST(KerasRows, TermsOfEachPosition) {
   const Rows pad = padded(2, 1, 2);
   EXPECT_EQ(pad->from, 2);

@@ -2,6 +2,8 @@
 #include <functional>
 #include <limits>
 
+#include <sys/stat.h>
+
 #include "tests/core/onnx_models.h"
 
 namespace gentrain::onnx {
@@ -107,7 +109,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadModel{"OtherDomain", [] { return changed([](Model& m) { m.nodes[0].domain = "my"; }); },
                  "node y (Conv): its operator is of the domain my"},
         BadModel{"UnknownOperator", [] { return one("Magic"); },
-                 "node y (Magic): the operator Magic is not supported"}),
+                 "node y (Magic): the operator Magic is not supported"},
+        BadModel{"NoInputsOfANode", [] { return model({3}, {node("Tanh", {}, {"y"})}); },
+                 "node y (Tanh): it has no inputs"}),
     kName);
 
 INSTANTIATE_TEST_SUITE_P(
@@ -325,6 +329,29 @@ INSTANTIATE_TEST_SUITE_P(
                        {list("s", {1 << 20, 1 << 10})});
                  },
                  "which is out of proportion to the file"},
+        BadModel{"HugeSlice",
+                 [] {
+                   return model(
+                       {std::int64_t{1} << 40}, {node("Slice", {"x", "b", "e", "a"}, {"y"})},
+                       {list("b", {1}), list("e", {std::int64_t{1} << 39}), list("a", {1})});
+                 },
+                 "which is out of proportion to the file"},
+        BadModel{"HugeSplit",
+                 [] {
+                   return model({std::int64_t{1} << 40},
+                                {node("Split", {"x"}, {"y", "z"}, {integer("axis", 1)})});
+                 },
+                 "which is out of proportion to the file"},
+        BadModel{"HugeSliceOfNothing",
+                 [] {
+                   return model(
+                       {3},
+                       {node("ConstantOfShape", {"s"}, {"c"}),
+                        node("Slice", {"c", "b", "e", "a"}, {"d"}), node("Add", {"x", "d"}, {"y"})},
+                       {list("s", {0, std::int64_t{1} << 40}), list("b", {0}),
+                        list("e", {std::int64_t{1} << 39}), list("a", {1})});
+                 },
+                 "which is out of proportion to the file"},
         BadModel{"HugeExpand",
                  [] {
                    return model({1}, {node("Expand", {"x", "s"}, {"y"})},
@@ -354,6 +381,15 @@ TEST_F(OnnxOtherFiles, AreToldByTheirFirstBytes) {
   EXPECT_THAT(refusal_of("\x08\x08\xff"), HasSubstr("this is no ONNX model, or it is damaged"));
   write(onnx_library().serialize(conv({})));
   EXPECT_EQ(graph::import_model(path_).writer, "ONNX opset 17, test 1.0");
+}
+
+TEST_F(OnnxOtherFiles, PipesAreNotWaitedFor) {
+  const std::string pipe = (folder_ / "pipe.onnx").string();
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const auto function : {graph::import_model, graph::import_onnx}) {
+    EXPECT_THAT(test::message_of<IoError>([&] { static_cast<void>(function(pipe)); }),
+                HasSubstr("pipe.onnx"));
+  }
 }
 
 TEST_F(OnnxOtherFiles, MissingOnesAreNamed) {

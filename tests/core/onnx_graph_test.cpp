@@ -250,5 +250,16 @@ TEST_F(OnnxGraph, ExternalDataLieBesideTheModel) {
   EXPECT_THAT(import(made).arrays[0].values, ElementsAre(1.0F, 2.0F));
 }
 
+TEST_F(OnnxGraph, TheHashCoversExternalData) {
+  const Model made = model({2}, {node("Mul", {"x", "w"}, {"y"})},
+                           {{"w", ElementType::kFloat, {2}, "", true, {{"location", "w.bin"}}}});
+  write(bytes_of(std::vector<float>{1, 2}), "w.bin");
+  const std::string first = import(made).sha256;
+  EXPECT_EQ(first.size(), 64);
+  EXPECT_EQ(import(made).sha256, first);
+  write(bytes_of(std::vector<float>{1, 3}), "w.bin");
+  EXPECT_NE(import(made).sha256, first);
+}
+
 }  // namespace
 }  // namespace gentrain::onnx

@@ -85,6 +85,47 @@ TEST_F(OnnxValues, ChoicesByComparison) {
   expect_near(computed(with("LessOrEqual"), x), {1, 2, -2.000001, -5});
 }
 
+TEST_F(OnnxValues, FunctionsOfConstantsAlone) {
+  const Model made =
+      model({2},
+            {node("Sum", {"a", "a", "b"}, {"s"}), node("Max", {"a", "a", "b"}, {"m"}),
+             node("Relu", {"s"}, {"r"}), node("Abs", {"m"}, {"p"}), node("Add", {"r", "p"}, {"c"}),
+             node("Add", {"x", "c"}, {"y"})},
+            {reals("a", {2}, {-3, -1}), reals("b", {2}, {-2, 7})});
+  // sums -8, 5; largest -2, 7
+  expect_near(computed(made, {10, 20}), {12, 32});
+}
+
+TEST_F(OnnxValues, ComparisonsOfTheSmallestNumbers) {
+  const Model made =
+      model({3}, {node("Greater", {"x", "k"}, {"c"}), node("Where", {"c", "a", "b"}, {"y"})},
+            {reals("k", {}, {0}), reals("a", {1}, {1}), reals("b", {1}, {-1})});
+  expect_near(computed(made, {2e-38, 0, -2e-38}), {1, -1, -1});
+}
+
+/// exp(x) is infinite where it is not chosen.
+TEST_F(OnnxValues, ChoicesBesideInfinities) {
+  const Model made = model({3},
+                           {node("Greater", {"x", "k"}, {"c"}), node("Exp", {"x"}, {"e"}),
+                            node("Where", {"c", "x", "e"}, {"y"})},
+                           {reals("k", {}, {0})});
+  expect_near(computed(made, {100, 1, 0}), {100, 1, 1});
+}
+
+/// Extents beside one of 0 may be any: nothing is gone through.
+TEST_F(OnnxValues, NothingOfManyRowsIsReadAtOnce) {
+  const Model made =
+      model({1},
+            {node("ConstantOfShape", {"s"}, {"none"}),
+             node("Concat", {"none", "none"}, {"both"}, {integer("axis", 1)}),
+             node("Slice", {"both", "zero", "zero", "one"}, {"part"}),
+             node("Shape", {"part"}, {"shape"}), node("Gather", {"shape", "one"}, {"extent"}),
+             node("Cast", {"extent"}, {"number"}, {integer("to", 1)}),
+             node("Add", {"x", "number"}, {"y"})},
+            {list("s", {std::int64_t{1} << 40, 0}), list("zero", {0}), list("one", {1})});
+  expect_near(computed(made, {3}), {3});
+}
+
 TEST_F(OnnxValues, ResizedAlongOneAxis) {
   const auto with = [](const char* mode, const char* coordinates) {
     return model({1, 1, 2},

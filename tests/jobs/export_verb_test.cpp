@@ -71,6 +71,9 @@ TEST_F(ExportVerb, WhatItRefuses) {
   const Outcome itself = gentrain({"export", model(), model()});
   EXPECT_EQ(itself.code, kUsage);
   EXPECT_THAT(itself.err, HasSubstr("model.h5: is the model that is read"));
+  const Outcome in_folder = gentrain({"export", path("run").string(), model()});
+  EXPECT_EQ(in_folder.code, kUsage);
+  EXPECT_THAT(in_folder.err, HasSubstr("model.h5: is the model that is read"));
   const Outcome nothing = gentrain({"export", model()});
   EXPECT_EQ(nothing.code, kUsage);
   const Outcome gone = gentrain({"export", path("gone.h5").string(), path("a.onnx").string()});

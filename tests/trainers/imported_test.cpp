@@ -3,7 +3,9 @@
 #include "trainers/models/imported.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@
 #include <gmock/gmock.h>
 
 #include "kernels/error.h"
+#include "tests/core/onnx_models.h"
 #include "tests/support/compare.h"
 #include "tests/support/workbench.h"
 #include "tests/trainers/finetune_runs.h"
@@ -255,6 +258,31 @@ TEST_F(Imported, ChannelsMayComeFirst) {
   };
   expect_near(first_logits(of(first)), first_logits(of(last)));
   expect_near(first_logits(with_head(first, "sum")), first_logits(with_head(last, "sum")));
+  const std::string permuted = write({.permuted = true}, "permuted.h5");
+  expect_near(first_logits(with_head(permuted, "sum")), first_logits(with_head(last, "sum")));
+}
+
+/// Behind a reshape of ONNX's a node has the file's order, [c, h, w]: the head pools pixels still.
+TEST_F(Imported, HeadsPoolPixelsBehindReshapes) {
+  std::vector<float> weights;
+  for (int i = 0; i < 12; ++i) {
+    weights.push_back(static_cast<float>(std::sin(3 * i)));
+  }
+  const onnx::Model model = onnx::model(
+      {3, 12, 10},
+      {onnx::node("Conv", {"x", "w"}, {"maps"}), onnx::node("Reshape", {"maps", "rows"}, {"row"}),
+       onnx::node("Reshape", {"row", "shape"}, {"reshaped"}),
+       onnx::node("Relu", {"reshaped"}, {"y"})},
+      {onnx::reals("w", {4, 3, 1, 1}, weights), onnx::list("rows", {0, 4, 120}),
+       onnx::list("shape", {0, 4, 12, 10})});
+  const std::string file = (root_ / "x.onnx").string();
+  std::ofstream(file, std::ios::binary) << onnx::onnx_library().serialize(model);
+  const std::vector<float> maps = first_logits(with_head(file, "maps"));
+  const std::vector<float> reshaped = first_logits(with_head(file, "reshaped"));
+  ASSERT_EQ(maps.size(), reshaped.size());
+  for (std::size_t i = 0; i < maps.size(); ++i) {
+    EXPECT_NEAR(reshaped[i], maps[i], 1e-4 * (1 + std::abs(maps[i])));
+  }
 }
 
 TEST_F(Imported, PreprocessingMakesPixelsWhatTheNetworkTakes) {

@@ -14,6 +14,8 @@
 #include "tests/support/compare.h"
 #include "tests/support/workbench.h"
 #include "tests/trainers/small_runs.h"
+#include "tests/trainers/whole_models.h"
+#include "trainers/models/imported.h"
 
 namespace gentrain::trainers {
 namespace {
@@ -98,6 +100,20 @@ TEST_F(ModelExports, TheConversionOfColoursIsALayer) {
   expect_same(model);
   EXPECT_EQ(open({.model = (folder_ / "out.h5").string()}).layer("preprocessing").shape,
             (Shape{64, 64, 3}));
+}
+
+TEST_F(ModelExports, TheConversionTakesANameThatNobodyHas) {
+  const fs::path file = folder_ / "whole.h5";
+  write_whole_model(file, {.classes = 10, .conv = "preprocessing"});
+  ModelOptions options;
+  options.imported.file = file.string();
+  options.imported.preprocess = Preprocessing::kCaffe;
+  ParameterSet parameters;
+  const auto network = make_imported(options, {}, {12, 10, 3}, 10, parameters);
+  const OpenedModel model =
+      open({.model = save(self_contained(options, network.get()), {12, 10, 3})});
+  ASSERT_NE(model.conversion(), nullptr);
+  expect_same(model);
 }
 
 TEST_F(ModelExports, BuiltInNetworksGoOutAsTheyAre) {

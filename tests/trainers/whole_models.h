@@ -16,6 +16,7 @@ namespace gentrain::trainers {
 /// What differs from file to file.
 struct WholeModel {
   bool channels_first = false;
+  bool permuted = false;  // images have their channels first, and a layer turns them at once
   std::int64_t classes = 2;
   const char* activation = "softmax";  // of the output
   std::vector<std::string> inputs = {"image"};
@@ -23,6 +24,7 @@ struct WholeModel {
   std::vector<std::int64_t> sample = {12, 10, 3};  // [h, w, c] or another shape
   bool noise = false;                              // a layer that acts in training alone
   double scale = 1;                                // of all weights
+  const char* conv = "conv";                       // the name of the first convolution
 };
 
 /// Numbers without a pattern that a network could not tell apart.
@@ -55,7 +57,7 @@ inline nlohmann::json whole_model_config(const WholeModel& model) {
   using nlohmann::json;
   std::vector<std::int64_t> sample = model.sample;
   const char* format = model.channels_first ? "channels_first" : "channels_last";
-  if (model.channels_first) {
+  if (model.channels_first || model.permuted) {
     sample = {sample[2], sample[0], sample[1]};
   }
   json shape = json::array({nullptr});
@@ -71,18 +73,22 @@ inline nlohmann::json whole_model_config(const WholeModel& model) {
     layers.push_back(keras_layer("Add", "both", model.inputs, json::object()));
     from = {"both"};
   }
+  if (model.permuted) {
+    layers.push_back(keras_layer("Permute", "turned", from, {{"dims", {2, 3, 1}}}));
+    from = {"turned"};
+  }
   if (model.noise) {
     layers.push_back(keras_layer("GaussianNoise", "noise", from, {{"stddev", 0.1}}));
     from = {"noise"};
   }
   if (sample.size() == 3) {
-    layers.push_back(keras_layer("Conv2D", "conv", from,
+    layers.push_back(keras_layer("Conv2D", model.conv, from,
                                  {{"filters", 4},
                                   {"kernel_size", {3, 3}},
                                   {"padding", "same"},
                                   {"activation", "relu"},
                                   {"data_format", format}}));
-    layers.push_back(keras_layer("BatchNormalization", "norm", {"conv"},
+    layers.push_back(keras_layer("BatchNormalization", "norm", {model.conv},
                                  {{"axis", model.channels_first ? 1 : 3}}));
     layers.push_back(keras_layer("MaxPooling2D", "pool", {"norm"},
                                  {{"pool_size", {2, 2}}, {"data_format", format}}));
@@ -114,7 +120,7 @@ inline void write_whole_model(const std::filesystem::path& path, const WholeMode
   const double scale = model.scale;
   std::int64_t width = model.sample.back();
   if (model.sample.size() == 3) {
-    layers.push_back({"conv",
+    layers.push_back({model.conv,
                       {waves("conv/kernel:0", {3, 3, width, 4}, 0.3 * scale),
                        waves("conv/bias:0", {4}, 0.1 * scale)}});
     test::KerasFileArray variance{"norm/moving_variance:0", {4}, {1.5, 0.5, 2, 1}};

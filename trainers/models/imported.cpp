@@ -251,9 +251,55 @@ graph::ImportedTensor below_head(const ImportedOptions& options,
   return *found;
 }
 
-/// Adds the head behind the last node, maps [c, h, w] where channels come first.
+/// Which axis of each node the channels are, as far as the nodes before it tell; else -1. Windows
+/// have them last, whatever the file's order is.
+std::vector<int> channel_axes(const graph::Graph& graph) {
+  std::vector<int> axes;
+  for (int i = 0; i < graph.size(); ++i) {
+    const graph::Node& node = graph.node(i);
+    const auto kept = [&] {
+      for (const int input : node.inputs) {
+        const int axis = axes[static_cast<std::size_t>(input)];
+        if (axis >= 0 && graph.node(input).shape.rank() == node.shape.rank()) {
+          return axis;
+        }
+      }
+      return -1;
+    };
+    axes.push_back(
+        std::visit(graph::Overloaded{[](const graph::Input& /*node*/) { return 2; },
+                                     [](const graph::Convolution& /*node*/) { return 2; },
+                                     [](const graph::TransposedConvolution& /*node*/) { return 2; },
+                                     [](const graph::Pooling& /*node*/) { return 2; },
+                                     [](const graph::Reshape& /*node*/) { return -1; },
+                                     [&](const graph::Permute& permute) {
+                                       const auto found = std::ranges::find(permute.axes, kept());
+                                       return found == permute.axes.end()
+                                                  ? -1
+                                                  : static_cast<int>(found - permute.axes.begin());
+                                     },
+                                     [&](const auto& /*node*/) { return kept(); }},
+                   node.kind));
+  }
+  return axes;
+}
+
+/// Which axis of the last node, maps, the channels are. Where no node tells, the maps have the
+/// order of the file's images; [h, w, c] of a file's [c, h, w] is what the import made of images.
+int channel_axis(const graph::Graph& graph, const graph::ImportedTensor& below,
+                 const graph::ImportedTensor& image, const PictureAxes& picture) {
+  const int known = channel_axes(graph).back();
+  if (known >= 0 || below.axes == std::vector<int>{1, 2, 0}) {
+    return known >= 0 ? known : 2;
+  }
+  const std::size_t of_image = picture.order == ChannelOrder::kFirst ? 0 : 2;
+  const auto found = std::ranges::find(below.axes, image.axes[of_image]);
+  return found == below.axes.end() ? 2 : static_cast<int>(found - below.axes.begin());
+}
+
+/// Adds the head behind the last node; `channels`: which axis they are, if that node gives maps.
 void add_head(graph::Graph& graph, const ModelOptions& model, const graph::ImportedTensor& below,
-              bool channels_first, std::int64_t classes) {
+              int channels, std::int64_t classes) {
   int x = graph.size() - 1;
   const Shape shape = graph.node(x).shape;
   if (shape.rank() != 1 && shape.rank() != 3) {
@@ -263,8 +309,11 @@ void add_head(graph::Graph& graph, const ModelOptions& model, const graph::Impor
         below.name, model.imported.file, shape.str()));
   }
   if (shape.rank() == 3) {
-    if (channels_first && std::ranges::is_sorted(below.axes)) {
-      x = graph.add(unique(graph, "head_maps"), graph::Permute{{1, 2, 0}}, {x});
+    if (channels != 2) {
+      x = graph.add(
+          unique(graph, "head_maps"),
+          graph::Permute{channels == 0 ? std::vector<int>{1, 2, 0} : std::vector<int>{0, 2, 1}},
+          {x});
     }
     x = graph.add(unique(graph, "global_average_pooling"), graph::GlobalPooling{}, {x});
   }
@@ -296,7 +345,8 @@ graph::Graph classifier_graph(const ModelOptions& options, const graph::Imported
                                file, model.inputs[0].name));
   }
   if (head) {
-    add_head(graph, options, below, picture.order == ChannelOrder::kFirst, classes);
+    const int channels = channel_axis(graph, below, model.inputs[0], picture);
+    add_head(graph, options, below, channels, classes);
   }
   return graph;
 }
