@@ -266,6 +266,22 @@ TEST_F(PictureVerbs, FeaturesRefuseWhatTheyCannotDo) {
               HasSubstr("--top: there is no 'half' (known: original, none)"));
   EXPECT_THAT(refused({in("bad.png")}, kBadFile), HasSubstr("1 of 1 pictures could not be read"));
   EXPECT_THAT(gentrain({"features", model(), in("set")}).err, HasSubstr("the out is missing"));
+  // The result does not take the place of what it is made of.
+  const std::string list = in("list_out.txt");
+  write(list, in("dot.png"));
+  const std::string weights = in("weights.h5");
+  write(weights, "w");
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {model(), in("set"), "--out", model()},
+           {in("run"), in("set"), "--out", model()},
+           {model(), list, "--out", list},
+           {"squeezenet", in("set"), "--weights", weights, "--out", weights}}) {
+    std::vector<std::string> all{"features"};
+    all.insert(all.end(), words.begin(), words.end());
+    const Outcome outcome = gentrain(all);
+    EXPECT_EQ(outcome.code, kUsage);
+    EXPECT_THAT(outcome.err, HasSubstr("is the file that is read"));
+  }
 }
 
 TEST_F(PictureVerbs, SummariesOfModelsAndJobs) {
