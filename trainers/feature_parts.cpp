@@ -163,7 +163,9 @@ FeaturePlan plan_feature_regression(const TrainOptions& options,
   const graph::Graph& graph = network->executor().graph();
   plan.width = graph.node(graph.index_of(kFeaturesNode)).shape.elements();
   plan.feature_bytes = static_cast<std::int64_t>(sizeof(float)) * images.size() * plan.width;
-  plan.fit_bytes = regression_bytes(plan.width, images.classes(), regression.fit.shards, 1);
+  plan.fit_bytes =
+      std::max(feature_loader_bytes(images.size(), plan.width),
+               regression_bytes(plan.width, images.classes(), regression.fit.shards, 1));
   plan.missing = missing_weights(whole);
   return plan;
 }

@@ -121,12 +121,15 @@ class FeatureRegression {
     compare_clocks(communicator_);
     const std::int64_t features =
         static_cast<std::int64_t>(sizeof(float)) * images_.size() * width_;
-    const std::int64_t fit =
-        regression_bytes(width_, images_.classes(), regression_.fit.shards, run_.workers());
+    // One behind the other: what loads the features, then the fit.
+    const std::int64_t beside = std::max(
+        feature_loader_bytes(images_.size(), width_),
+        regression_bytes(width_, images_.classes(), regression_.fit.shards, run_.workers()));
     note_ = fmt::format(
-        "features: {} images x {} numbers, {:.1f} MiB on each host; the fit: {:.1f} MiB a rank",
-        with_commas(images_.size()), with_commas(width_), mib(features), mib(fit));
-    check_memory(communicator_, features / communicator_.ranks_on_host() + fit, available_memory());
+        "features: {} images x {} numbers, {:.1f} MiB on each host; beside them {:.1f} MiB a rank",
+        with_commas(images_.size()), with_commas(width_), mib(features), mib(beside));
+    check_memory(communicator_, features / communicator_.ranks_on_host() + beside,
+                 available_memory());
     if (writes_ && options_.checkpoint.every.unit != Unit::kNever) {
       check_space(session_.folder().path(),
                   regression_state_bytes(width_, images_.classes()) + run_.arena_bytes() / 2);

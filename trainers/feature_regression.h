@@ -93,7 +93,7 @@ struct FeaturePlan {
   std::int64_t parameters = 0;
   std::int64_t width = 0;          // numbers of an image
   std::int64_t feature_bytes = 0;  // of all, once a host
-  std::int64_t fit_bytes = 0;      // of a rank
+  std::int64_t fit_bytes = 0;      // of a rank: the fit, or loading the features if that is more
 };
 /// For a lone process. Throws what a run would throw before it computes, but for missing files.
 FeaturePlan plan_feature_regression(const TrainOptions& options,

@@ -2,6 +2,7 @@
 // ranks together, kept in the data cache, and once in the memory of a host.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -20,6 +21,12 @@ namespace gentrain::trainers {
 inline constexpr std::int64_t kFeatureChunk = 4;
 /// Images whose features are one file of the cache: what a killed run need not compute again.
 inline constexpr std::int64_t kFeatureBlock = 256;
+
+/// What a rank holds beside the features while they are loaded, at most, bytes: a block, twice
+/// where it comes out of a file.
+constexpr std::int64_t feature_loader_bytes(std::int64_t samples, std::int64_t width) {
+  return 2 * static_cast<std::int64_t>(sizeof(float)) * std::min(samples, kFeatureBlock) * width;
+}
 
 /// Rows [samples, width] of f32, the same on all ranks.
 struct ImageFeatures {

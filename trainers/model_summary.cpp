@@ -12,6 +12,7 @@
 #include "trainers/evaluate.h"
 #include "trainers/freezing.h"
 #include "trainers/models/layer_graph.h"
+#include "trainers/models/pretrained.h"
 #include "trainers/training.h"
 #include "trainers/update.h"
 
@@ -203,6 +204,15 @@ ModelSummary summary_of_job(const TrainOptions& job) {
   }
   count_all(run.parameters(), summary);
   return summary;
+}
+
+ModelSummary summary_of_features(TrainOptions job) {
+  job.data.on_bad_file = DataOptions::OnBadFile::kStop;  // nothing is decoded
+  StageOptions fit;
+  fit.name = "fit";
+  fit.trainable = {{fmt::format("{}/*", kRegressionNode), ""}};
+  job.stages = {fit};
+  return summary_of_job(job);
 }
 
 std::string text_of(const ModelSummary& summary) {

@@ -43,6 +43,10 @@ ModelSummary summary_of(const OpenedModel& model);
 /// rank. Throws what a run would throw before its first step.
 ModelSummary summary_of_job(const TrainOptions& job);
 
+/// Likewise of a regression on features, whose options feature_options() gave: the regression is
+/// all that is trained.
+ModelSummary summary_of_features(TrainOptions job);
+
 /// A table that ends with the totals; every line ends with a line break.
 std::string text_of(const ModelSummary& summary);
 /// {"name", "kind", "inputs", "outputs", "layers": [{"name", "kind", "output", "parameters",

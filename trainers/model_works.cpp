@@ -11,7 +11,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "core/ops/ops.h"
+#include "core/graph/axes.h"
 #include "kernels/error.h"
 #include "kernels/progress.h"
 
@@ -56,11 +56,14 @@ std::size_t PredictionWork::row_values() const {
 std::vector<float> PredictionWork::compute(Worker& worker, std::span<const std::uint8_t> samples,
                                            std::int64_t n) const {
   Context context = context_of(model_.device(), worker);
-  std::vector<float> rows = model_.probabilities(context, samples, n);
-  if (!std::ranges::all_of(rows, [](float value) { return std::isfinite(value); })) {
-    throw NumericError(fmt::format("{}: a probability is not finite", model_.name()));
+  return model_.probabilities(context, samples, n);
+}
+
+void PredictionWork::check(const StreamItem& item, std::span<const float> row) const {
+  if (!std::ranges::all_of(row, [](float value) { return std::isfinite(value); })) {
+    throw IoError(
+        fmt::format("{}: {} gives a probability that is not finite", item.name, model_.name()));
   }
-  return rows;
 }
 
 std::string_view name_of(FeaturePool pool) {
@@ -99,10 +102,9 @@ std::vector<float> FeatureWork::compute(Worker& worker, std::span<const std::uin
   const Tensor x = model_.prepared(context, samples, n);
   Tensor y = model_.compute(context, {&x, 1}, {&layer_.node, 1})[0];
   if (pools_) {
-    const ops::Window all{y.shape()[1], y.shape()[2]};
-    const ops::Stride stride{all.h, all.w};
-    y = pool_ == FeaturePool::kMax ? ops::max_pool2d(context, y, all, stride)
-                                   : ops::average_pool2d(context, y, all, stride);
+    y = graph::pool_all(
+        context,
+        pool_ == FeaturePool::kMax ? graph::PoolingKind::kMax : graph::PoolingKind::kAverage, y);
   }
   return copy_to_host<float>(context.device, context.queue, y);
 }
@@ -210,7 +212,7 @@ std::vector<float> ArrayWork::compute(Worker& worker, std::span<const std::uint8
     inputs.push_back(Tensor::empty(context.device, batch_shape(n, shape)));
     copy_from_host<float>(context.device, context.queue, values, inputs.back());
   }
-  const std::vector<Tensor> results = model_.compute(context, inputs, nodes_);
+  const std::vector<Tensor> results = model_.compute_graph(context, inputs, nodes_);
   std::vector<float> rows(static_cast<std::size_t>(n) * row_values());
   std::size_t first = 0;  // of a tensor, in a row
   for (std::size_t i = 0; i < results.size(); ++i) {

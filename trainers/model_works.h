@@ -44,9 +44,10 @@ class PredictionWork final : public PictureWork {
   /// Throws JobError as OpenedModel::classes().
   PredictionWork(const OpenedModel& model, ReadPicture read);
   [[nodiscard]] std::size_t row_values() const override;
-  /// Throws NumericError naming the model if a probability is not finite.
   [[nodiscard]] std::vector<float> compute(Worker& worker, std::span<const std::uint8_t> samples,
                                            std::int64_t n) const override;
+  /// Throws IoError naming picture and model if a probability is not finite.
+  void check(const StreamItem& item, std::span<const float> row) const override;
 };
 
 /// What becomes of the pixels of a layer's map: their mean, the largest value of each channel, or

@@ -333,15 +333,23 @@ void OpenedModel::find_output() {
   if (outputs_.size() != 1 || !is_row(outputs_[0].shape)) {
     return;
   }
-  classes_ = static_cast<int>(outputs_[0].shape.elements());
+  const auto count = static_cast<int>(outputs_[0].shape.elements());
   const graph::Node& last = behind_names(*graph(), outputs_[0].node);
   const auto* const softmax = std::get_if<graph::Softmax>(&last.kind);
   const auto* const pointwise = std::get_if<graph::Pointwise>(&last.kind);
+  const bool sigmoid =
+      activation_of(last.kind) == Activation::kSigmoid ||
+      (pointwise != nullptr && pointwise->rule.function == PointwiseFunction::kHardSigmoid);
+  if (count == 1 && !sigmoid) {
+    return;  // one number, as of a regression, tells no classes apart
+  }
+  classes_ = count == 1 ? 2 : count;
   if (softmax != nullptr) {
     output_ = softmax->log ? Output::kLogarithms : Output::kProbabilities;
-  } else if (activation_of(last.kind) == Activation::kSigmoid ||
-             (pointwise != nullptr &&
-              pointwise->rule.function == PointwiseFunction::kHardSigmoid)) {
+  } else if (sigmoid && count == 1) {
+    output_ = Output::kOneSigmoid;
+    notes_.emplace_back("probabilities: the model's one sigmoid is that of class 1 of two");
+  } else if (sigmoid) {
     output_ = Output::kSigmoids;
     notes_.emplace_back("probabilities: the model's sigmoids, each class for itself");
   } else {
@@ -413,7 +421,8 @@ std::vector<float> OpenedModel::probabilities(Context& context,
   if (network_ != nullptr) {
     y = network_->forward(context, x);
   } else {
-    y = compute(context, {&x, 1}, {&outputs_[0].node, 1})[0].reshaped({n, count});
+    y = compute(context, {&x, 1}, {&outputs_[0].node, 1})[0].reshaped(
+        {n, output_ == Output::kOneSigmoid ? 1 : count});
   }
   if (output_ == Output::kLogits) {
     y = ops::softmax(context, y);
@@ -421,6 +430,12 @@ std::vector<float> OpenedModel::probabilities(Context& context,
   std::vector<float> values = copy_to_host<float>(context.device, context.queue, y);
   if (output_ == Output::kLogarithms) {
     std::ranges::transform(values, values.begin(), [](float value) { return std::exp(value); });
+  } else if (output_ == Output::kOneSigmoid) {
+    std::vector<float> both;
+    for (const float value : values) {
+      both.insert(both.end(), {1 - value, value});
+    }
+    return both;
   }
   return values;
 }
@@ -452,11 +467,18 @@ std::vector<Tensor> OpenedModel::compute(Context& context, std::span<const Tenso
   if (graph_network_ != nullptr) {
     return graph_network_->compute(context, inputs[0], nodes);
   }
-  if (executor_ == nullptr) {
+  return compute_graph(context, inputs, nodes);
+}
+
+std::vector<Tensor> OpenedModel::compute_graph(Context& context, std::span<const Tensor> inputs,
+                                               std::span<const int> nodes) const {
+  if (graph() == nullptr) {
     throw JobError(fmt::format("{}: the layers of a {} cannot be asked for by name", name_,
                                called(own_.description.model)));
   }
-  return executor_->compute(context, inputs, nodes);
+  const graph::Executor& executor =
+      graph_network_ != nullptr ? graph_network_->executor() : *executor_;
+  return executor.compute(context, inputs, nodes);
 }
 
 const graph::Graph* OpenedModel::graph() const {

@@ -80,7 +80,8 @@ class OpenedModel {
   /// None where classes have only numbers.
   [[nodiscard]] const std::vector<std::string>& class_names() const { return class_names_; }
   /// Probabilities [n, classes()] of pictures: pixels [n, image()]. Outputs that are no
-  /// probabilities go through a softmax. Throws as image() and classes().
+  /// probabilities go through a softmax; of one sigmoid p they are 1 - p and p. Throws as image()
+  /// and classes().
   [[nodiscard]] std::vector<float> probabilities(Context& context,
                                                  std::span<const std::uint8_t> pixels,
                                                  std::int64_t n) const;
@@ -97,6 +98,9 @@ class OpenedModel {
   /// `nodes`. Throws JobError of a model whose layers have no names; as graph::Executor::compute.
   [[nodiscard]] std::vector<Tensor> compute(Context& context, std::span<const Tensor> inputs,
                                             std::span<const int> nodes) const;
+  /// compute() of what the graph itself takes, without conversion().
+  [[nodiscard]] std::vector<Tensor> compute_graph(Context& context, std::span<const Tensor> inputs,
+                                                  std::span<const int> nodes) const;
   /// What compute() puts between its input and the graph; null where that is nothing.
   [[nodiscard]] const InputConversion* conversion() const {
     return graph_network_ == nullptr ? nullptr : graph_network_->conversion();
@@ -116,7 +120,7 @@ class OpenedModel {
 
  private:
   /// What the numbers of the output are.
-  enum class Output : std::uint8_t { kLogits, kProbabilities, kLogarithms, kSigmoids };
+  enum class Output : std::uint8_t { kLogits, kProbabilities, kLogarithms, kSigmoids, kOneSigmoid };
 
   void open_own(const ModelChoice& choice, Device& device, Queue& queue);
   void open_imported(const ModelChoice& choice, Device& device, Queue& queue);

@@ -91,7 +91,8 @@ class NameReader {
   }
 
   /// Up to `most` batches that are complete, or the last one. With `wait` at least one, unless all
-  /// names are read. Throws what the source threw, once the names before it are taken.
+  /// names are read; then it throws what the source threw, once the names before that are taken:
+  /// who waits has no rows under way that would be lost.
   std::vector<Items> take(std::int64_t most, bool wait) {
     std::unique_lock lock(mutex_);
     while (wait && !available() && !ended_) {
@@ -105,7 +106,7 @@ class NameReader {
                          std::make_move_iterator(items_.begin() + count));
       items_.erase(items_.begin(), items_.begin() + count);
     }
-    if (taken.empty() && ended_ && error_) {
+    if (wait && taken.empty() && error_) {
       std::rethrow_exception(error_);
     }
     changed_.notify_all();
@@ -119,7 +120,7 @@ class NameReader {
 
  private:
   [[nodiscard]] bool available() const {
-    return items_.size() >= batch_ || (ended_ && !error_ && !items_.empty());
+    return items_.size() >= batch_ || (ended_ && !items_.empty());
   }
 
   void read(const std::stop_token& stop) {
@@ -161,7 +162,8 @@ class NameReader {
 /// Loads and computes batches, on threads that take them in order.
 class BatchWorkers {
  public:
-  BatchWorkers(StepRunner& runner, const StreamWork& work) : work_(work) {
+  BatchWorkers(StepRunner& runner, const StreamWork& work, std::int64_t batch)
+      : work_(work), batch_(static_cast<std::size_t>(batch)) {
     for (int i = 0; i < runner.pool().workers(); ++i) {
       threads_.push_back(start_thread(
           [this, &worker = runner.worker(i)](const std::stop_token& stop) { run(worker, stop); }));
@@ -218,30 +220,52 @@ class BatchWorkers {
     }
   }
 
+  /// A short batch is filled up: what is computed together, and so the last bits of a row, does not
+  /// depend on how many items there are.
   void compute(Worker& worker, Batch& batch) const {
     const std::size_t bytes = work_.item_bytes();
-    std::vector<std::uint8_t> samples(batch.items.size() * bytes);
+    std::vector<std::uint8_t> samples(batch_ * bytes);
     batch.errors.resize(batch.items.size());
-    std::size_t loaded = 0;
+    std::span<const std::uint8_t> loaded;  // the last one
     for (std::size_t i = 0; i < batch.items.size(); ++i) {
       const auto sample = std::span(samples).subspan(i * bytes, bytes);
       try {
         work_.load(batch.items[i], batch.first + static_cast<std::int64_t>(i), sample);
-        ++loaded;
+        loaded = sample;
       } catch (const IoError& error) {
         batch.errors[i] = error.what();
         std::ranges::fill(sample, std::uint8_t{0});
       }
       progress::tick();
     }
-    if (loaded > 0) {
-      batch.values = work_.compute(worker, samples, std::ssize(batch.items));
+    if (!loaded.empty()) {
+      for (std::size_t i = batch.items.size(); i < batch_; ++i) {
+        std::ranges::copy(loaded, samples.begin() + static_cast<std::ptrdiff_t>(i * bytes));
+      }
+      batch.values = work_.compute(worker, samples, static_cast<std::int64_t>(batch_));
+      check(batch);
     }
     batch.values.resize(batch.items.size() * work_.row_values());
     progress::tick();
   }
 
+  /// Rows of loaded items that are none become errors.
+  void check(Batch& batch) const {
+    const std::size_t width = work_.row_values();
+    for (std::size_t i = 0; i < batch.items.size(); ++i) {
+      if (!batch.errors[i].empty()) {
+        continue;
+      }
+      try {
+        work_.check(batch.items[i], std::span(batch.values).subspan(i * width, width));
+      } catch (const IoError& error) {
+        batch.errors[i] = error.what();
+      }
+    }
+  }
+
   const StreamWork& work_;
+  std::size_t batch_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Batch*> waiting_;
@@ -266,7 +290,7 @@ class Stream {
         tag_(communicator.reserve_tags(1, false)),
         work_(work),
         most_(most_at_once(communicator, runner)),
-        workers_(runner, work) {
+        workers_(runner, work, batch) {
     if (rank_ == 0) {
       names_ = std::make_unique<NameReader>(source, batch, 2 * most_ * batch);
     }

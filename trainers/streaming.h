@@ -23,7 +23,8 @@ struct StreamItem {
 };
 
 /// The next item, or nothing at the end. Called by one thread of rank 0, which may wait in it, but
-/// not for long once `stop` was asked for. What it throws ends the stream.
+/// not for long once `stop` was asked for. What it throws ends the stream, behind the rows of the
+/// items that it gave before.
 using StreamSource = std::function<std::optional<StreamItem>(const std::stop_token& stop)>;
 
 /// What is done with items; the functions are called by several workers at once.
@@ -37,12 +38,14 @@ class StreamWork {
   /// no row; any other exception ends the stream.
   virtual void load(const StreamItem& item, std::int64_t index,
                     std::span<std::uint8_t> sample) const = 0;
-  /// The rows of n samples, one behind the other: n * row_values() numbers. Where an item could not
-  /// be loaded its sample is zeros and its row is passed over, so that the others' do not depend on
-  /// it.
+  /// The rows of n samples, one behind the other: n * row_values() numbers. n is always the batch.
+  /// Where an item could not be loaded its sample is zeros and its row is passed over, so that the
+  /// others' do not depend on it; behind the last item there is the last loaded one once more.
   [[nodiscard]] virtual std::vector<float> compute(Worker& worker,
                                                    std::span<const std::uint8_t> samples,
                                                    std::int64_t n) const = 0;
+  /// Looks at the row of an item that was loaded: an IoError is why it is none.
+  virtual void check(const StreamItem& /*item*/, std::span<const float> /*row*/) const {}
 };
 
 /// What became of an item.
@@ -55,14 +58,14 @@ struct StreamRow {
 
 struct StreamSummary {
   std::int64_t items = 0;
-  std::int64_t failed = 0;  // that could not be loaded
+  std::int64_t failed = 0;  // that have no row
   std::string first_error;
 };
 
 /// Computes all items of a source, `batch` at a time: items [k * batch, (k + 1) * batch) together,
-/// whoever does it. `row` is called on rank 0 alone, by the calling thread, in the items' order,
-/// while later ones are still being computed; at most four batches for each worker of the job are
-/// in memory.
+/// whoever does it, a short last batch filled up. `row` is called on rank 0 alone, by the calling
+/// thread, in the items' order, while later ones are still being computed; at most four batches for
+/// each worker of the job are in memory.
 ///
 /// Collective; `source` and `row` are of account on rank 0 alone. The summary is that of all ranks.
 /// Throws JobError for a batch below 1 on every rank; on one rank, which has to end the others,

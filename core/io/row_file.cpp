@@ -64,6 +64,7 @@ struct Growing {
   std::size_t kept = 0;  // rows that wait for the rest of their chunk: in one of these
   std::vector<std::byte> bytes;
   std::vector<std::string> texts;
+  std::size_t text_bytes = 0;
 
   /// Writes the rows that wait.
   void flush() {
@@ -90,12 +91,13 @@ struct Growing {
     progress::tick();
     bytes.clear();
     texts.clear();
+    text_bytes = 0;
     kept = 0;
   }
 
   /// A row is in `bytes` or `texts`.
   void added() {
-    if (++kept == chunk_rows) {
+    if (++kept == chunk_rows || text_bytes >= static_cast<std::size_t>(kChunkBytes)) {
       const Hdf5Lock lock;
       flush();
     }
@@ -211,6 +213,7 @@ void RowFileWriter::append(int array, std::int32_t value) {
 void RowFileWriter::append(int array, const std::string& text) {
   Growing& to = state_->arrays.at(static_cast<std::size_t>(array));
   to.texts.push_back(as_utf8(text));
+  to.text_bytes += to.texts.back().size();
   to.added();
 }
 

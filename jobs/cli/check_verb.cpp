@@ -122,7 +122,7 @@ bool print_regression(const Job& job, int ranks) {
     row("split", fmt::format("{} images to fit to, {} to test with", with_commas(plan.train),
                              with_commas(plan.test)));
     row("features", fmt::format("{} numbers an image", with_commas(plan.width)));
-    row("memory", fmt::format("{:.1f} MiB of features on each host; {} x {:.1f}: the fit",
+    row("memory", fmt::format("{:.1f} MiB of features on each host; {} x {:.1f} beside them",
                               static_cast<double>(plan.feature_bytes) / kMib, ranks,
                               static_cast<double>(plan.fit_bytes) / kMib));
   }

@@ -185,10 +185,6 @@ int features_of_arrays(const Features& what) {
   for (const std::string& layer : what.layers) {
     wanted.push_back(model.layer(layer));
   }
-  std::error_code error;
-  if (fs::equivalent(what.sources.front(), what.out, error)) {
-    throw JobError(fmt::format("--out {}: is the file that is read", what.out.string()));
-  }
   const trainers::ArrayWork work(model, what.sources.front(), wanted);
   what.at_work.check_same_on_all_ranks(false);
   std::unique_ptr<ArrayFile> file;
@@ -212,6 +208,20 @@ int features_of_arrays(const Features& what) {
   }
   what.communicator.barrier();
   return kSuccess;
+}
+
+/// Throws JobError if the result would take the place of what it is made of.
+void check_out(const fs::path& out, const trainers::ModelChoice& choice, const Texts& sources) {
+  Texts read = sources;
+  std::error_code error;
+  const bool is_run = fs::is_directory(choice.model, error);
+  read.push_back(is_run ? (fs::path(choice.model) / "model.h5").string() : choice.model);
+  read.push_back(choice.weights);
+  for (const std::string& file : read) {
+    if (fs::equivalent(file, out, error)) {
+      throw JobError(fmt::format("--out {}: is the file that is read", out.string()));
+    }
+  }
 }
 
 }  // namespace
@@ -248,6 +258,7 @@ int features_verb(Session& session, const Arguments& arguments) {
         "OUT.h5)");
   }
   const fs::path out = options.required("out");
+  check_out(out, choice, sources);
   const auto pool = trainers::feature_pool_of(options.get<std::string>("pool"));
   const std::int64_t batch = batch_of(options);
   const bool arrays = is_array_file(sources.front());

@@ -28,6 +28,7 @@ namespace {
 constexpr const char* kStandardInput = "-";
 constexpr const char* kTestImages = "t10k-images-idx3-ubyte";
 constexpr std::size_t kLongestLine = std::size_t{64} << 10;
+constexpr std::size_t kLargestFile = std::size_t{64} << 20;  // as of URLs
 constexpr int kLookMs = 100;
 
 bool is_folder(const std::string& argument) {
@@ -244,8 +245,16 @@ std::vector<std::uint8_t> read_picture(const std::string& name) {
   if (net::is_url(name)) {
     return net::fetch_bytes(name);
   }
-  const io::Bytes bytes = io::read_file(name);
-  return {bytes.data.get(), bytes.data.get() + bytes.size};
+  const io::PosixFile file(name, O_RDONLY);
+  file.require_regular();
+  const std::size_t size = file.size();
+  if (size > kLargestFile) {
+    throw IoError(fmt::format("{}: {} bytes are more than the limit of {} for a picture", name,
+                              size, kLargestFile));
+  }
+  std::vector<std::uint8_t> bytes(size);
+  file.read_at(0, bytes.data(), size);
+  return bytes;
 }
 
 }  // namespace gentrain::jobs

@@ -58,7 +58,7 @@ class PictureNames {
 };
 
 /// What a name stands for: the bytes of a file, or those that a URL gives (http and https, at most
-/// 64 MiB and a minute). Throws IoError naming it.
+/// a minute); at most 64 MiB of either. Throws IoError naming it.
 std::vector<std::uint8_t> read_picture(const std::string& name);
 
 }  // namespace gentrain::jobs

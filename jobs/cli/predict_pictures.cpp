@@ -32,7 +32,8 @@ class Rows {
        std::vector<std::string> folders)
       : names_(model.class_names()),
         format_(what.format),
-        top_(static_cast<std::size_t>(std::min<std::int64_t>(what.top, model.classes()))),
+        classes_(model.classes()),
+        top_(static_cast<std::size_t>(std::min<std::int64_t>(what.top, classes_))),
         folders_(std::move(folders)) {
     for (const std::string& name : names_) {
       width_ = std::clamp(name.size(), width_, kWidestClass);
@@ -86,14 +87,22 @@ class Rows {
     return order;
   }
 
-  /// The model's number of the folder that the picture lies in, by name where it has names; -1 if
-  /// it is unknown.
+  /// The class that the folder is named after in which the picture lies, by its number where the
+  /// model has no names; -1 if it is unknown.
   [[nodiscard]] std::int64_t truth_of(const StreamRow& row) const {
-    if (row.item.label < 0 || names_.empty()) {
-      return row.item.label;
+    if (row.item.label < 0) {
+      return -1;
     }
-    const auto found =
-        std::ranges::find(names_, folders_.at(static_cast<std::size_t>(row.item.label)));
+    const std::string& folder = folders_.at(static_cast<std::size_t>(row.item.label));
+    if (names_.empty()) {
+      for (std::int64_t i = 0; i < classes_; ++i) {
+        if (folder == std::to_string(i)) {
+          return i;
+        }
+      }
+      return -1;
+    }
+    const auto found = std::ranges::find(names_, folder);
     return found == names_.end() ? -1 : found - names_.begin();
   }
 
@@ -163,6 +172,7 @@ class Rows {
 
   const std::vector<std::string>& names_;
   std::string format_;
+  std::int64_t classes_;
   std::size_t top_;
   std::vector<std::string> folders_;
   std::size_t width_ = 5;

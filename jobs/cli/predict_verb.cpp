@@ -303,10 +303,16 @@ int predict_verb(Session& session, const Arguments& arguments) {
   }
   const auto sources = options.has("file") ? options.get<std::vector<std::string>>("file")
                                            : std::vector<std::string>();
-  const bool pictures =
-      !options.has("draw") && !sources.empty() && std::ranges::all_of(sources, names_pictures);
   comm::Communicator& communicator = session.communicator;
-  if (!pictures) {
+  std::uint8_t pictures = 0;
+  if (communicator.rank() == 0) {  // for all: another host may have other folders
+    pictures =
+        !options.has("draw") && !sources.empty() && std::ranges::all_of(sources, names_pictures)
+            ? 1
+            : 0;
+  }
+  communicator.broadcast({&pictures, sizeof pictures}, 0);
+  if (pictures == 0) {
     static_cast<void>(format_of(options));
     const std::string data_set = data_set_of(sources);
     if (communicator.rank() != 0) {

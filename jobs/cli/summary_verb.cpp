@@ -34,10 +34,19 @@ trainers::ModelSummary summary_of_file(const std::string& file, const OptionSet&
   }
   const Job job = load_job(
       file, options.has("set") ? options.get<std::vector<std::string>>("set") : Arguments());
-  if (job.kind != JobKind::kTrain) {
-    throw JobError(fmt::format("{}: the job has no model", file));
+  if (job.kind == JobKind::kPrepareFaces) {
+    throw JobError(fmt::format("{}: the job prepares faces and has no model", file));
   }
-  trainers::ModelSummary summary = trainers::summary_of_job(job);
+  if (job.kind == JobKind::kDeepDream) {
+    throw JobError(
+        fmt::format("{}: a summary of a deepdream job cannot be given; ask for that of its network "
+                    "by the network's name or file",
+                    file));
+  }
+  trainers::ModelSummary summary =
+      job.kind == JobKind::kFeatureRegression
+          ? trainers::summary_of_features(trainers::feature_options(job, job.regression))
+          : trainers::summary_of_job(job);
   summary.name = file;
   return summary;
 }

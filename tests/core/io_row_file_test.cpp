@@ -82,6 +82,25 @@ TEST_F(RowFiles, EqualCallsGiveEqualBytes) {
   EXPECT_NE(bytes_of(path_), bytes_of(folder_ / "y.h5"));
 }
 
+/// Long texts are written before their chunk of rows is full; all of them are there.
+TEST_F(RowFiles, LongTextsDoNotWait) {
+  {
+    RowFileWriter file(path_);
+    const int names = file.add_texts("names");
+    const int numbers = file.add_integers("numbers");
+    for (int i = 0; i < 10; ++i) {
+      file.append(names, std::string(std::size_t{100} << 10, static_cast<char>('a' + i)));
+      file.append(numbers, i);
+    }
+    file.commit();
+  }
+  EXPECT_EQ(RowFileReader(path_, {"numbers"}).rows(0), 10);
+  const std::string bytes = bytes_of(path_);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_NE(bytes.find(std::string(1000, static_cast<char>('a' + i))), std::string::npos) << i;
+  }
+}
+
 TEST_F(RowFiles, AppearWholeOrNotAtAll) {
   {
     RowFileWriter file(path_);

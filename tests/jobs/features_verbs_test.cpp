@@ -93,6 +93,14 @@ TEST_F(FeaturesVerbs, CheckTellsWhatItTakes) {
   EXPECT_THAT(layer.err, HasSubstr("the network has no layer 'fire99'"));
 }
 
+TEST_F(FeaturesVerbs, SummaryTellsItsNetwork) {
+  const Outcome outcome = run({"summary"});
+  EXPECT_EQ(outcome.code, kSuccess) << outcome.err;
+  EXPECT_THAT(outcome.out,
+              AllOf(HasSubstr("regression "), HasSubstr(" frozen\n"), HasSubstr("parameters  ")));
+  EXPECT_FALSE(fs::exists(root_ / "run")) << "nothing is computed";
+}
+
 TEST_F(FeaturesVerbs, BenchRefusesIt) {
   const Outcome bench = run({"bench"});
   EXPECT_EQ(bench.code, kUsage);

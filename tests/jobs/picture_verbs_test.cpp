@@ -1,7 +1,9 @@
 // predict, features and summary on pictures, lists, URLs and arrays: what they print and write, and
 // every error.
+#include <algorithm>
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -81,7 +83,7 @@ TEST_F(PictureVerbs, PredictTakesManyKindsOfNamesInOrder) {
 
   const nlohmann::json json = predict({in("set")}, "jsonl").last_line();
   EXPECT_EQ(json.at("image"), in("set/2/c.jpg"));
-  EXPECT_EQ(json.at("truth"), 1) << "the second folder";
+  EXPECT_EQ(json.at("truth"), 2) << "as the folder is named";
   EXPECT_EQ(json.at("top").size(), 5);
   EXPECT_EQ(json.at("top").at(0).at("label"), json.at("label"));
   EXPECT_GE(json.at("top").at(0).at("probability"), json.at("top").at(1).at("probability"));
@@ -115,6 +117,11 @@ TEST_F(PictureVerbs, PredictNamesWhatCannotBeRead) {
   const Outcome none = predict({in("bad.png")}, "table");
   EXPECT_EQ(none.code, kBadFile);
   EXPECT_THAT(none.out, HasSubstr("bad.png is no image"));
+  save("large.png", FileBytes{'n', 'o'});
+  fs::resize_file(path("large.png"), (std::uintmax_t{64} << 20) + 1);  // a hole
+  EXPECT_THAT(predict({in("large.png")}).out,
+              HasSubstr("large.png: 67108865 bytes are more than the limit of 67108864"));
+  fs::remove(path("large.png"));
   // A PNG that claims to have 20,000 x 20,000 pixels.
   FileBytes huge = image::plain_png(1, 1, {1, 2, 3});
   const FileBytes extent = image::big(20000, 4);
@@ -177,22 +184,35 @@ TEST_F(PictureVerbs, FeaturesOfALayerAreWritten) {
   std::vector<float> label(1);
   file.read(1, 2, label);
   EXPECT_EQ(label[0], 1);
+}
 
-  // The mean over the map is that of all its pixels.
-  ASSERT_EQ(features({in("set"), "--layer", "conv2", "--pool", "none"}).code, kSuccess);
-  const io::RowFileReader maps(in("out.h5"), {"features"});
-  ASSERT_EQ(maps.row_shape(0), (Shape{8, 8, 12}));
-  std::vector<float> map(768);
-  maps.read(0, 0, map);
-  double sum = 0;
-  for (std::size_t i = 0; i < map.size(); i += 12) {
-    sum += static_cast<double>(map[i]);
+/// Mean and largest value over a map are those of all its pixels, of more than a window has too.
+TEST_F(PictureVerbs, FeaturesPoolWholeMaps) {
+  const auto first_row = [](const std::string& layer, const std::string& pool, const Shape& shape) {
+    EXPECT_EQ(features({in("set"), "--layer", layer, "--pool", pool}).code, kSuccess);
+    const io::RowFileReader file(in("out.h5"), {"features"});
+    EXPECT_EQ(file.row_shape(0), shape);
+    std::vector<float> row(static_cast<std::size_t>(file.row_shape(0).elements()));
+    file.read(0, 0, row);
+    return row;
+  };
+  for (const auto& [layer, shape] : {std::pair<std::string, Shape>{"conv1", Shape{24, 24, 6}},
+                                     std::pair<std::string, Shape>{"conv2", Shape{8, 8, 12}}}) {
+    const auto channels = static_cast<std::size_t>(shape[2]);
+    const std::vector<float> map = first_row(layer, "none", shape);
+    const std::vector<float> mean = first_row(layer, "avg", Shape{shape[2]});
+    const std::vector<float> largest = first_row(layer, "max", Shape{shape[2]});
+    for (std::size_t c = 0; c < channels; ++c) {
+      double sum = 0;
+      float most = map[c];
+      for (std::size_t i = c; i < map.size(); i += channels) {
+        sum += static_cast<double>(map[i]);
+        most = std::max(most, map[i]);
+      }
+      EXPECT_NEAR(mean[c], sum / static_cast<double>(map.size() / channels), 1e-4) << layer;
+      EXPECT_EQ(largest[c], most) << layer;
+    }
   }
-  ASSERT_EQ(features({in("set"), "--layer", "conv2"}).code, kSuccess);
-  std::vector<float> mean(12);
-  io::RowFileReader(in("out.h5"), {"features"}).read(0, 0, mean);
-  EXPECT_NEAR(mean[0], sum / 64, 1e-5);
-  EXPECT_EQ(features({in("set"), "--layer", "conv2", "--pool", "max"}).code, kSuccess);
 }
 
 TEST_F(PictureVerbs, FeaturesTakeArrays) {
@@ -246,6 +266,22 @@ TEST_F(PictureVerbs, FeaturesRefuseWhatTheyCannotDo) {
               HasSubstr("--top: there is no 'half' (known: original, none)"));
   EXPECT_THAT(refused({in("bad.png")}, kBadFile), HasSubstr("1 of 1 pictures could not be read"));
   EXPECT_THAT(gentrain({"features", model(), in("set")}).err, HasSubstr("the out is missing"));
+  // The result does not take the place of what it is made of.
+  const std::string list = in("list_out.txt");
+  write(list, in("dot.png"));
+  const std::string weights = in("weights.h5");
+  write(weights, "w");
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {model(), in("set"), "--out", model()},
+           {in("run"), in("set"), "--out", model()},
+           {model(), list, "--out", list},
+           {"squeezenet", in("set"), "--weights", weights, "--out", weights}}) {
+    std::vector<std::string> all{"features"};
+    all.insert(all.end(), words.begin(), words.end());
+    const Outcome outcome = gentrain(all);
+    EXPECT_EQ(outcome.code, kUsage);
+    EXPECT_THAT(outcome.err, HasSubstr("is the file that is read"));
+  }
 }
 
 TEST_F(PictureVerbs, SummariesOfModelsAndJobs) {

@@ -16,6 +16,7 @@
 #include "tests/support/compare.h"
 #include "tests/support/workbench.h"
 #include "tests/trainers/small_runs.h"
+#include "tests/trainers/whole_models.h"
 #include "trainers/class_list.h"
 #include "trainers/model_summary.h"
 #include "trainers/model_works.h"
@@ -156,6 +157,62 @@ TEST_F(OpenedModels, BuiltInNetworksTakeTheirOwnPictures) {
       message_of<JobError>([&] { static_cast<void>(body.classes()); }),
       HasSubstr("squeezenet predicts no classes: that takes one output of a number for each "
                 "class, there is fire9/concat [13, 13, 512]"));
+}
+
+/// 1 - p and p of a sigmoid; a number that is none says nothing of classes.
+TEST_F(OpenedModels, OneOutputIsTwoClassesOrNone) {
+  const std::string file = (folder_ / "one.h5").string();
+  write_whole_model(file, {.classes = 1, .activation = "sigmoid"});
+  const OpenedModel binary = open({.model = file});
+  EXPECT_EQ(binary.classes(), 2);
+  Context context{bench_.device(), bench_.queue(), nullptr, false, {}};
+  const auto bytes = pixels(binary.image(), 2);
+  const Tensor x = binary.prepared(context, bytes, 2);
+  const std::vector<double> p =
+      bench_.values(binary.compute(context, {&x, 1}, {&binary.outputs()[0].node, 1})[0]);
+  const std::vector<float> rows = binary.probabilities(context, bytes, 2);
+  ASSERT_EQ(rows.size(), 4U);
+  EXPECT_NEAR(rows[0], 1 - p[0], 1e-6);
+  EXPECT_EQ(static_cast<double>(rows[1]), p[0]);
+  EXPECT_EQ(static_cast<double>(rows[3]), p[1]);
+  EXPECT_EQ(
+      open({.model = file, .classes = write("two.json", R"(["no", "yes"])")}).class_names()[1],
+      "yes");
+  for (const char* activation : {"linear", "softmax"}) {
+    write_whole_model(file, {.classes = 1, .activation = activation});
+    const OpenedModel number = open({.model = file});
+    EXPECT_THAT(message_of<JobError>([&] { static_cast<void>(number.classes()); }),
+                HasSubstr("predicts no classes: that takes one output"));
+  }
+}
+
+/// What compute() makes of images, compute_graph() makes of what the conversion makes of them.
+TEST_F(OpenedModels, ArraysGoPastTheConversion) {
+  ModelDescription d = description(named("squeezenet"));
+  d.image = Shape{64, 64, 3};
+  const OpenedModel model = open({.model = save(d)});
+  ASSERT_NE(model.conversion(), nullptr);
+  Context context{bench_.device(), bench_.queue(), nullptr, false, {}};
+  const Tensor x = model.prepared(context, pixels(d.image, 1), 1);
+  const std::vector<int> input = {model.inputs()[0].node};
+  const int output = model.outputs()[0].node;
+  const Tensor converted = model.conversion()->forward(context, x);
+  EXPECT_EQ(bench_.values(model.compute_graph(context, {&converted, 1}, {&output, 1})[0]),
+            bench_.values(model.compute(context, {&x, 1}, {&output, 1})[0]));
+  EXPECT_EQ(bench_.values(model.compute_graph(context, {&x, 1}, input)[0]), bench_.values(x));
+}
+
+/// Only what a row has counts, and it is that picture's error.
+TEST_F(OpenedModels, AProbabilityThatIsNotFiniteIsThePicturesError) {
+  const OpenedModel model = open({.model = save(description(named("lenet")))});
+  const PredictionWork work(model, {});
+  std::vector<float> row(10, 0.1F);
+  work.check({"a.png", -1}, row);
+  row[3] = std::nanf("");
+  EXPECT_THAT(message_of<IoError>([&] {
+                work.check({"a.png", -1}, row);
+              }),
+              HasSubstr("gives a probability that is not finite"));
 }
 
 TEST_F(OpenedModels, NamesOfClassesComeFromAFile) {
