@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -105,6 +106,15 @@ std::string hash_of_parameters(TrainingRun& run, const graph::Executor& executor
     hash.update(values.data(), values.size() * sizeof(float));
   }
   return hash.finish();
+}
+
+/// What stands between images and the graph, in full.
+std::string conversion_of(const GraphNetwork& network) {
+  if (network.conversion() == nullptr) {
+    return "";
+  }
+  const InputConversion::Constants constants = network.conversion()->constants();
+  return fmt::format(" converted by {} and {}", constants.weights, constants.biases);
 }
 
 /// Sizes of chunks of `size` samples.
@@ -246,12 +256,11 @@ std::string CachedStage::identity(const Part& part) const {
   const DeviceIdentity& device = run_.device().identity();
   const graph::Graph before =
       graph::part_of(graph, {&name, 1}, graph.node(graph.inputs()[0]).shape);
-  return fmt::format("program {}, {} of {}{}, mean {}, std {}, {} {} {} {}, weights {}",
-                     program_hash(), graph::to_json(before).dump(),
-                     part.images->sample_shape().str(),
-                     takes_bgr(run_.options().model) ? " as BGR" : "", part.normalization.mean,
-                     part.normalization.stddev, device.kind, device.isa, device.libraries,
-                     part.bf16 ? "bf16" : "f32", hash_of_parameters(run_, executor, name));
+  return fmt::format(
+      "program {}, {} of {}{}, mean {}, std {}, {} {} {} {}, weights {}", program_hash(),
+      graph::to_json(before).dump(), part.images->sample_shape().str(), conversion_of(network()),
+      part.normalization.mean, part.normalization.stddev, device.kind, device.isa, device.libraries,
+      part.bf16 ? "bf16" : "f32", hash_of_parameters(run_, executor, name));
 }
 
 /// Where features are kept; empty: nowhere.

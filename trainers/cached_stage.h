@@ -55,6 +55,8 @@ class CachedStage {
   /// kernels give an image other bits in shards of other sizes. Returns what the steps' samples
   /// come from; null: from where those of other stages come. Collective. Throws as load_features().
   data::Loader* begin();
+  /// What the features of a host take between begin() and end(), if it starts from some.
+  [[nodiscard]] std::int64_t feature_bytes() const { return plan_.bytes; }
   /// Lets the features go; what the steps started from stays known.
   void end();
 

@@ -71,12 +71,13 @@ bool is_free(const graph::NodeKind& kind) {
 
 DreamNetwork::DreamNetwork(const DreamOptions& options)
     : name_(options.model_file.empty() ? options.network : options.model_file),
+      is_of_a_file_(!options.model_file.empty()),
       layers_(options.layers) {
   if (layers_.empty()) {
     throw JobError("layers: a dream needs a layer at least, as layers: {block5_conv1: 0.05}");
   }
   DreamPreprocess preprocess = options.preprocess;
-  if (options.model_file.empty()) {
+  if (!is_of_a_file_) {
     whole_ = published_graph(options.network);
     preprocess = preprocess == DreamPreprocess::kAuto ? preprocess_of(options.network) : preprocess;
     for (const DreamLayer& layer : layers_) {
@@ -95,6 +96,7 @@ DreamNetwork::DreamNetwork(const DreamOptions& options)
     }
     arrays_ = std::move(model.arrays);
     note_ = fmt::format("model: {} ({}), {}", options.model_file, model.sha256, model.writer);
+    identity_ = "model " + model.sha256;
     whole_ = std::move(model.graph);
   }
   space_ = input_space(preprocess);
@@ -118,13 +120,42 @@ DreamNetwork::DreamNetwork(const DreamOptions& options)
 }
 
 graph::Graph DreamNetwork::part_for(std::int64_t h, std::int64_t w) const {
+  graph::Graph part;
   try {
-    return graph::part_of(whole_, nodes_, {h, w, kColours});
+    part = graph::part_of(whole_, nodes_, {h, w, kColours});
   } catch (const ShapeError& error) {
-    throw JobError(fmt::format("an image of {} x {} pixels is too small for {}: {}", h, w, name_,
-                               error.what()));
+    throw JobError(
+        fmt::format("an image of {} x {} pixels does not fit {}: {}", h, w, name_, error.what()));
   } catch (const JobError& error) {
     throw JobError(fmt::format("layers: {}", error.what()));
+  }
+  require_parameters(part);
+  return part;
+}
+
+/// Dense layers behind maps have weights for one size of images. Throws JobError naming it.
+void DreamNetwork::require_parameters(const graph::Graph& part) const {
+  for (int i = 0; i < part.size(); ++i) {
+    const graph::Node& node = part.node(i);
+    const auto fits = [&](const graph::NodeParameter& parameter) {
+      const int index =
+          parameters_.find(fmt::format("{}/{}", node.parameters, graph::name_of(parameter.part)));
+      return index < 0 ||
+             parameters_.info(index).shape == parameter.shape;  // none while they are made
+    };
+    if (std::ranges::all_of(graph::parameters_of(part, node), fits)) {
+      continue;
+    }
+    const auto needs = std::ranges::find_if(nodes_, [&](const std::string& name) {
+      return std::ranges::count(part.nodes_through(name), i) > 0;
+    });
+    const Shape& own = whole_.node(whole_.inputs()[0]).shape;
+    const Shape& given = part.node(part.inputs()[0]).shape;
+    throw JobError(fmt::format(
+        "layers: {} needs images of {} x {} pixels, not of {} x {}: the weights of {} are for that "
+        "size alone",
+        layers_.at(static_cast<std::size_t>(needs - nodes_.begin())).name, own[0], own[1], given[0],
+        given[1], node.name));
   }
 }
 
@@ -132,7 +163,7 @@ void DreamNetwork::load(Device& device, Queue& queue, const std::string& weights
                         DType dtype) {
   parameters_.allocate_frozen(device, queue, dtype, blocks_, [&] {
     parameters_.initialize(device, queue, key);
-    if (!arrays_.empty() || weights == "random") {
+    if (is_of_a_file_ || weights == "random") {
       std::unordered_map<std::string, const graph::ImportedArray*> by_name;
       for (const graph::ImportedArray& array : arrays_) {
         by_name.emplace(array.parameter, &array);
@@ -148,11 +179,14 @@ void DreamNetwork::load(Device& device, Queue& queue, const std::string& weights
     graph::read_keras_weights(part_for(image[0], image[1]), file, {.allow_extra = {"*"}},
                               parameters_, device, queue);
   });
-  if (weights == "random" && arrays_.empty()) {
+  if (!is_of_a_file_ && weights == "random") {
     note_ = "weights: drawn at random";
-  } else if (arrays_.empty()) {
+    identity_ = "random weights";
+  } else if (!is_of_a_file_) {
     const std::string path = weights.empty() ? find_weights_file(name_).string() : weights;
-    note_ = fmt::format("weights: {} ({})", path, io::KerasWeights(path).sha256());
+    const std::string sha256 = io::KerasWeights(path).sha256();
+    note_ = fmt::format("weights: {} ({})", path, sha256);
+    identity_ = "weights " + sha256;
   }
   arrays_.clear();
 }

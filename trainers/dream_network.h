@@ -36,14 +36,14 @@ class DreamNetwork {
 
   /// Keeps the weights in blocks that all processes of a host have.
   void keep_in(std::shared_ptr<SharedBlocks> blocks) { blocks_ = std::move(blocks); }
-  /// Weights of a model out of a file are its own. Else those of a Keras file, which may have more
-  /// layers; "random": He's rule, a pure function of the key; "": see find_weights_file(). Throws
-  /// IoError as that and graph::read_keras_weights.
+  /// Weights of a model out of a file are its own, whatever `weights` says. Else those of a Keras
+  /// file, which may have more layers; "random": He's rule, a pure function of the key; "": see
+  /// find_weights_file(). Throws IoError as that and graph::read_keras_weights.
   void load(Device& device, Queue& queue, const std::string& weights, RngKey key,
             DType dtype = DType::kF32);
 
   /// As much of the network as the layers need, for images of h x w pixels. Throws JobError naming
-  /// the layer for which they are too small.
+  /// the layer that they do not fit, or one that needs images of one size.
   [[nodiscard]] graph::Graph part_for(std::int64_t h, std::int64_t w) const;
   /// The network for images of h x w pixels. Several can be there at once; it must outlive them.
   /// Throws as part_for().
@@ -56,9 +56,14 @@ class DreamNetwork {
   [[nodiscard]] const ParameterSet& parameters() const { return parameters_; }
   /// What was read: a line for the log, with the file's hash.
   [[nodiscard]] const std::string& note() const { return note_; }
+  /// The same without paths: what the values are, wherever their file lies.
+  [[nodiscard]] const std::string& identity() const { return identity_; }
 
  private:
-  std::string name_;  // for messages
+  void require_parameters(const graph::Graph& part) const;
+
+  std::string name_;           // for messages
+  bool is_of_a_file_ = false;  // a model with weights of its own
   std::vector<DreamLayer> layers_;
   std::vector<std::string> nodes_;  // of the layers
   graph::Graph whole_;
@@ -67,6 +72,7 @@ class DreamNetwork {
   std::vector<graph::ImportedArray> arrays_;  // of a model out of a file
   std::shared_ptr<SharedBlocks> blocks_;
   std::string note_;
+  std::string identity_;
 };
 
 /// What one image of h x w pixels takes at least, in bytes: maps that are kept for the gradients,

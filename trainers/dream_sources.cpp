@@ -98,12 +98,16 @@ LoadedSource load_source(const DreamSource& source, const DreamOptions& options)
   return loaded;
 }
 
-Shape size_of_source(const DreamSource& source, const DreamOptions& options) {
+InspectedSource inspect_source(const DreamSource& source, const DreamOptions& options) {
   image::ImageInfo info{data::kFaceSide, data::kFaceSide};
+  std::string sha256;
   if (!source.file.empty()) {
-    info = image::inspect(bytes_of(io::read_file(source.file)), source.file.string());
+    const io::Bytes file = io::read_file(source.file);
+    info = image::inspect(bytes_of(file), source.file.string());
+    sha256 = io::sha256(std::as_bytes(bytes_of(file)));
   }
-  return options.height > 0 ? Shape{options.height, options.width} : Shape{info.h, info.w};
+  return {options.height > 0 ? Shape{options.height, options.width} : Shape{info.h, info.w},
+          std::move(sha256)};
 }
 
 }  // namespace gentrain::trainers

@@ -32,8 +32,12 @@ struct LoadedSource {
 /// Throws IoError naming a file that cannot be read, is damaged or no image.
 LoadedSource load_source(const DreamSource& source, const DreamOptions& options);
 
-/// [h, w]: how many pixels that will be, without decoding; a photograph that was taken upright may
-/// have them the other way round. Throws IoError as load_source().
-Shape size_of_source(const DreamSource& source, const DreamOptions& options);
+/// What is known of an image without decoding it.
+struct InspectedSource {
+  Shape size;          // [h, w] in the job's size; of a photograph taken upright maybe [w, h]
+  std::string sha256;  // of the file; of a drawn one ""
+};
+/// Throws IoError as load_source().
+InspectedSource inspect_source(const DreamSource& source, const DreamOptions& options);
 
 }  // namespace gentrain::trainers

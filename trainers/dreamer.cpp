@@ -54,6 +54,15 @@ Shape octave_size(const DreamOptions& options, std::int64_t octave, std::int64_t
   return {extent(h), extent(w)};
 }
 
+bool can_go_on(const DreamOptions& options, const DreamState& state, std::int64_t h,
+               std::int64_t w) {
+  const DreamImage& image = state.image;
+  return state.octave >= 0 && state.octave < options.octaves && state.iterations >= 0 &&
+         state.iterations <= options.iterations &&
+         Shape{image.h, image.w} == octave_size(options, state.octave, h, w) &&
+         std::ssize(image.values) == image.h * image.w * 3;
+}
+
 Dreamer::Dreamer(const DreamNetwork& network, const DreamOptions& options, const DreamHands& hands)
     : network_(network),
       options_(options),

@@ -76,6 +76,10 @@ class Dreamer {
   std::unique_ptr<DreamLoss> loss_;
 };
 
+/// Whether the dream of an image of h x w pixels can go on from `state`.
+bool can_go_on(const DreamOptions& options, const DreamState& state, std::int64_t h,
+               std::int64_t w);
+
 /// Size of an octave of an image of h x w pixels.
 Shape octave_size(const DreamOptions& options, std::int64_t octave, std::int64_t h, std::int64_t w);
 

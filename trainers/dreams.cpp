@@ -12,7 +12,6 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
-#include "core/io/atomic_file.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 #include "kernels/shared_blocks.h"
@@ -72,29 +71,38 @@ struct Largest {
   std::size_t index = 0;
   Shape size;
   std::int64_t bytes = 0;  // that its dream takes
+  std::string hash;        // of all files together
 };
 
 Largest look_at_sizes(const DreamNetwork& network, const TrainOptions& options,
                       const DreamOptions& dream, const std::vector<DreamSource>& sources) {
   Largest largest;
+  io::Sha256 hash;
   std::set<std::array<std::int64_t, 2>> seen;
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    const Shape size = size_of_source(sources[i], dream);
+    const auto [size, sha256] = inspect_source(sources[i], dream);
+    hash.update(sha256.c_str(), sha256.size() + 1);
     if (!seen.insert({size[0], size[1]}).second) {
       continue;
     }
     check_size(network, dream, sources[i], size);
     if (i == 0 || size.elements() > largest.size.elements()) {
-      largest = {i, size, 0};
+      largest = {i, size, 0, {}};
     }
   }
   largest.bytes =
       dream_bytes(network.part_for(largest.size[0], largest.size[1]), dream, is_bf16(options));
+  largest.hash = hash.finish();
   return largest;
 }
 
 std::int64_t weight_bytes(const DreamNetwork& network) {
   return network.parameters().arena_elements() * static_cast<std::int64_t>(sizeof(float));
+}
+
+/// What a rank takes of `ranks` on its host, which have the weights once.
+std::int64_t bytes_of_a_rank(const DreamNetwork& network, const Largest& largest, int ranks) {
+  return largest.bytes + weight_bytes(network) / ranks;
 }
 
 /// The threads of a rank: as many as there are parts, or fewer, which then compute several.
@@ -158,7 +166,8 @@ nlohmann::json dream_image(const Studio& studio, const DreamSource& source, std:
   }
   DreamState state;
   nlohmann::json steps = nlohmann::json::array();
-  if (auto found = studio.folder.unfinished(key)) {
+  if (auto found = studio.folder.unfinished(key);
+      found && can_go_on(dream, found->state, loaded.image.h, loaded.image.w)) {
     state = std::move(found->state);
     steps = std::move(found->steps);
     spdlog::info("{}: going on behind iteration {} of octave {}", key.name, state.iterations,
@@ -187,9 +196,9 @@ nlohmann::json dream_image(const Studio& studio, const DreamSource& source, std:
   return steps;
 }
 
-/// Rank 0: all iterations in the order of the images.
-void write_metrics(const std::filesystem::path& file, const std::vector<DreamSource>& sources,
-                   const std::vector<nlohmann::json>& by_rank) {
+/// All iterations in the order of the images, a line each.
+std::string metrics_of(const std::vector<DreamSource>& sources,
+                       const std::vector<nlohmann::json>& by_rank) {
   std::string lines;
   for (std::size_t i = 0; i < sources.size(); ++i) {
     for (nlohmann::json line : by_rank[i % by_rank.size()][i / by_rank.size()]) {
@@ -197,7 +206,7 @@ void write_metrics(const std::filesystem::path& file, const std::vector<DreamSou
       lines += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     }
   }
-  io::write_file_atomically(file, lines);
+  return lines;
 }
 
 /// The network with its weights on a device, and what a job begins with.
@@ -216,7 +225,7 @@ struct Prepared {
 
   /// Throws DeviceError on all ranks unless there is memory for the largest image.
   void check_needs(comm::Communicator& communicator) const {
-    const std::int64_t bytes = largest.bytes + weight_bytes(network);
+    const std::int64_t bytes = bytes_of_a_rank(network, largest, communicator.ranks_on_host());
     const std::string& name = sources[largest.index].name;
     spdlog::info("{} image{}, the largest {} of {} x {} pixels: at least {:.0f} MiB a rank",
                  sources.size(), sources.size() == 1 ? "" : "s", name, largest.size[0],
@@ -246,11 +255,38 @@ std::string identity_of(const DreamSetting& setting, const Prepared& prepared) {
   const auto add = [&](const std::string& text) { hash.update(text.c_str(), text.size() + 1); };
   add(setting.identity);
   add(contract_of(setting.options, prepared.device->identity()));
-  add(prepared.network.note());
+  add(prepared.network.identity());
   for (const DreamSource& source : prepared.sources) {
     add(source.name);
   }
   return hash.finish();
+}
+
+/// Of the images the contents too, which are no part of the folder's identity: each dream's files
+/// have the hash of its image.
+void check_same(const DreamSetting& setting, const Prepared& prepared, const std::string& identity,
+                comm::Communicator& communicator) {
+  check_same_on_all_ranks(communicator, contract_of(setting.options, prepared.device->identity()),
+                          identity + prepared.largest.hash);
+}
+
+/// Takes the folder's lock on rank 0, for all, and opens it.
+std::unique_ptr<RunLock> take_folder(const DreamSetting& setting, DreamFolder& folder,
+                                     comm::Communicator& communicator) {
+  std::unique_ptr<RunLock> lock;
+  if (communicator.rank() == 0) {
+    folder.make();
+    lock = std::make_unique<RunLock>(setting.output);
+  }
+  const std::string id =
+      communicator.all_gather_text(lock == nullptr ? std::string() : lock->id())[0];
+  check_output_is_shared(communicator, setting.output, id);
+  folder.hold(id);
+  if (lock != nullptr) {
+    folder.open(setting.resolved, setting.anew, setting.overwrite);
+  }
+  communicator.barrier();
+  return lock;
 }
 
 DreamHands hands_of(const TrainOptions& options, Prepared& prepared, PartWorkers& workers) {
@@ -294,15 +330,9 @@ bool run_dreams(const DreamSetting& setting, comm::Communicator& communicator) {
   Prepared prepared(setting, setting.options.weights.file, communicator);
   const std::string identity = identity_of(setting, prepared);
   const std::string contract = contract_of(setting.options, prepared.device->identity());
-  check_same_on_all_ranks(communicator, contract, identity);
-  const DreamFolder folder(setting.output, identity);
-  std::unique_ptr<RunLock> lock;
-  if (communicator.rank() == 0) {
-    std::filesystem::create_directories(setting.output);
-    lock = std::make_unique<RunLock>(setting.output);
-    folder.open(setting.resolved, setting.anew, setting.overwrite);
-  }
-  communicator.barrier();
+  check_same(setting, prepared, identity, communicator);
+  DreamFolder folder(setting.output, identity);
+  const std::unique_ptr<RunLock> lock = take_folder(setting, folder, communicator);
   PartWorkers workers(setting.options, communicator);
   spdlog::info("{}; {} rank{} x {} thread{}", contract, communicator.size(),
                communicator.size() == 1 ? "" : "s", workers.threads(),
@@ -332,14 +362,14 @@ bool run_dreams(const DreamSetting& setting, comm::Communicator& communicator) {
   }
   const bool all = done == prepared.sources.size();
   if (all && communicator.rank() == 0) {
-    write_metrics(setting.output / "metrics.jsonl", prepared.sources, by_rank);
+    folder.write_metrics(metrics_of(prepared.sources, by_rank));
   }
   communicator.barrier();
   spdlog::info("{} of {} dreams are in {}", done, prepared.sources.size(), setting.output.string());
   return all;
 }
 
-DreamEstimate estimate_dreams(const TrainOptions& options, const DreamOptions& dream) {
+DreamEstimate estimate_dreams(const TrainOptions& options, const DreamOptions& dream, int ranks) {
   check_supported_dreams(options);
   const DreamNetwork network(dream);
   DreamEstimate estimate;
@@ -351,7 +381,7 @@ DreamEstimate estimate_dreams(const TrainOptions& options, const DreamOptions& d
   estimate.largest = sources[largest.index].name;
   estimate.h = largest.size[0];
   estimate.w = largest.size[1];
-  estimate.bytes = largest.bytes + weight_bytes(network);
+  estimate.bytes = bytes_of_a_rank(network, largest, ranks);
   estimate.gflop = 4e-9 * dream_products(network.part_for(estimate.h, estimate.w));
   estimate.parameters = network.parameters().count();
   TrainOptions with_network = options;
@@ -368,8 +398,7 @@ BenchResult bench_dreams(const DreamSetting& setting, const BenchOptions& bench,
   check_bench(bench);
   check_supported_dreams(setting.options);
   Prepared prepared(setting, "random", communicator);
-  check_same_on_all_ranks(communicator, contract_of(setting.options, prepared.device->identity()),
-                          identity_of(setting, prepared));
+  check_same(setting, prepared, identity_of(setting, prepared), communicator);
   PartWorkers workers(setting.options, communicator);
   Dreamer dreamer(prepared.network, setting.dream, hands_of(setting.options, prepared, workers));
   const DreamImage image =

@@ -33,7 +33,7 @@ struct DreamSetting {
 ///
 /// Result: false if it was asked to stop (stop_asked()) and dreams are missing.
 ///
-/// Throws on some rank JobError: what DreamNetwork throws, naming the image if it is too small, and
+/// Throws on some rank JobError: what DreamNetwork throws, naming the image if it does not fit, and
 /// another job's dreams in `output`; IoError: an image or weights that are missing or damaged,
 /// `output` that cannot be written; DeviceError: too little memory, which is looked at before the
 /// first dream, naming the largest image; NumericError naming the image; CommError: ranks that
@@ -48,13 +48,16 @@ struct DreamEstimate {
   std::string largest;  // the name of the largest image
   std::int64_t h = 0;   // of that one
   std::int64_t w = 0;
-  std::int64_t bytes = 0;       // of a rank at least: weights, and what the largest image needs
+  std::int64_t bytes = 0;       // of a rank at least: what the largest image needs, its part of the
+                                // weights, which a host has once
   double gflop = 0;             // of one gradient of that image; multiply-adds count two
   std::int64_t parameters = 0;  // that are needed
   std::string missing;          // weights that are not there; empty if nothing is missing
 };
-/// Throws as run_dreams() would before the first dream, but for missing weights and memory.
-DreamEstimate estimate_dreams(const TrainOptions& options, const DreamOptions& dream);
+/// ranks: on the host. Throws as run_dreams() would before the first dream, but for missing weights
+/// and memory.
+DreamEstimate estimate_dreams(const TrainOptions& options, const DreamOptions& dream,
+                              int ranks = 1);
 
 /// Times gradients of the whole loss by the first image, with weights drawn at random: every rank
 /// computes them for itself, and each counts as an image. Writes nothing. Collective. Throws

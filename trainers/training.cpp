@@ -15,6 +15,7 @@
 #include "core/io/sha256.h"
 #include "kernels/error.h"
 #include "kernels/progress.h"
+#include "trainers/cached_stage.h"
 #include "trainers/checkpoint.h"
 #include "trainers/classification_report.h"
 #include "trainers/contract.h"
@@ -163,7 +164,18 @@ struct RunParts {
   RunSession& session;
 };
 
-void preflight(TrainingRun& run, const RunFolder& folder, const std::string& id) {
+/// Features of the stage that has most of them, which the ranks of a host share: each stage lets
+/// its own go.
+std::int64_t feature_bytes(const std::vector<Stage>& stages) {
+  std::int64_t most = 0;
+  for (const Stage& stage : stages) {
+    most = std::max(most, stage.cached == nullptr ? 0 : stage.cached->feature_bytes());
+  }
+  return most;
+}
+
+void preflight(TrainingRun& run, const std::vector<Stage>& stages, const RunFolder& folder,
+               const std::string& id) {
   comm::Communicator& communicator = run.communicator();
   check_output_is_shared(communicator, folder.path(), id);
   compare_clocks(communicator);
@@ -171,7 +183,8 @@ void preflight(TrainingRun& run, const RunFolder& folder, const std::string& id)
   const auto runs = comm::runs_of(run.runner().owned(), run.side_by_side(), run.workers());
   const int copies = comm::gradient_copies(runs, run.options().batch.shards, run.workers());
   // What is certain: activations are not known before a step.
-  check_memory(communicator, copies * run.arena_bytes() + snapshot, available_memory());
+  const std::int64_t features = feature_bytes(stages) / communicator.ranks_on_host();
+  check_memory(communicator, copies * run.arena_bytes() + snapshot + features, available_memory());
   if (snapshot > 0) {
     check_space(folder.path(), snapshot);
   }
@@ -245,7 +258,7 @@ RunResult train_into(TrainingRun& run, const RunParts& parts) {
   RunFolder& folder = parts.folder;
   const bool first_rank = communicator.rank() == 0;
   std::vector<Stage> stages = run.make_stages("");
-  preflight(run, folder, parts.session.id());
+  preflight(run, stages, folder, parts.session.id());
   // Goes on beside the training; an error ends it too.
   std::packaged_task<std::string(const std::stop_token&)> hash_data(
       [data = run.data()](const std::stop_token& stop) {

@@ -59,10 +59,12 @@ Image read_image(const std::filesystem::path& path, const DecodeOptions& options
   return decode_image({bytes.data.get(), bytes.size}, path.string(), options);
 }
 
-void write_png(const std::filesystem::path& path, const Image& image) {
+void write_png(const std::filesystem::path& path, const Image& image,
+               const std::function<void()>& before_rename) {
   const std::vector<std::uint8_t> bytes = image_library().encode_png(image);
   io::write_file_atomically(
-      path, std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+      path, std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
+      before_rename);
 }
 
 }  // namespace gentrain::image

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -82,7 +83,9 @@ Image decode_image(std::span<const std::uint8_t> file, const std::string& name,
 /// The same of a file on disk. Throws IoError too if it cannot be read.
 Image read_image(const std::filesystem::path& path, const DecodeOptions& options = {});
 
-/// Writes a PNG file, atomically. Throws IoError naming it.
-void write_png(const std::filesystem::path& path, const Image& image);
+/// Writes a PNG file, atomically. Throws IoError naming it. before_rename: as
+/// io::write_file_atomically() has it.
+void write_png(const std::filesystem::path& path, const Image& image,
+               const std::function<void()>& before_rename = {});
 
 }  // namespace gentrain::image

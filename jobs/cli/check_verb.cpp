@@ -130,11 +130,11 @@ bool print_regression(const Job& job, int ranks) {
   return plan.missing.empty();
 }
 
-/// Of a job of the kind deepdream. False if its weights are missing.
-bool print_dreams(const Job& job, const comm::Communicator& communicator) {
+/// Of a job of the kind deepdream, of so many ranks on this host. False if its weights are missing.
+bool print_dreams(const Job& job, int ranks, const std::string& where) {
   constexpr double kMib = 1024.0 * 1024.0;
   std::cout << dump_job(job) << "\n";
-  const trainers::DreamEstimate estimate = trainers::estimate_dreams(job, job.dream);
+  const trainers::DreamEstimate estimate = trainers::estimate_dreams(job, job.dream, ranks);
   row("contract", estimate.contract);
   row("images", with_commas(static_cast<std::int64_t>(estimate.images)));
   if (!estimate.note.empty()) {
@@ -146,8 +146,9 @@ bool print_dreams(const Job& job, const comm::Communicator& communicator) {
   row("memory",
       fmt::format("at least {:.0f} MiB a rank", static_cast<double>(estimate.bytes) / kMib));
   row("missing", estimate.missing.empty() ? "nothing" : estimate.missing);
-  trainers::check_memory(std::vector{
-      trainers::MemoryNeed{communicator.where(), estimate.bytes, trainers::available_memory()}});
+  const trainers::MemoryNeed need{where.substr(0, where.rfind(':')), estimate.bytes,
+                                  trainers::available_memory()};
+  trainers::check_memory(std::vector(static_cast<std::size_t>(ranks), need));
   return estimate.missing.empty();
 }
 
@@ -180,7 +181,7 @@ int check_verb(Session& session, const Arguments& arguments) {
     return print_regression(job, ranks) ? kSuccess : kBadFile;
   }
   if (job.kind == JobKind::kDeepDream) {
-    return print_dreams(job, session.communicator) ? kSuccess : kBadFile;
+    return print_dreams(job, ranks, session.communicator.where()) ? kSuccess : kBadFile;
   }
   const trainers::Estimate estimate = trainers::estimate(job, ranks);
   print(job, estimate, ranks);

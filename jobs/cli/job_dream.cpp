@@ -119,6 +119,9 @@ void check_dream(const Job& job, ReadState& state) {
   if (!dream.model_file.empty() && dream.preprocess == trainers::DreamPreprocess::kAuto) {
     complain("model.file", "model.file needs model.preprocess: caffe, inception, torch or none");
   }
+  if (!dream.model_file.empty() && !job.weights.file.empty()) {
+    complain("weights", "weights: model.file has its own weights, so there is no choice of others");
+  }
 }
 
 }  // namespace gentrain::jobs

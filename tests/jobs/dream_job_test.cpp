@@ -15,7 +15,9 @@ namespace gentrain::jobs {
 namespace {
 
 using testing::AllOf;
+using testing::ContainsRegex;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 using trainers::DreamOptimizer;
 using trainers::DreamOptions;
@@ -109,6 +111,8 @@ TEST(DreamJob, SaysWhatIsWrong) {
               StartsWith("j.yaml:3:1: zoom is 1.1 but with octaves.count 2 there is none"));
   EXPECT_THAT(dream_error("model: {file: x.h5}\n"),
               HasSubstr("model.file needs model.preprocess: caffe, inception, torch or none"));
+  EXPECT_EQ(dream_error("model: {file: x.h5, preprocess: caffe}\nweights: random\n"),
+            "j.yaml:3:1: weights: model.file has its own weights, so there is no choice of others");
   EXPECT_THAT(dream_error("iterations: 0\nop_threads: 65\nl2: -1\nmodel: lenet\n"),
               AllOf(HasSubstr("iterations is 0 but must be at least 1"),
                     HasSubstr("op_threads is 65 but must be at least 1 and at most 64"),
@@ -172,6 +176,10 @@ TEST_F(DreamVerbs, CheckTellsWhatItTakes) {
                                HasSubstr("largest            cat.png, 48 x 40 pixels\n"),
                                HasSubstr("memory             at least "),
                                HasSubstr("missing            nothing\n")));
+  const Outcome many = gentrain(with({"check", "--ranks", "1000000"}));
+  EXPECT_EQ(many.code, kDeviceGone);
+  EXPECT_THAT(many.err, HasSubstr("there is not enough memory: 1000000 ranks on host "));
+  EXPECT_THAT(many.err, Not(ContainsRegex("on host [^ ]*:[0-9]")));
   const Outcome missing = gentrain(with({"check"}, {"weights=nowhere.h5"}));
   EXPECT_EQ(missing.code, kBadFile);
   EXPECT_THAT(missing.out, HasSubstr("nowhere.h5"));

@@ -17,6 +17,7 @@
 #include "tests/support/compare.h"
 #include "tests/support/workbench.h"
 #include "tests/trainers/finetune_runs.h"
+#include "tests/trainers/whole_models.h"
 #include "trainers/bench.h"
 #include "trainers/estimate.h"
 
@@ -168,6 +169,8 @@ TEST_F(CachedStages, EvaluationsAreTheSame) {
     const auto single = comm::make_single();
     TrainingRun run(options, *single);
     std::vector<Stage> stages = run.make_stages("");
+    EXPECT_EQ(stages[0].cached == nullptr ? 0 : stages[0].cached->feature_bytes(),
+              from_features ? 12 * 512 * 4 : 0);
     Evaluations made(run);
     run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {&made});
     EXPECT_EQ(made.from_features, from_features);
@@ -203,6 +206,24 @@ TEST_F(CachedStages, OtherFeaturesHaveFilesOfTheirOwn) {
   expect_files(6, [](TrainOptions& o) { o.batch = {.global = 6, .shards = 2}; });  // of three
   image::write_png(root_ / "set/train/cats/0.png", striped(40, 52, 99));
   expect_files(7, [](TrainOptions& /*o*/) {});
+}
+
+TEST_F(CachedStages, OtherConversionsOfImagesHaveFilesOfTheirOwn) {
+  write_whole_model(root_ / "x.h5");
+  TrainOptions options = head();
+  options.model = {};
+  options.model.imported.file = (root_ / "x.h5").string();
+  options.data.height = options.data.width = 0;
+  options.weights = {};
+  options.stages[0].freeze.through.text = "norm";
+  std::size_t count = 0;
+  for (const Preprocessing preprocessing : {Preprocessing::kInception, Preprocessing::kCaffe,
+                                            Preprocessing::kTorch, Preprocessing::kNone}) {
+    options.model.imported.preprocess = preprocessing;
+    const Hashes plain = train_small(without(options), 1);
+    EXPECT_EQ(train_small(options, 1), plain) << name_of(preprocessing);
+    EXPECT_THAT(files(), SizeIs(++count)) << name_of(preprocessing);
+  }
 }
 
 TEST_F(CachedStages, GoOnWhereNothingCanBeKept) {
