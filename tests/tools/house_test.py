@@ -59,7 +59,7 @@ class IncludeRule(unittest.TestCase):
             self.violation(path, '"kernels/conv.h"',
                            f"{layer} must not see kernels/conv.h: of kernels only "
                            "kernels/activation.h, kernels/device.h, kernels/dtype.h, kernels/error.h, "
-                           "kernels/log.h, kernels/philox.h, kernels/progress.h, "
+                           "kernels/log.h, kernels/parted_device.h, kernels/philox.h, kernels/progress.h, "
                            "kernels/shape.h, kernels/shared_blocks.h")
 
     def test_backends_are_private(self):
