@@ -123,7 +123,7 @@ Order as_node(int rank) {
 
 Order channels_first(int rank) {
   Order order = as_node(rank);
-  std::ranges::rotate(order, order.end() - 1);
+  std::rotate(order.begin(), order.end() - 1, order.end());
   return order;
 }
 
