@@ -237,10 +237,10 @@ TEST_F(KerasExport, RealModelsComeBackWithTheirArrays) {
     const ImportedModel back = import_keras(path_);
     const Values arrays = values_of(back);
     EXPECT_EQ(arrays.size(), values.size());
-    for (const auto& [parameter, array] : values) {
-      const bool found =
-          std::ranges::any_of(arrays, [&](const auto& other) { return other.second == array; });
-      EXPECT_TRUE(found) << parameter;
+    for (const auto& value : values) {
+      const bool found = std::ranges::any_of(
+          arrays, [&](const auto& other) { return other.second == value.second; });
+      EXPECT_TRUE(found) << value.first;
     }
     expect_near(outputs_of(exported(back, arrays), arrays),
                 outputs_of(exported(model, values), values));

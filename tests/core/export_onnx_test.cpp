@@ -225,10 +225,10 @@ TEST_F(OnnxExport, RealModelsComeBackWithTheirArrays) {
     export_onnx(exported(model, values), path_);
     const ImportedModel back = import_onnx(path_);
     const Values arrays = values_of(back);
-    for (const auto& [parameter, array] : values) {
-      const bool found =
-          std::ranges::any_of(arrays, [&](const auto& other) { return other.second == array; });
-      EXPECT_TRUE(found) << parameter;
+    for (const auto& value : values) {
+      const bool found = std::ranges::any_of(
+          arrays, [&](const auto& other) { return other.second == value.second; });
+      EXPECT_TRUE(found) << value.first;
     }
     expect_near(outputs_of(exported(back, arrays), arrays),
                 outputs_of(exported(model, values), values));
