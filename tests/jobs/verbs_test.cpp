@@ -52,13 +52,13 @@ TEST_F(Verbs, UnknownVerbNamesTheNearest) {
   EXPECT_EQ(
       near.err,
       "gentrain: 'chek' is neither a verb nor a job file (did you mean 'check'?); verbs: "
-      "train, launch, submit, check, bench, eval, predict, features, summary, sample, upscale, "
-      "pack, fetch, cache, verify, list\n");
+      "train, launch, submit, check, bench, eval, predict, features, summary, export, sample, "
+      "upscale, pack, fetch, cache, verify, list\n");
   const Outcome far = gentrain({"zzzzzzzzzz"});
   EXPECT_EQ(far.err,
             "gentrain: 'zzzzzzzzzz' is neither a verb nor a job file (known: train, launch, "
-            "submit, check, bench, eval, predict, features, summary, sample, upscale, pack, "
-            "fetch, cache, verify, list)\n");
+            "submit, check, bench, eval, predict, features, summary, export, sample, upscale, "
+            "pack, fetch, cache, verify, list)\n");
   EXPECT_THAT(gentrain({"no/such.yaml"}).err, HasSubstr("no/such.yaml: there is no such job file"));
 }
 
