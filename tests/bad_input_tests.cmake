@@ -14,7 +14,7 @@ endfunction()
 
 gentrain_program_tests(bad_input mpi 120 JobFiles Data Output Ranks Training ModelFiles)
 gentrain_program_tests(bad_images mpi 120 Images ImageFolders Packs ContentWeights)
-gentrain_program_tests(regression mpi 120 Regression)
-gentrain_program_tests(same_bytes mpi 120 TinyJobs KeptMaps Images Upscaling LargeImage Models Mnist
+gentrain_program_tests(regression mpi 300 Regression)
+gentrain_program_tests(same_bytes mpi 300 TinyJobs KeptMaps Images Upscaling LargeImage Models Mnist
                        Faces)
-gentrain_program_tests(dream mpi 120 Dreams)
+gentrain_program_tests(dream mpi 300 Dreams)
