@@ -19,7 +19,8 @@
 namespace gentrain::trainers {
 
 /// What a model file says beside the weights. How pixels become what the network takes follows from
-/// `model`, which may begin with a conversion (InputConversion), and the constants of normalisation.
+/// `model`, which may begin with a conversion (InputConversion), and the constants of
+/// normalisation.
 struct ModelDescription {
   ModelOptions model;
   Shape image;  // [h, w, c] of one image

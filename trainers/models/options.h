@@ -111,7 +111,7 @@ struct ImportedOptions {
   /// average pooling, if it gives maps, a dense layer with ReLU (PretrainedOptions::hidden), one
   /// for the classes.
   enum class Top : std::uint8_t { kOriginal, kHead };
-  std::string file;   // empty: none
+  std::string file;  // empty: none
   Top top = Top::kOriginal;
   std::string layer;  // kHead: a layer by the file's name; empty: the file's output
   /// What the network takes, of images in -1..1.

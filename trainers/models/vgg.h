@@ -91,8 +91,8 @@ class VggFeatures {
   ParameterSet parameters_;
   std::shared_ptr<SharedBlocks> blocks_;
   std::optional<InputConversion> caffe_;  // with kCaffe
-  std::vector<nn::Conv2d> convs_;    // in order
-  int depth_ = 0;                    // layers that there are weights for
+  std::vector<nn::Conv2d> convs_;         // in order
+  int depth_ = 0;                         // layers that there are weights for
   bool ready_ = false;
   std::string file_sha256_;
 };
