@@ -12,12 +12,14 @@
 
 #include "tests/trainers/finetune_runs.h"
 #include "trainers/feature_regression.h"
+#include "trainers/run_log.h"
 
 namespace gentrain::trainers {
 
 class FeatureRuns : public ::testing::Test {
  protected:
   FeatureRuns() {
+    start_log("info", 0);
     write_classes(root_ / "set", 6);
     options_.seed = 3;
     options_.threads = 1;
