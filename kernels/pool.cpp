@@ -11,10 +11,10 @@ namespace gentrain {
 namespace {
 
 constexpr std::int64_t kMaxPixels = 255;
-constexpr GeometryChecks kChecks("pooling", "window");
+constexpr GeometryChecks kPoolChecks("pooling", "window");
 
 void check_padding(const char* name, std::int64_t padding, std::int64_t window) {
-  kChecks.range(0, name, padding);
+  kPoolChecks.range(0, name, padding);
   if (padding >= window) {
     throw ShapeError(
         fmt::format("pooling: {} is {}, less than the window's {} needed", name, padding, window));
@@ -24,14 +24,14 @@ void check_padding(const char* name, std::int64_t padding, std::int64_t window) 
 }  // namespace
 
 void check(const PoolGeometry& g) {
-  kChecks.range(1, "n (images)", g.n);
-  kChecks.range(1, "h (rows)", g.h);
-  kChecks.range(1, "w (columns)", g.w);
-  kChecks.range(1, "c (channels)", g.c);
-  kChecks.range(1, "kh (window rows)", g.kh);
-  kChecks.range(1, "kw (window columns)", g.kw);
-  kChecks.range(1, "stride_h", g.stride_h);
-  kChecks.range(1, "stride_w", g.stride_w);
+  kPoolChecks.range(1, "n (images)", g.n);
+  kPoolChecks.range(1, "h (rows)", g.h);
+  kPoolChecks.range(1, "w (columns)", g.w);
+  kPoolChecks.range(1, "c (channels)", g.c);
+  kPoolChecks.range(1, "kh (window rows)", g.kh);
+  kPoolChecks.range(1, "kw (window columns)", g.kw);
+  kPoolChecks.range(1, "stride_h", g.stride_h);
+  kPoolChecks.range(1, "stride_w", g.stride_w);
   if (g.kh > kMaxPixels || g.kw > kMaxPixels || g.kh * g.kw > kMaxPixels) {
     throw ShapeError(fmt::format("pooling: a window of {} x {} pixels, at most {} are supported",
                                  g.kh, g.kw, kMaxPixels));
@@ -40,8 +40,8 @@ void check(const PoolGeometry& g) {
   check_padding("padding bottom", g.bottom, g.kh);
   check_padding("padding left", g.left, g.kw);
   check_padding("padding right", g.right, g.kw);
-  kChecks.fits("rows", g.h + g.top + g.bottom, g.kh);
-  kChecks.fits("columns", g.w + g.left + g.right, g.kw);
+  kPoolChecks.fits("rows", g.h + g.top + g.bottom, g.kh);
+  kPoolChecks.fits("columns", g.w + g.left + g.right, g.kw);
 }
 
 }  // namespace gentrain

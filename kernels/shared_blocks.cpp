@@ -18,13 +18,13 @@ namespace {
 using Word = std::atomic_ref<std::uint64_t>;
 static_assert(Word::is_always_lock_free, "words are shared between processes");
 
-constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kBlockAlignment = 64;
 constexpr std::size_t kEntries = 1024;
 
 enum State : std::uint64_t { kEmpty, kFilling, kReady, kRefused };
 
 std::size_t round_up(std::size_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  return (bytes + kBlockAlignment - 1) / kBlockAlignment * kBlockAlignment;
 }
 
 /// A number for a key, not 0. Keys that share one share an entry, so that only one has a block.
@@ -47,7 +47,7 @@ struct SharedBlocks::Entry {
 
 SharedBlocks::SharedBlocks(std::shared_ptr<void> memory, std::size_t bytes)
     : memory_(std::move(memory)), start_(static_cast<std::byte*>(memory_.get())), bytes_(bytes) {
-  static_assert(kAlignment + kEntries * sizeof(Entry) <= kTableBytes);
+  static_assert(kBlockAlignment + kEntries * sizeof(Entry) <= kTableBytes);
   if (bytes < kTableBytes) {
     throw DeviceError(fmt::format("shared blocks in {} bytes of memory: at least {} are needed",
                                   bytes, std::size_t{kTableBytes}));
@@ -75,7 +75,7 @@ std::size_t SharedBlocks::used() const {
 
 /// The entry of a key, claimed if nobody has it yet; null if all are taken.
 SharedBlocks::Entry* SharedBlocks::find(const SharedKey& key) const {
-  auto* entries = reinterpret_cast<Entry*>(start_ + kAlignment);
+  auto* entries = reinterpret_cast<Entry*>(start_ + kBlockAlignment);
   const std::uint64_t name = name_of(key);
   for (std::size_t i = 0; i < kEntries; ++i) {
     Entry& entry = entries[(name + i) % kEntries];

@@ -10,6 +10,7 @@
 #include "trainers/cached_stage.h"
 #include "trainers/observers.h"
 #include "trainers/preflight.h"
+#include "trainers/units.h"
 
 namespace gentrain::trainers {
 
@@ -146,7 +147,6 @@ BenchResult bench(TrainingRun& run, const BenchOptions& options,
                                      run.updates().back()->trainable());
   }
 
-  constexpr double kMib = 1024.0 * 1024.0;
   result.shards = run.options().batch.shards;
   result.ranks = run.communicator().size();
   result.threads = run.workers();

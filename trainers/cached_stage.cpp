@@ -23,12 +23,12 @@
 #include "trainers/data_source.h"
 #include "trainers/map_cache.h"
 #include "trainers/training.h"
+#include "trainers/units.h"
 
 namespace gentrain::trainers {
 
 namespace {
 
-constexpr double kMib = 1024.0 * 1024.0;
 using Use = DataOptions::CacheFeatures;
 
 const GraphNetwork* graph_network(const TrainingRun& run) {
@@ -149,18 +149,18 @@ StagePlan plan_stage(TrainingRun& run, const std::string& stage, const std::vect
   const std::int64_t images = run.data().train->size() + run.data().test->size();
   const std::int64_t width = graph.node(node).shape.elements();
   const std::int64_t bytes = static_cast<std::int64_t>(sizeof(float)) * images * width;
-  const double mib = static_cast<double>(bytes) / kMib;
-  if (mib > static_cast<double>(data.cache_features_mib)) {
+  const double size = mib(bytes);
+  if (size > static_cast<double>(data.cache_features_mib)) {
     return {-1, 0,
             fmt::format("stage {}: computes its frozen part, up to {}, in each step, as its "
                         "features of all images would take {:.1f} MiB, more than the {} of "
                         "data.cache_features_mib",
-                        stage, name, mib, data.cache_features_mib)};
+                        stage, name, size, data.cache_features_mib)};
   }
   return {node, bytes,
           fmt::format("stage {}: starts from features of {}, computed once: {} numbers of each of "
                       "{} images, {:.1f} MiB on each host",
-                      stage, name, with_commas(width), with_commas(images), mib)};
+                      stage, name, with_commas(width), with_commas(images), size)};
 }
 
 CachedStage::CachedStage(TrainingRun& run, std::string stage, StagePlan plan,

@@ -15,6 +15,7 @@
 #include "core/io/atomic_file.h"
 #include "kernels/error.h"
 #include "trainers/classifier.h"
+#include "trainers/json_members.h"
 #include "trainers/run_folder.h"
 #include "trainers/run_lock.h"
 #include "trainers/training.h"
@@ -203,7 +204,6 @@ void write_report(const fs::path& folder, const ClassificationReport& report,
   if (error) {
     throw IoError(fmt::format("{} cannot be made: {}", folder.string(), error.message()));
   }
-  constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
   io::write_file_atomically(folder / "evaluation.json",
                             to_json(report).dump(2, ' ', false, kReplace) + "\n", before_rename);
   write_rows(folder / "confusion.png", draw_confusion(report), before_rename);

@@ -18,6 +18,7 @@
 #include "trainers/data_source.h"
 #include "trainers/model_io.h"
 #include "trainers/training.h"
+#include "trainers/units.h"
 #include "trainers/weight_files.h"
 
 namespace gentrain::trainers {
@@ -101,14 +102,13 @@ std::vector<std::int64_t> shard_sizes(const LoopOptions& loop, std::int64_t shar
 }
 
 std::string text_of(const MapCache& cache, const fs::path& folder, std::int64_t images) {
-  constexpr double kMib = 1024.0 * 1024.0;
-  const double mib = static_cast<double>(cache.bytes_of_image()) / kMib;
+  const double size = mib(cache.bytes_of_image());
   std::error_code error;
   const fs::space_info space = fs::space(folder, error);
   return fmt::format(
       "content: maps of training images are kept in {}: {:.2f} MiB each, {:.1f} MiB for all of "
       "{}{}",
-      folder.string(), mib, mib * static_cast<double>(images), with_commas(images),
+      folder.string(), size, size * static_cast<double>(images), with_commas(images),
       error ? ""
             : fmt::format("; {:.1f} MiB are free there",
                           static_cast<double>(space.available) / kMib));

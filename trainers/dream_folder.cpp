@@ -17,6 +17,7 @@
 #include "core/io/posix_file.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
+#include "trainers/json_members.h"
 #include "trainers/run_lock.h"
 
 namespace gentrain::trainers {
@@ -26,7 +27,6 @@ namespace fs = std::filesystem;
 namespace {
 
 // A file's name need not be UTF-8.
-constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
 
 std::string read_text(const fs::path& path) {
   const io::Bytes bytes = io::read_file(path);
@@ -40,11 +40,6 @@ std::optional<nlohmann::json> read_json(const fs::path& path) {
   }
   nlohmann::json json = nlohmann::json::parse(read_text(path), nullptr, false);
   return json.is_object() ? std::optional(std::move(json)) : std::nullopt;
-}
-
-std::string text_in(const nlohmann::json& json, const char* name) {
-  const auto found = json.find(name);
-  return found != json.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 /// 0 if it is not there or no count.

@@ -10,12 +10,13 @@
 #include "kernels/error.h"
 #include "kernels/progress.h"
 #include "trainers/models/options.h"
+#include "trainers/models/preprocessing.h"
 
 namespace gentrain::trainers {
 
 namespace {
 
-constexpr std::size_t kColours = 3;
+constexpr std::size_t kRgb = 3;
 
 /// Where a position of the result lies between two of the source.
 struct Between {
@@ -43,14 +44,14 @@ std::vector<Between> positions(std::int64_t from, std::int64_t to, double step) 
 DreamImage sampled(const DreamImage& image, const std::vector<Between>& rows,
                    const std::vector<Between>& columns) {
   DreamImage result{std::ssize(rows), std::ssize(columns), {}};
-  result.values.reserve(rows.size() * columns.size() * kColours);
+  result.values.reserve(rows.size() * columns.size() * kRgb);
   const auto w = static_cast<std::size_t>(image.w);
   for (const Between& row : rows) {
     for (const Between& column : columns) {
-      for (std::size_t c = 0; c < kColours; ++c) {
+      for (std::size_t c = 0; c < kRgb; ++c) {
         const auto along = [&](std::size_t y) {
-          const double low = image.values[(y * w + column.low) * kColours + c];
-          const double high = image.values[(y * w + column.high) * kColours + c];
+          const double low = image.values[(y * w + column.low) * kRgb + c];
+          const double high = image.values[(y * w + column.high) * kRgb + c];
           return low + column.share * (high - low);
         };
         const double low = along(row.low);
@@ -67,13 +68,15 @@ DreamImage sampled(const DreamImage& image, const std::vector<Between>& rows,
 InputSpace input_space(DreamPreprocess preprocess) {
   switch (preprocess) {
     case DreamPreprocess::kCaffe:
-      return {{2, 1, 0}, {1, 1, 1}, {-103.939, -116.779, -123.68}};
+      return {{2, 1, 0}, {1, 1, 1}, {-kCaffeMeans[0], -kCaffeMeans[1], -kCaffeMeans[2]}};
     case DreamPreprocess::kInception:
       return {{0, 1, 2}, {1 / 127.5, 1 / 127.5, 1 / 127.5}, {-1, -1, -1}};
     case DreamPreprocess::kTorch:
       return {{0, 1, 2},
-              {1 / (255 * 0.229), 1 / (255 * 0.224), 1 / (255 * 0.225)},
-              {-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225}};
+              {1 / (255 * kTorchDeviations[0]), 1 / (255 * kTorchDeviations[1]),
+               1 / (255 * kTorchDeviations[2])},
+              {-kTorchMeans[0] / kTorchDeviations[0], -kTorchMeans[1] / kTorchDeviations[1],
+               -kTorchMeans[2] / kTorchDeviations[2]}};
     case DreamPreprocess::kNone:
       return {};
     case DreamPreprocess::kAuto:
@@ -89,12 +92,12 @@ DreamPreprocess preprocess_of(std::string_view network) {
 }
 
 DreamImage into_space(const image::Image& image, const InputSpace& space) {
-  if (image.c != static_cast<std::int64_t>(kColours)) {
+  if (image.c != static_cast<std::int64_t>(kRgb)) {
     throw ShapeError(fmt::format("dreams begin with RGB images, got {} channel(s)", image.c));
   }
   DreamImage result{image.h, image.w, std::vector<double>(image.pixels.size())};
-  for (std::size_t i = 0; i < image.pixels.size(); i += kColours) {
-    for (std::size_t c = 0; c < kColours; ++c) {
+  for (std::size_t i = 0; i < image.pixels.size(); i += kRgb) {
+    for (std::size_t c = 0; c < kRgb; ++c) {
       result.values[i + c] =
           space.factor.at(c) * static_cast<double>(image.pixels[i + space.source.at(c)]) +
           space.shift.at(c);
@@ -104,10 +107,10 @@ DreamImage into_space(const image::Image& image, const InputSpace& space) {
 }
 
 image::Image out_of_space(const DreamImage& image, const InputSpace& space) {
-  image::Image result{image.h, image.w, static_cast<std::int64_t>(kColours),
+  image::Image result{image.h, image.w, static_cast<std::int64_t>(kRgb),
                       std::vector<std::uint8_t>(image.values.size())};
-  for (std::size_t i = 0; i < image.values.size(); i += kColours) {
-    for (std::size_t c = 0; c < kColours; ++c) {
+  for (std::size_t i = 0; i < image.values.size(); i += kRgb) {
+    for (std::size_t c = 0; c < kRgb; ++c) {
       const double pixel = (image.values[i + c] - space.shift.at(c)) / space.factor.at(c);
       result.pixels[i + space.source.at(c)] =
           static_cast<std::uint8_t>(std::clamp(pixel, 0.0, 255.0) + 0.5);
@@ -150,21 +153,21 @@ std::vector<double> jitter(RngKey key, double amount, std::size_t count) {
 double add_continuity(std::span<const double> x, std::int64_t h, std::int64_t w, double weight,
                       std::span<double> gradient) {
   const double scale = weight / static_cast<double>(x.size());
-  const std::size_t line = static_cast<std::size_t>(w) * kColours;
+  const std::size_t line = static_cast<std::size_t>(w) * kRgb;
   double sum = 0;
   for (std::int64_t y = 0; y + 1 < h; ++y) {
     const std::size_t first = static_cast<std::size_t>(y) * line;
     double row = 0;
-    for (std::size_t i = first; i < first + line - kColours; ++i) {
+    for (std::size_t i = first; i < first + line - kRgb; ++i) {
       const double below = x[i] - x[i + line];
-      const double right = x[i] - x[i + kColours];
+      const double right = x[i] - x[i + kRgb];
       const double squares = below * below + right * right;
       const double root = std::sqrt(std::sqrt(squares));
       row += squares * root;
       const double slope = scale * 2.5 * root;  // 1.25 * 2
       gradient[i] += slope * (below + right);
       gradient[i + line] -= slope * below;
-      gradient[i + kColours] -= slope * right;
+      gradient[i + kRgb] -= slope * right;
     }
     sum += row;
   }

@@ -14,6 +14,7 @@
 #include "core/pattern.h"
 #include "kernels/error.h"
 #include "kernels/shared_blocks.h"
+#include "trainers/models/preprocessing.h"
 #include "trainers/models/pretrained.h"
 #include "trainers/weight_files.h"
 
@@ -21,7 +22,6 @@ namespace gentrain::trainers {
 
 namespace {
 
-constexpr std::int64_t kColours = 3;
 constexpr std::int64_t kClasses = 1000;  // of the published networks' own top
 
 /// The size that a network was published with: so that its top fits.

@@ -24,13 +24,13 @@
 #include "trainers/pretrained_weights.h"
 #include "trainers/run_lock.h"
 #include "trainers/stop_signal.h"
+#include "trainers/units.h"
 #include "trainers/worker_pool.h"
 
 namespace gentrain::trainers {
 
 namespace {
 
-constexpr double kMib = 1024.0 * 1024.0;
 constexpr std::uint64_t kWeightsKey = 0x44524557;
 constexpr std::uint64_t kJitterKey = 0x4452454A;
 

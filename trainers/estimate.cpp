@@ -20,12 +20,12 @@
 #include "trainers/preflight.h"
 #include "trainers/pretrained_weights.h"
 #include "trainers/training.h"
+#include "trainers/units.h"
 
 namespace gentrain::trainers {
 
 namespace {
 
-constexpr double kMib = 1024.0 * 1024.0;
 /// Of two steps in a row at most one has a short last batch.
 constexpr std::int64_t kTrialSteps = 3;
 constexpr std::int64_t kMnistTraining = 60000;
@@ -277,9 +277,8 @@ void find_features(TrainingRun& run, const DataOptions& data, Estimate& estimate
     bytes += plan.bytes;  // where ranks share memory it stays until the run ends
     estimate.features.push_back(std::move(plan.text));
   }
-  const double mib = static_cast<double>(bytes) / kMib;
-  estimate.shared_mib += mib;
-  estimate.resident_mib += mib;
+  estimate.shared_mib += mib(bytes);
+  estimate.resident_mib += mib(bytes);
 }
 
 std::int64_t most_bytes_sent(TrainingRun& run, int ranks) {

@@ -24,6 +24,7 @@
 #include "trainers/contract.h"
 #include "trainers/data_source.h"
 #include "trainers/evaluate.h"
+#include "trainers/json_members.h"
 
 namespace gentrain::trainers {
 
@@ -31,8 +32,6 @@ namespace fs = std::filesystem;
 using image::FaceOutcome;
 
 namespace {
-
-constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
 
 /// What one rank found.
 struct Part {

@@ -26,6 +26,7 @@
 #include "trainers/evaluate.h"
 #include "trainers/face_preparation.h"
 #include "trainers/image_source.h"
+#include "trainers/units.h"
 
 namespace gentrain::trainers {
 
@@ -189,7 +190,6 @@ image::ImageSet open_kept(io::Bytes bytes, const fs::path& file) {
 /// The line for the log.
 std::string fact(const image::ImageSet& train, const fs::path& folder,
                  const std::optional<double>& seconds, const KeptFaces& kept) {
-  constexpr double kMib = 1024.0 * 1024.0;
   const auto bytes = fs::file_size(kept.train) + fs::file_size(kept.test);
   return fmt::format("faces of {}: {} {} ({:.1f} MiB); {}", folder.string(),
                      seconds ? fmt::format("prepared in {:.1f} s, kept in", *seconds)

@@ -21,6 +21,7 @@
 #include "trainers/regression_state.h"
 #include "trainers/run_session.h"
 #include "trainers/stop_signal.h"
+#include "trainers/units.h"
 
 namespace gentrain::trainers {
 
@@ -30,10 +31,6 @@ using Unit = CheckpointOptions::Unit;
 
 const GraphNetwork& network_of(const TrainingRun& run) {
   return dynamic_cast<const GraphNetwork&>(*run.objective().classifier());
-}
-
-double mib(std::int64_t bytes) {
-  return static_cast<double>(bytes) / (1024.0 * 1024.0);
 }
 
 /// Puts a regression into the network. On each rank.

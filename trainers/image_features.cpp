@@ -36,7 +36,7 @@ namespace {
 constexpr std::size_t kDigits = 64;  // of a hash
 
 /// What rank 0 asks of all for the block under way.
-enum class Request : std::uint8_t { kCompute, kReceive, kNext };
+enum class PieceRequest : std::uint8_t { kCompute, kReceive, kNext };
 
 std::string digits_of(const std::string& key, std::span<const float> rows) {
   io::Sha256 hash;
@@ -72,11 +72,11 @@ class FeatureLoader {
       block_ = {first, std::min(first + kFeatureBlock, features_.samples)};
       if (communicator_.rank() == 0) {
         provide();
-        agree(Request::kNext);
+        agree(PieceRequest::kNext);
         continue;
       }
-      for (Request request = agree({}); request != Request::kNext; request = agree({})) {
-        if (request == Request::kCompute) {
+      for (PieceRequest request = agree({}); request != PieceRequest::kNext; request = agree({})) {
+        if (request == PieceRequest::kCompute) {
           compute();
         } else {
           spread(0, block_, nullptr);
@@ -88,7 +88,7 @@ class FeatureLoader {
   }
 
  private:
-  Request agree(Request request) {
+  PieceRequest agree(PieceRequest request) {
     communicator_.broadcast({&request, sizeof request}, 0);
     return request;
   }
@@ -96,7 +96,7 @@ class FeatureLoader {
   /// Rank 0: brings the block to all, out of the cache where that has it.
   void provide() {
     if (folder_.empty()) {
-      agree(Request::kCompute);
+      agree(PieceRequest::kCompute);
       compute();
       return;
     }
@@ -106,7 +106,7 @@ class FeatureLoader {
     const auto make = [&](const fs::path& file) {
       if (!made) {
         computing = true;
-        agree(Request::kCompute);
+        agree(PieceRequest::kCompute);
         compute();
         computing = false;
         made = true;
@@ -129,7 +129,7 @@ class FeatureLoader {
       spdlog::warn("data.cache: features are not kept: {}", error.what());
     }
     if (!made && !received_) {  // no file, and nobody could make one
-      agree(Request::kCompute);
+      agree(PieceRequest::kCompute);
       compute();
     }
     received_ = false;
@@ -149,7 +149,7 @@ class FeatureLoader {
                    file.string());
       return false;
     }
-    agree(Request::kReceive);
+    agree(PieceRequest::kReceive);
     spread(0, block_, rows.data());
     return true;
   }

@@ -14,6 +14,7 @@
 #include "core/io/posix_file.h"
 #include "kernels/error.h"
 #include "trainers/class_patterns.h"
+#include "trainers/json_members.h"
 
 namespace gentrain::trainers {
 
@@ -35,7 +36,6 @@ std::vector<image::BadFile> find_bad_files(const image::Listing& listing, int th
        image::find_bad_files(listing, mine.first, mine.last, threads)) {
     found.push_back({file.name, file.reason});
   }
-  constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
   std::vector<image::BadFile> bad;
   for (const std::string& text :
        communicator.all_gather_text(found.dump(-1, ' ', false, kReplace))) {

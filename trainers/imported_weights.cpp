@@ -22,11 +22,6 @@ namespace {
 
 constexpr std::size_t kShown = 8;
 
-/// Of a parameter NAME/weight; NAME may have slashes too.
-std::string layer_of(const std::string& parameter) {
-  return parameter.substr(0, parameter.rfind('/'));
-}
-
 std::string shown(const std::vector<std::string>& texts, const char* between) {
   const std::size_t count = std::min(texts.size(), kShown);
   return fmt::format(
@@ -111,6 +106,10 @@ std::int64_t fill_zeros(std::vector<float>& values, const std::vector<float>& be
 }
 
 }  // namespace
+
+std::string layer_of(const std::string& parameter) {
+  return parameter.substr(0, parameter.rfind('/'));
+}
 
 graph::KerasReport read_imported(const ImportedSource& source, ParameterSet& parameters,
                                  Device& device, Queue& queue) {

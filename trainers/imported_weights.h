@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "core/graph/imported.h"
 #include "core/graph/keras_import.h"
@@ -19,6 +20,9 @@ namespace gentrain::trainers {
 /// Collective. Throws IoError naming the file and a parameter of another shape; CommError if the
 /// ranks have different files.
 PretrainedWeights load_imported(TrainingRun& run, GraphNetwork& network);
+
+/// Of a parameter NAME/weight; NAME may have slashes too.
+std::string layer_of(const std::string& parameter);
 
 /// A file's arrays for the parameters of another network.
 struct ImportedSource {

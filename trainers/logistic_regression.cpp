@@ -22,7 +22,7 @@ void check(bool good, const char* option, double value, const char* needed) {
   }
 }
 
-const LogisticOptions& checked(const LogisticOptions& options) {
+const LogisticOptions& checked_fit(const LogisticOptions& options) {
   check(options.max_iterations >= 0, "max_iterations", static_cast<double>(options.max_iterations),
         "at least 0");
   check(options.reg_param >= 0 && std::isfinite(options.reg_param), "reg_param", options.reg_param,
@@ -89,7 +89,7 @@ std::unique_ptr<optim::Owlqn> make_minimizer(const LogisticOptions& options,
 
 LogisticFit::LogisticFit(comm::Communicator& communicator, WorkerPool& pool,
                          const LogisticOptions& options, const LabelledFeatures& data)
-    : options_(checked(options)),
+    : options_(checked_fit(options)),
       objective_(communicator, pool, options.shards, data,
                  options.reg_param * (1 - options.elastic_net), options.centre) {
   optim::OwlqnState start;

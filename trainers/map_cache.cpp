@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kDigits = 64;  // of a hash
+constexpr std::size_t kHashDigits = 64;  // of a hash
 
 /// Of [n, ...] the i-th as [1, ...].
 Tensor one_of(const Tensor& all, std::int64_t i) {
@@ -32,7 +32,7 @@ Tensor one_of(const Tensor& all, std::int64_t i) {
 std::string digits_of(const std::string& key, const io::Bytes& file) {
   io::Sha256 hash;
   hash.update(key.data(), key.size());
-  hash.update(file.data.get() + kDigits, file.size - kDigits);
+  hash.update(file.data.get() + kHashDigits, file.size - kHashDigits);
   return hash.finish();
 }
 
@@ -96,7 +96,8 @@ std::int64_t MapCache::bytes_of_image() const {
   for (const Shape& map : maps_) {
     elements += map.elements();
   }
-  return static_cast<std::int64_t>(kDigits + sizeof(float) * static_cast<std::size_t>(elements));
+  return static_cast<std::int64_t>(kHashDigits +
+                                   sizeof(float) * static_cast<std::size_t>(elements));
 }
 
 std::vector<Tensor> MapCache::get(Context& context, const Tensor& images) {
@@ -114,7 +115,7 @@ std::vector<Tensor> MapCache::get(Context& context, const Tensor& images) {
       file = make(context, key, image);
       keep_if_possible(key, *file);
     }
-    const std::uint8_t* at = file->data.get() + kDigits;
+    const std::uint8_t* at = file->data.get() + kHashDigits;
     for (const Tensor& map : all) {
       const Tensor own = one_of(map, i);
       context.device.to_device(context.queue, at, own.data(), own.bytes());
@@ -151,7 +152,7 @@ std::optional<io::Bytes> MapCache::read(const std::string& key) const {
   try {
     io::Bytes file = io::read_file(*path);
     if (static_cast<std::int64_t>(file.size) == bytes_of_image() &&
-        std::memcmp(digits_of(key, file).data(), file.data.get(), kDigits) == 0) {
+        std::memcmp(digits_of(key, file).data(), file.data.get(), kHashDigits) == 0) {
       return file;
     }
     warn(path->string() + ": is damaged, or not the maps of its image: they are");
@@ -173,7 +174,7 @@ io::Bytes MapCache::make(Context& context, const std::string& key, const Tensor&
   ++computed_;
   const std::vector<Tensor> maps = compute_(context, image);
   io::Bytes file = io::make_bytes(static_cast<std::size_t>(bytes_of_image()));
-  std::uint8_t* at = file.data.get() + kDigits;
+  std::uint8_t* at = file.data.get() + kHashDigits;
   for (std::size_t i = 0; i < maps_.size(); ++i) {
     const Tensor& map = maps.at(i);
     if (map.shape() != batch_shape(1, maps_[i])) {
@@ -183,7 +184,7 @@ io::Bytes MapCache::make(Context& context, const std::string& key, const Tensor&
     context.device.to_host(context.queue, map.data(), at, map.bytes());
     at += map.bytes();
   }
-  std::memcpy(file.data.get(), digits_of(key, file).data(), kDigits);
+  std::memcpy(file.data.get(), digits_of(key, file).data(), kHashDigits);
   return file;
 }
 
@@ -207,7 +208,7 @@ void MapCache::keep_if_possible(const std::string& key, const io::Bytes& file) {
 }
 
 bool begins_as_maps(const fs::path& file) {
-  std::array<char, kDigits> digits{};
+  std::array<char, kHashDigits> digits{};
   std::ifstream stream(file, std::ios::binary);
   return stream.read(digits.data(), digits.size()) && io::is_hex({digits.data(), digits.size()});
 }

@@ -13,15 +13,15 @@ namespace gentrain::trainers {
 namespace {
 
 /// More than a host has cores: ranks and threads are not bound by the shards of a training run.
-constexpr std::int64_t kShards = 65536;
+constexpr std::int64_t kMostShards = 65536;
 /// Samples at a time, part of what the last bits depend on: as trainers::predict().
-constexpr std::int64_t kChunk = 256;
+constexpr std::int64_t kMostAtOnce = 256;
 
 TrainOptions train_options(const InferenceOptions& options) {
   TrainOptions train;
   train.isa = options.isa;
   train.threads = options.threads;
-  train.batch.shards = kShards;
+  train.batch.shards = kMostShards;
   return train;
 }
 
@@ -32,7 +32,7 @@ ModelAtWork::ModelAtWork(const ModelChoice& choice, const InferenceOptions& opti
     : communicator_(communicator), train_(train_options(options)) {
   device_ = make_device(train_);
   runner_ = std::make_unique<StepRunner>(communicator, *device_, worker_count(train_, communicator),
-                                         kShards);
+                                         kMostShards);
   model_ = std::make_unique<OpenedModel>(choice, *device_, runner_->queue());
 }
 
@@ -56,8 +56,8 @@ std::vector<float> ModelAtWork::predict(const data::Dataset& samples, std::int64
   std::vector<std::uint8_t> pixels;
   std::vector<float> all;
   all.reserve(static_cast<std::size_t>(count) * classes);
-  for (std::int64_t first = 0; first < count; first += kChunk) {
-    const std::int64_t n = std::min(kChunk, count - first);
+  for (std::int64_t first = 0; first < count; first += kMostAtOnce) {
+    const std::int64_t n = std::min(kMostAtOnce, count - first);
     pixels.resize(static_cast<std::size_t>(n) * bytes);
     for (std::int64_t i = 0; i < n; ++i) {
       samples.read(first + i, pixels.data() + static_cast<std::size_t>(i) * bytes);

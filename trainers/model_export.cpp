@@ -66,8 +66,8 @@ graph::Graph with_conversion(const graph::Graph& graph, std::int64_t channels,
 
 /// A parameter of the model, or of the conversion in front; `conversion`: what that is called, ""
 /// without one.
-std::vector<float> values_of(const OpenedModel& model, Queue& queue, const std::string& name,
-                             const std::string& conversion) {
+std::vector<float> array_values(const OpenedModel& model, Queue& queue, const std::string& name,
+                                const std::string& conversion) {
   const bool weights = name == conversion + "/weight";
   if (!conversion.empty() && (weights || name == conversion + "/bias")) {
     const InputConversion::Constants constants = model.conversion()->constants();
@@ -123,7 +123,7 @@ void export_model(const OpenedModel& model, Queue& queue, const std::filesystem:
     }
   }
   exported.values = [&](const std::string& name) {
-    return values_of(model, queue, name, conversion);
+    return array_values(model, queue, name, conversion);
   };
   exported.name = std::filesystem::path(model.name()).stem().string();
   exported.version = version;

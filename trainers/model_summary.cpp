@@ -21,7 +21,7 @@ namespace gentrain::trainers {
 namespace {
 
 /// Parameters of a layer, PREFIX/NAME; not those of layers whose names go on behind a slash.
-std::vector<int> parameters_of(const ParameterSet& parameters, const std::string& prefix) {
+std::vector<int> parameters_under(const ParameterSet& parameters, const std::string& prefix) {
   std::vector<int> found;
   const std::string begin = prefix + "/";
   for (int i = 0; i < parameters.size(); ++i) {
@@ -81,7 +81,7 @@ void add_layers(const graph::Graph& graph, const ParameterSet& parameters, const
                               {}};
     const std::string& prefix = node.parameters.empty() ? node.name : node.parameters;
     const bool first = seen.insert(prefix).second;
-    count(parameters, first ? parameters_of(parameters, prefix) : std::vector<int>(), trained,
+    count(parameters, first ? parameters_under(parameters, prefix) : std::vector<int>(), trained,
           layer);
     summary.layers.push_back(std::move(layer));
   }

@@ -17,16 +17,11 @@
 
 #include "kernels/error.h"
 #include "trainers/run_lock.h"
+#include "trainers/units.h"
 
 namespace gentrain::trainers {
 
 namespace {
-
-constexpr double kMib = 1024.0 * 1024.0;
-
-double mib(std::int64_t bytes) {
-  return static_cast<double>(bytes) / kMib;
-}
 
 /// Whether this host sees the lock; a network file system may show it late.
 bool sees_lock(const std::filesystem::path& folder, const std::string& id) {

@@ -37,11 +37,6 @@ namespace {
 
 constexpr std::int64_t kStatisticsImages = 256;
 
-/// Of a parameter NAME/weight; NAME may have slashes too.
-std::string layer_of(const std::string& parameter) {
-  return parameter.substr(0, parameter.rfind('/'));
-}
-
 std::vector<std::string> texts_of(const std::vector<Pattern>& patterns) {
   std::vector<std::string> texts;
   texts.reserve(patterns.size());

@@ -12,6 +12,7 @@
 #include "core/io/posix_file.h"
 #include "kernels/error.h"
 #include "trainers/checkpoint.h"
+#include "trainers/json_members.h"
 
 namespace gentrain::trainers {
 
@@ -57,11 +58,6 @@ std::string difference(const std::string& there, const std::string& here) {
   parts.resize(parts.size() - more);
   return fmt::format("{}{}", fmt::join(parts, "; "),
                      more > 0 ? fmt::format("; and {} more keys", more) : "");
-}
-
-std::string text_in(const nlohmann::json& json, const char* key) {
-  const auto found = json.find(key);
-  return found != json.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 /// A checkpoint as bytes, for the other ranks, and read.

@@ -36,7 +36,7 @@ constexpr std::array<const char*, 11> kFiles = {
     "confusion.png", "mistakes.png", "job.yaml",      "environment.json",
     "log.txt",       "status.json",  "run.json"};
 
-nlohmann::json read_json(const fs::path& path) {
+nlohmann::json json_in(const fs::path& path) {
   std::ifstream file(path);
   nlohmann::json json = nlohmann::json::parse(file, nullptr, false);
   return json.is_object() ? json : nlohmann::json();
@@ -91,7 +91,7 @@ bool RunFolder::holds_run() const {
       return true;
     }
   }
-  const nlohmann::json status = read_json(path_ / "status.json");
+  const nlohmann::json status = json_in(path_ / "status.json");
   return !checkpoints().empty() || (status.is_object() && status.value("state", "") == "running");
 }
 
@@ -120,7 +120,7 @@ namespace {
 
 constexpr const char* kPictureFolder = "samples";
 
-void remove_pictures(const fs::path& folder) {
+void remove_kept_pictures(const fs::path& folder) {
   std::error_code error;
   for (const auto& file : fs::directory_iterator(folder, error)) {
     if (file.path().extension() == ".png") {
@@ -143,7 +143,7 @@ void RunFolder::make_ready(Earlier earlier) const {
   std::error_code error;
   if (earlier == Earlier::kGoes) {
     remove_checkpoints_behind(-1);
-    remove_pictures(path_ / kPictureFolder);
+    remove_kept_pictures(path_ / kPictureFolder);
   }
   if (earlier != Earlier::kStays) {
     for (const char* file : kFiles) {
@@ -218,12 +218,12 @@ void RunFolder::write_run(const nlohmann::json& run) const {
 }
 
 nlohmann::json RunFolder::read_run() const {
-  return read_json(path_ / "run.json");
+  return json_in(path_ / "run.json");
 }
 
 bool RunFolder::is_finished() const {
   std::error_code error;
-  const nlohmann::json status = read_json(path_ / "status.json");
+  const nlohmann::json status = json_in(path_ / "status.json");
   return status.is_object() && status.value("state", "") == "finished" &&
          fs::exists(path_ / "summary.json", error);
 }

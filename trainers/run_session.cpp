@@ -12,6 +12,7 @@
 #include "kernels/error.h"
 #include "trainers/preflight.h"
 #include "trainers/run_log.h"
+#include "trainers/units.h"
 
 namespace gentrain::trainers {
 
@@ -141,7 +142,6 @@ void RunSession::record_failure(std::int64_t steps, const std::exception& error)
 }
 
 PeakMemory memory_of_ranks(TrainingRun& run) {
-  constexpr double kMib = 1024.0 * 1024.0;
   const double tensors = static_cast<double>(run.device().memory().stats().peak_bytes) / kMib;
   const nlohmann::json mine = {peak_rss_mib(), tensors};
   PeakMemory peak;

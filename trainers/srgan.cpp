@@ -18,9 +18,9 @@ namespace {
 
 constexpr std::string_view kPixelStage = "mse";
 constexpr std::string_view kBothStage = "gan";
-constexpr float kBlack = -1;  // of the values of images
+constexpr float kBlackValue = -1;  // of the values of images
 
-const Shape& checked(const Shape& image) {
+const Shape& checked_image(const Shape& image) {
   constexpr std::int64_t kLeast = 12;  // what SSIM is computed over
   if (image.rank() != 3 || image[2] != 3 || image[0] % kUpscale != 0 || image[1] % kUpscale != 0 ||
       image[0] < kLeast || image[1] < kLeast) {
@@ -64,7 +64,7 @@ image::Image bicubic(const image::Image& low) {
                                        image::Interpolation::kBicubic);
 }
 
-std::vector<bool> parameters_of(const ParameterSet& parameters, std::string_view network) {
+std::vector<bool> network_parameters(const ParameterSet& parameters, std::string_view network) {
   std::vector<bool> chosen;
   chosen.reserve(static_cast<std::size_t>(parameters.size()));
   for (int i = 0; i < parameters.size(); ++i) {
@@ -87,15 +87,15 @@ bool wants_any(const ParameterGradients& gradients, const std::vector<bool>& par
 
 Srgan::Srgan(const SrganOptions& options, const InitOptions& init, const Shape& image,
              ParameterSet& parameters)
-    : image_(checked(image)),
+    : image_(checked_image(image)),
       blur_(checked_blur(options.blur)),
       ema_(checked_ema(options.ema)),
       generator_(options, {init.name, init.stddev}, parameters),
       discriminator_(options, {init.name, init.stddev}, image[0], image[1], parameters),
       generator_infos_(generator_.layers(image[0] / kUpscale, image[1] / kUpscale)),
       discriminator_infos_(discriminator_.layers()),
-      of_generator_(parameters_of(parameters, "generator/")),
-      of_discriminator_(parameters_of(parameters, "discriminator/")) {
+      of_generator_(network_parameters(parameters, "generator/")),
+      of_discriminator_(network_parameters(parameters, "discriminator/")) {
   infos_ = generator_infos_;
   infos_.insert(infos_.end(), discriminator_infos_.begin(), discriminator_infos_.end());
   if (ema_ > 0) {
@@ -375,9 +375,9 @@ ObjectiveTerms Srgan::compute(Context& context, const Tensor& x, const Tensor& /
   const Tensor made = generator().forward(context, low);
   const auto elements = static_cast<double>(image_.elements());
   const double loss = sum_of(context, ops::squared_error(context, made, x, 1.0).rows) / elements;
-  const std::vector<image::Image> originals = images_of(context, x, kBlack);
-  const std::vector<image::Image> small = images_of(context, low, kBlack);
-  const std::vector<image::Image> large = images_of(context, made, kBlack);
+  const std::vector<image::Image> originals = images_of(context, x, kBlackValue);
+  const std::vector<image::Image> small = images_of(context, low, kBlackValue);
+  const std::vector<image::Image> large = images_of(context, made, kBlackValue);
   std::vector<double> sums{loss, 0, 0, 0, 0, 0, 0};
   for (std::size_t i = 0; i < originals.size(); ++i) {
     progress::tick();
@@ -405,10 +405,10 @@ std::vector<Picture> Srgan::pictures(const PictureSource& source) const {
   std::iota(indices.begin(), indices.end(), std::int64_t{0});
   const Tensor x = read_images(context, source.test, source.normalization, indices);
   const Tensor low = low_of(context, x);
-  const std::vector<image::Image> originals = images_of(context, x, kBlack);
-  const std::vector<image::Image> small = images_of(context, low, kBlack);
+  const std::vector<image::Image> originals = images_of(context, x, kBlackValue);
+  const std::vector<image::Image> small = images_of(context, low, kBlackValue);
   const std::vector<image::Image> large =
-      images_of(context, generator().forward(context, low), kBlack);
+      images_of(context, generator().forward(context, low), kBlackValue);
   std::vector<image::Image> rows;
   for (std::size_t i = 0; i < originals.size(); ++i) {
     rows.insert(rows.end(), {enlarged(small[i]), bicubic(small[i]), large[i], originals[i]});

@@ -15,6 +15,7 @@
 #include "core/ops/ops.h"
 #include "kernels/error.h"
 #include "kernels/progress.h"
+#include "trainers/models/preprocessing.h"
 #include "trainers/objective.h"
 #include "trainers/pictures.h"
 #include "trainers/preflight.h"
@@ -26,7 +27,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kColours = 3;
 /// Larger tiles look at fewer pixels twice, smaller ones take less memory. MPixel of result a
 /// second on one core (Zen 3) and MiB a worker, at the width and depth of the book: 0.72 and 44
 /// with 96, 0.83 and 67 with 128, 0.86 and 132 with 192, 0.97 and 224 with 256.

@@ -27,9 +27,9 @@ constexpr auto kFaceBytes = static_cast<std::size_t>(kFaceSide * kFaceSide * 3);
 using Colour = std::array<float, 3>;  // 0..255
 
 /// Random numbers of one face, in order.
-class Dice {
+class FaceDice {
  public:
-  explicit Dice(RngKey key) : key_(key) {}
+  explicit FaceDice(RngKey key) : key_(key) {}
   float between(float low, float high) { return low + (high - low) * uniform_float(word()); }
   Colour colour(const Colour& low, const Colour& high) {
     const float t = between(0, 1);
@@ -89,7 +89,7 @@ float wave(float t) {
 /// What a face consists of.
 class Face {
  public:
-  explicit Face(Dice dice)
+  explicit Face(FaceDice dice)
       : head_{dice.between(44, 52), dice.between(48, 54), dice.between(25, 31),
               dice.between(33, 39)},
         hair_{head_.x, head_.y - dice.between(6, 12), head_.across + dice.between(2, 7),
@@ -178,8 +178,8 @@ class Face {
   float pattern_;
 };
 
-void draw(RngKey key, std::uint8_t* pixels) {
-  const Face face{Dice(key)};
+void draw_face(RngKey key, std::uint8_t* pixels) {
+  const Face face{FaceDice(key)};
   for (std::int64_t y = 0; y < kFaceSide; ++y) {
     for (std::int64_t x = 0; x < kFaceSide; ++x) {
       for (const float value : face.at(static_cast<float>(x), static_cast<float>(y))) {
@@ -195,8 +195,8 @@ std::shared_ptr<const Dataset> draw_set(RngKey key, std::int64_t count, int thre
   std::atomic<std::int64_t> next{0};
   const auto draw_some = [&] {
     for (std::int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
-      draw(key.fold(static_cast<std::uint64_t>(i)),
-           pixels.data.get() + static_cast<std::size_t>(i) * kFaceBytes);
+      draw_face(key.fold(static_cast<std::uint64_t>(i)),
+                pixels.data.get() + static_cast<std::size_t>(i) * kFaceBytes);
       progress::tick();
     }
   };

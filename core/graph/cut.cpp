@@ -13,42 +13,12 @@ namespace gentrain::graph {
 
 namespace {
 
-/// By node: what the given ones depend on otherwise than through `stop`, that one included.
-std::vector<bool> needed_up_to(const Graph& graph, const std::vector<int>& nodes, int stop) {
-  std::vector<bool> needed(static_cast<std::size_t>(graph.size()), false);
-  for (const int node : nodes) {
-    needed[static_cast<std::size_t>(node)] = true;
-  }
-  for (int i = graph.size() - 1; i >= 0; --i) {
-    if (!needed[static_cast<std::size_t>(i)] || i == stop) {
-      continue;
-    }
-    for (const int input : graph.node(i).inputs) {
-      needed[static_cast<std::size_t>(input)] = true;
-    }
-  }
-  return needed;
-}
-
 /// Whether nodes depend on the graph's inputs through `at` alone.
 bool separates(const Graph& graph, const std::vector<int>& nodes, int at) {
-  const std::vector<bool> needed = needed_up_to(graph, nodes, at);
+  const std::vector<bool> needed = needed_for(graph, nodes, at);
   return std::ranges::none_of(graph.inputs(), [&](int input) {
     return input != at && needed[static_cast<std::size_t>(input)];
   });
-}
-
-/// By node: whether it depends on an input.
-std::vector<bool> of_inputs(const Graph& graph) {
-  std::vector<bool> depends;
-  for (int i = 0; i < graph.size(); ++i) {
-    const Node& node = graph.node(i);
-    depends.push_back(std::holds_alternative<Input>(node.kind) ||
-                      std::ranges::any_of(node.inputs, [&](int input) {
-                        return depends[static_cast<std::size_t>(input)];
-                      }));
-  }
-  return depends;
 }
 
 }  // namespace
@@ -60,7 +30,7 @@ int last_fixed(const Graph& graph, int node, const std::function<bool(int)>& fix
                           return all_fixed[static_cast<std::size_t>(input)];
                         }));
   }
-  const std::vector<bool> depends = of_inputs(graph);
+  const std::vector<bool> depends = dependent_on_inputs(graph);
   int last = -1;
   for (const Step& step : plan_steps(graph, {&node, 1}, [](int, int) { return true; })) {
     const int at = step.result;
@@ -86,8 +56,8 @@ Graph behind(const Graph& graph, int node) {
         fmt::format("the network's output depends on its input otherwise than through {}",
                     graph.node(node).name));
   }
-  const std::vector<bool> needed = needed_up_to(graph, graph.outputs(), node);
-  const std::vector<bool> depends = of_inputs(graph);
+  const std::vector<bool> needed = needed_for(graph, graph.outputs(), node);
+  const std::vector<bool> depends = dependent_on_inputs(graph);
   const int input = graph.inputs()[0];
   Graph rest;
   for (int i = 0; i < graph.size(); ++i) {

@@ -146,15 +146,4 @@ std::vector<float> given_values(const ExportedModel& model, const Node& node) {
   return model.values(node.parameters + "/value");
 }
 
-std::vector<bool> of_no_sample(const Graph& graph) {
-  std::vector<bool> result;
-  for (int i = 0; i < graph.size(); ++i) {
-    const Node& node = graph.node(i);
-    const bool none = std::ranges::all_of(
-        node.inputs, [&](int input) { return result[static_cast<Index>(input)]; });
-    result.push_back(is_given(node) || (!node.inputs.empty() && none));
-  }
-  return result;
-}
-
 }  // namespace gentrain::graph

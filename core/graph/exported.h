@@ -74,7 +74,5 @@ bool keeps_order(const std::vector<int>& axes);
 bool is_given(const Node& node);
 /// Its values. Throws as ExportedModel::values.
 std::vector<float> given_values(const ExportedModel& model, const Node& node);
-/// Constants, variables and what depends on them alone, by node.
-std::vector<bool> of_no_sample(const Graph& graph);
 
 }  // namespace gentrain::graph

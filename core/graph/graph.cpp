@@ -1,7 +1,9 @@
 // Nodes by name and index, and what depends on what.
 #include "core/graph/graph.h"
 
+#include <algorithm>
 #include <utility>
+#include <variant>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -142,19 +144,31 @@ std::vector<int> Graph::nodes_through(std::string_view name) const {
   return nodes;
 }
 
-std::vector<bool> needed_for(const Graph& graph, std::span<const int> nodes) {
+std::vector<bool> needed_for(const Graph& graph, std::span<const int> nodes, int stop) {
   std::vector<bool> needed(static_cast<std::size_t>(graph.size()), false);
   for (const int node : nodes) {
     needed[static_cast<std::size_t>(node)] = true;
   }
   for (int i = graph.size() - 1; i >= 0; --i) {
-    if (needed[static_cast<std::size_t>(i)]) {
+    if (needed[static_cast<std::size_t>(i)] && i != stop) {
       for (const int input : graph.node(i).inputs) {
         needed[static_cast<std::size_t>(input)] = true;
       }
     }
   }
   return needed;
+}
+
+std::vector<bool> dependent_on_inputs(const Graph& graph) {
+  std::vector<bool> depends;
+  for (int i = 0; i < graph.size(); ++i) {
+    const Node& node = graph.node(i);
+    depends.push_back(std::holds_alternative<Input>(node.kind) ||
+                      std::ranges::any_of(node.inputs, [&](int input) {
+                        return depends[static_cast<std::size_t>(input)];
+                      }));
+  }
+  return depends;
 }
 
 std::vector<NodeParameter> parameters_of(const Graph& graph, const Node& node) {

@@ -65,8 +65,11 @@ class Graph {
   std::vector<int> outputs_;
 };
 
-/// Which nodes the given ones depend on, themselves included; by index.
-std::vector<bool> needed_for(const Graph& graph, std::span<const int> nodes);
+/// Which nodes the given ones depend on, themselves included; by index. What `stop` depends on is
+/// not looked at; -1: there is none.
+std::vector<bool> needed_for(const Graph& graph, std::span<const int> nodes, int stop = -1);
+/// Which nodes depend on an input: all but constants, variables and what is made of them alone.
+std::vector<bool> dependent_on_inputs(const Graph& graph);
 
 /// The node whose output a softmax along the last axis, or its logarithm, is of: what a loss takes.
 /// Identities are looked through; any other node itself.

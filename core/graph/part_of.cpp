@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "core/graph/axis_rows.h"
 #include "kernels/error.h"
 
 namespace gentrain::graph {
@@ -26,29 +27,20 @@ struct Shift {
 };
 
 AxisRows shifted(const Shift& shift, std::int64_t extent, float fill) {
-  AxisRows rows{.from = extent, .begins = {0}, .sources = {}, .weights = {}, .fill = fill};
-  const auto end_rows = [&](std::int64_t count) {
-    const auto end = static_cast<std::int32_t>(rows.sources.size());
-    rows.begins.insert(rows.begins.end(), static_cast<std::size_t>(count), end);
-  };
-  end_rows(shift.empty_before);
+  std::vector<std::int64_t> sources(static_cast<std::size_t>(shift.empty_before), -1);
   for (std::int64_t i = shift.cropped_before; i < extent - shift.cropped_behind; ++i) {
-    rows.sources.push_back(static_cast<std::int32_t>(i));
-    rows.weights.push_back(1);
-    end_rows(1);
+    sources.push_back(i);
   }
-  end_rows(shift.empty_behind);
-  return rows;
+  sources.insert(sources.end(), static_cast<std::size_t>(shift.empty_behind), -1);
+  return copied_rows(extent, sources, fill);
 }
 
 AxisRows repeated(std::int64_t times, std::int64_t extent, float fill) {
-  AxisRows rows{.from = extent, .begins = {0}, .sources = {}, .weights = {}, .fill = fill};
+  std::vector<std::int64_t> sources;
   for (std::int64_t i = 0; i < extent * times; ++i) {
-    rows.sources.push_back(static_cast<std::int32_t>(i / times));
-    rows.weights.push_back(1);
-    rows.begins.push_back(static_cast<std::int32_t>(i + 1));
+    sources.push_back(i / times);
   }
-  return rows;
+  return copied_rows(extent, sources, fill);
 }
 
 /// The shift that gives the rows, if there is one: read off their ends, then held against all.

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kMostAxes = Shape::kMaxRank - 1;  // the samples' axis stands before them
 constexpr int kMostGivenAxes = 4;               // of inputs, constants and variables
-constexpr std::size_t kMostListed = 8;          // shapes in a message
+constexpr std::size_t kMostShapesListed = 8;    // shapes in a message
 constexpr double kMostFloat = std::numeric_limits<float>::max();
 
 /// Shapes of inputs, constants and variables.
@@ -107,10 +107,11 @@ void need_countable(std::string_view what, std::span<const std::int64_t> factors
 
 std::string list(std::span<const Shape> shapes) {
   std::vector<std::string> texts;
-  for (const Shape& shape : shapes.first(std::min(shapes.size(), kMostListed))) {
+  for (const Shape& shape : shapes.first(std::min(shapes.size(), kMostShapesListed))) {
     texts.push_back(shape.str());
   }
-  return fmt::format("{}{}", fmt::join(texts, ", "), shapes.size() > kMostListed ? ", ..." : "");
+  return fmt::format("{}{}", fmt::join(texts, ", "),
+                     shapes.size() > kMostShapesListed ? ", ..." : "");
 }
 
 const Shape& only(std::span<const Shape> inputs) {

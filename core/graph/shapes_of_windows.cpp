@@ -11,7 +11,8 @@ namespace gentrain::graph {
 
 namespace {
 
-constexpr std::int64_t kMostPixels = 255;  // along an axis of a pooling window, see kernels/pool.h
+constexpr std::int64_t kMostAlongAxis =
+    255;  // along an axis of a pooling window, see kernels/pool.h
 constexpr std::int64_t kMostExtent = std::int64_t{1} << 28;  // of windows, strides, padding
 
 const Shape& only_image(std::span<const Shape> inputs) {
@@ -143,11 +144,11 @@ Shape ShapeRule::operator()(const TransposedConvolution& node) const {
 Shape ShapeRule::operator()(const Pooling& node) const {
   const Shape& image = only_image(inputs);
   const Extents to = slide_over(image, {"window", node.window, node.stride, {}, {}}, node.padding);
-  if (std::max(node.window.h, node.window.w) > kMostPixels) {
+  if (std::max(node.window.h, node.window.w) > kMostAlongAxis) {
     throw ShapeError(
         fmt::format("its window of {} x {} pixels is too large, at most {} rows and columns are "
                     "supported",
-                    node.window.h, node.window.w, kMostPixels));
+                    node.window.h, node.window.w, kMostAlongAxis));
   }
   const ops::Padding padding = padding_of(node.padding, image, node.window, node.stride);
   if (std::max(padding.top, padding.bottom) >= node.window.h ||

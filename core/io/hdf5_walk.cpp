@@ -60,7 +60,7 @@ std::string name_at(Span file, uint64_t address) {
 }
 
 // IV.A.2.b: extents and, unless it is a scalar, the greatest that they may become: the same.
-std::vector<uint64_t> parse_extents(Cursor cursor) {
+std::vector<uint64_t> parse_own_extents(Cursor cursor) {
   cursor.expect<uint8_t>(1, "version of a dataspace");
   const int rank = cursor.number<uint8_t>();
   cursor.expect<uint8_t>(rank == 0 ? 0 : 1, "flags of a dataspace");
@@ -75,12 +75,12 @@ std::vector<uint64_t> parse_extents(Cursor cursor) {
   return extents;
 }
 
-struct ElementType {
+struct OwnType {
   StoredDataset::Type type = StoredDataset::Type::kFloat;
   uint64_t bytes = 0;
 };
 
-ElementType parse_type(Cursor cursor) {
+OwnType parse_own_type(Cursor cursor) {
   const Span head = cursor.take(kFloatType.size());
   const auto begins_as = [head](const std::array<uint8_t, 4>& type) {
     return std::ranges::equal(head, std::as_bytes(std::span(type)));
@@ -112,8 +112,8 @@ std::string parse_hash(Cursor cursor) {
   cursor.expect<uint16_t>(8, "size of an attribute's type");
   cursor.expect<uint16_t>(8, "size of an attribute's dataspace");
   cursor.expect_text(kHash, "attribute sha256");
-  const ElementType type = parse_type(cursor.part(8));
-  const std::vector<uint64_t> extents = parse_extents(cursor.part(8));
+  const OwnType type = parse_own_type(cursor.part(8));
+  const std::vector<uint64_t> extents = parse_own_extents(cursor.part(8));
   if (type.type != StoredDataset::Type::kText || !extents.empty()) {
     cursor.fail("the attribute sha256 is no text");
   }
@@ -163,14 +163,14 @@ StoredDataset Hdf5Walk::dataset(const std::string& path) const {
   }
   StoredDataset set;
   try {
-    std::optional<ElementType> type;
+    std::optional<OwnType> type;
     std::optional<std::vector<uint64_t>> extents;
     std::optional<Span> content;
     visit_messages(file_, found->second, [&](uint16_t message, const Cursor& cursor) {
       if (message == hdf5::kDataspace) {
-        extents = parse_extents(cursor);
+        extents = parse_own_extents(cursor);
       } else if (message == hdf5::kDatatype) {
-        type = parse_type(cursor);
+        type = parse_own_type(cursor);
       } else if (message == hdf5::kLayout) {
         content = parse_layout(file_, cursor);
       } else if (message == hdf5::kAttribute) {

@@ -13,9 +13,9 @@
 namespace gentrain::io {
 namespace {
 
-constexpr std::size_t kPiece = std::size_t{64} << 20;  // a tenth of a second
+constexpr std::size_t kHashedAtOnce = std::size_t{64} << 20;  // a tenth of a second
 
-void check(int status, const char* step) {
+void check_step(int status, const char* step) {
   if (status != 1) {
     throw DeviceError(fmt::format("SHA-256: OpenSSL's {} failed", step));
   }
@@ -31,15 +31,16 @@ struct Sha256::State {
 };
 
 Sha256::Sha256() : state_(std::make_unique<State>()) {
-  check(EVP_DigestInit_ex(state_->context.get(), EVP_sha256(), nullptr), "EVP_DigestInit_ex");
+  check_step(EVP_DigestInit_ex(state_->context.get(), EVP_sha256(), nullptr), "EVP_DigestInit_ex");
 }
 
 Sha256::~Sha256() = default;
 
 void Sha256::update(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const auto piece = bytes.first(std::min(bytes.size(), kPiece));
-    check(EVP_DigestUpdate(state_->context.get(), piece.data(), piece.size()), "EVP_DigestUpdate");
+    const auto piece = bytes.first(std::min(bytes.size(), kHashedAtOnce));
+    check_step(EVP_DigestUpdate(state_->context.get(), piece.data(), piece.size()),
+               "EVP_DigestUpdate");
     bytes = bytes.subspan(piece.size());
     progress::tick();
   }
@@ -47,7 +48,8 @@ void Sha256::update(std::span<const std::byte> bytes) {
 
 std::string Sha256::finish() {
   std::array<unsigned char, 32> digest{};
-  check(EVP_DigestFinal_ex(state_->context.get(), digest.data(), nullptr), "EVP_DigestFinal_ex");
+  check_step(EVP_DigestFinal_ex(state_->context.get(), digest.data(), nullptr),
+             "EVP_DigestFinal_ex");
   std::string hex;
   for (const unsigned char byte : digest) {
     fmt::format_to(std::back_inserter(hex), "{:02x}", byte);

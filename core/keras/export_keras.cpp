@@ -87,10 +87,10 @@ class ModelExport {
       wanted.push_back(tensor.node);
     }
     const std::vector<bool> needed = graph::needed_for(*model_.graph, wanted);
-    const std::vector<bool> given = graph::of_no_sample(*model_.graph);
+    const std::vector<bool> dependent = graph::dependent_on_inputs(*model_.graph);
     for (int i = 0; i < model_.graph->size(); ++i) {
       const auto at = static_cast<std::size_t>(i);
-      if (!needed[at] || given[at] || output(i)) {
+      if (!needed[at] || !dependent[at] || output(i)) {
         continue;
       }
       const graph::Node& node = model_.graph->node(i);

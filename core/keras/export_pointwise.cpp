@@ -18,7 +18,7 @@ namespace {
 
 using Function = PointwiseFunction;
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kUnbounded = std::numeric_limits<double>::infinity();
 constexpr double kLargest = std::numeric_limits<float>::max();
 constexpr std::int64_t kMostConstants = 65536;  // values that become part of a configuration
 
@@ -98,7 +98,7 @@ LayerOutput NodeExport::pointwise(const PointwiseRule& rule, LayerOutput x) {
       if (a < 0 || b < 0 || c < 0) {
         no_layer(fmt::format("a relu of slope {}, threshold {} and maximum {}", a, b, c));
       }
-      return relu("", x, a, b, c == kInfinity ? std::nullopt : std::optional(c));
+      return relu("", x, a, b, c == kUnbounded ? std::nullopt : std::optional(c));
     }
     case Function::kElu: {
       const LayerOutput scaled = rescaled("scaled", x, 1 / c, 0);
@@ -287,9 +287,9 @@ LayerOutput NodeExport::with_value(BinaryFunction function, bool first, double v
     case BinaryFunction::kMultiply:
       return pointwise({Function::kAffine, value, 0}, x);
     case BinaryFunction::kMaximum:
-      return pointwise({Function::kClip, value, kInfinity}, x);
+      return pointwise({Function::kClip, value, kUnbounded}, x);
     case BinaryFunction::kMinimum:
-      return pointwise({Function::kClip, -kInfinity, value}, x);
+      return pointwise({Function::kClip, -kUnbounded, value}, x);
     case BinaryFunction::kDivide:
       break;
   }

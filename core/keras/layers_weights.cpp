@@ -81,7 +81,7 @@ int finish(Chain& chain, const Window& window, std::optional<NodeKind> activatio
   return chain.finish();
 }
 
-struct Length {
+struct TransposedLength {
   std::int64_t to = 0;
   std::int64_t before = 0;
   std::int64_t behind = 0;
@@ -89,9 +89,9 @@ struct Length {
 
 /// Extent of the result of a transposed convolution along an axis, and the padding of the
 /// convolution that it is the transpose of.
-Length transposed_length(std::int64_t from, std::int64_t kernel, std::int64_t stride, bool same,
-                         std::optional<std::int64_t> more) {
-  Length length;
+TransposedLength transposed_length(std::int64_t from, std::int64_t kernel, std::int64_t stride,
+                                   bool same, std::optional<std::int64_t> more) {
+  TransposedLength length;
   if (more) {
     length.to = (from - 1) * stride + kernel - (same ? kernel / 2 * 2 : 0) + *more;
   } else {
@@ -265,9 +265,9 @@ int add_transposed_convolution(LayerCall& call) {
   const auto extra = [&](std::int64_t Pair::*part) {
     return more ? std::optional((*more).*part) : std::nullopt;
   };
-  const Length rows =
+  const TransposedLength rows =
       length(0, window.kernel.h, window.dilation.h, window.stride.h, extra(&Pair::h));
-  const Length columns =
+  const TransposedLength columns =
       length(1, window.kernel.w, window.dilation.w, window.stride.w, extra(&Pair::w));
   conv.to_h = rows.to;
   conv.to_w = columns.to;

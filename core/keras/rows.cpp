@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include <fmt/format.h>
 
+#include "core/graph/axis_rows.h"
 #include "kernels/error.h"
 
 namespace gentrain::keras {
@@ -14,17 +16,24 @@ namespace {
 
 constexpr std::int64_t kMostPositions = std::int64_t{1} << 20;
 
-/// Rows that terms are appended to, with room for none.
-ops::AxisRows rows_for(std::int64_t from, std::int64_t to) {
+void check_positions(std::int64_t from, std::int64_t to) {
   if (to < 1 || to > kMostPositions) {
     throw IoError(fmt::format("{} rows or columns become {}: 1 to {} are supported", from, to,
                               kMostPositions));
   }
-  ops::AxisRows rows;
-  rows.from = from;
-  rows.begins.reserve(static_cast<std::size_t>(to) + 1);
-  rows.begins.push_back(0);
-  return rows;
+}
+
+/// Position i of the result is position source(i), or empty where that lies outside.
+template <class Source>
+Rows copied(std::int64_t from, std::int64_t to, Source source) {
+  check_positions(from, to);
+  std::vector<std::int64_t> sources;
+  sources.reserve(static_cast<std::size_t>(to));
+  for (std::int64_t i = 0; i < to; ++i) {
+    const std::int64_t at = source(i);
+    sources.push_back(at < from ? at : -1);
+  }
+  return std::make_shared<const ops::AxisRows>(graph::copied_rows(from, sources));
 }
 
 void add_term(ops::AxisRows& rows, std::int64_t source, float weight) {
@@ -32,35 +41,21 @@ void add_term(ops::AxisRows& rows, std::int64_t source, float weight) {
   rows.weights.push_back(weight);
 }
 
-void end_row(ops::AxisRows& rows) {
-  rows.begins.push_back(static_cast<std::int32_t>(rows.sources.size()));
-}
-
 }  // namespace
 
 Rows padded(std::int64_t extent, std::int64_t before, std::int64_t behind) {
-  const std::int64_t to = extent + before + behind;
-  ops::AxisRows rows = rows_for(extent, to);
-  for (std::int64_t i = -before; i < to - before; ++i) {
-    if (i >= 0 && i < extent) {
-      add_term(rows, i, 1);
-    }
-    end_row(rows);
-  }
-  return std::make_shared<const ops::AxisRows>(std::move(rows));
+  return copied(extent, extent + before + behind, [&](std::int64_t i) { return i - before; });
 }
 
 Rows repeated(std::int64_t extent, std::int64_t times) {
-  ops::AxisRows rows = rows_for(extent, extent * times);
-  for (std::int64_t i = 0; i < extent * times; ++i) {
-    add_term(rows, i / times, 1);
-    end_row(rows);
-  }
-  return std::make_shared<const ops::AxisRows>(std::move(rows));
+  return copied(extent, extent * times, [&](std::int64_t i) { return i / times; });
 }
 
 Rows interpolated(std::int64_t extent, std::int64_t times) {
-  ops::AxisRows rows = rows_for(extent, extent * times);
+  check_positions(extent, extent * times);
+  ops::AxisRows rows;
+  rows.from = extent;
+  rows.begins.push_back(0);
   for (std::int64_t i = 0; i < extent * times; ++i) {
     const double centre = (static_cast<double>(i) + 0.5) / static_cast<double>(times) - 0.5;
     const auto below = static_cast<std::int64_t>(std::floor(centre));
@@ -73,7 +68,7 @@ Rows interpolated(std::int64_t extent, std::int64_t times) {
       add_term(rows, low, 1 - weight);
       add_term(rows, high, weight);
     }
-    end_row(rows);
+    rows.begins.push_back(static_cast<std::int32_t>(rows.sources.size()));
   }
   return std::make_shared<const ops::AxisRows>(std::move(rows));
 }

@@ -36,10 +36,10 @@ std::string snake_case(const std::string& name) {
   return result;
 }
 
-class Archive {
+class ArchivedWeights {
  public:
-  Archive(const Builder& builder, const io::Hdf5Objects& file, std::vector<Bundle>& bundles,
-          std::vector<std::string>& problems)
+  ArchivedWeights(const Builder& builder, const io::Hdf5Objects& file, std::vector<Bundle>& bundles,
+                  std::vector<std::string>& problems)
       : builder_(builder), file_(file), bundles_(bundles), problems_(problems) {}
 
   void visit(const Model& model, const std::string& group, const std::string& prefix) {
@@ -136,7 +136,7 @@ class Archive {
 std::vector<Bundle> bundles_of(const Model& model, const Builder& builder,
                                const io::Hdf5Objects& file, std::vector<std::string>& problems) {
   std::vector<Bundle> bundles;
-  Archive archive(builder, file, bundles, problems);
+  ArchivedWeights archive(builder, file, bundles, problems);
   archive.visit(model, "", "");
   archive.list_left();
   return bundles;

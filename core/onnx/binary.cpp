@@ -194,25 +194,25 @@ void where(Call& call) {
   call.give(combined(call, BinaryFunction::kAdd, a, b));
 }
 
-constexpr OperatorEntry kEntries[] = {{"Add", two<BinaryFunction::kAdd>},
-                                      {"Sub", two<BinaryFunction::kSubtract>},
-                                      {"Mul", two<BinaryFunction::kMultiply>},
-                                      {"Div", two<BinaryFunction::kDivide>},
-                                      {"Max", many<BinaryFunction::kMaximum>},
-                                      {"Min", many<BinaryFunction::kMinimum>},
-                                      {"Sum", many<BinaryFunction::kAdd>},
-                                      {"Mean", mean},
-                                      {"Pow", power},
-                                      {"Greater", comparison<true, false>},
-                                      {"GreaterOrEqual", comparison<true, true>},
-                                      {"Less", comparison<false, false>},
-                                      {"LessOrEqual", comparison<false, true>},
-                                      {"Where", where}};
+constexpr OperatorEntry kBinaryEntries[] = {{"Add", two<BinaryFunction::kAdd>},
+                                            {"Sub", two<BinaryFunction::kSubtract>},
+                                            {"Mul", two<BinaryFunction::kMultiply>},
+                                            {"Div", two<BinaryFunction::kDivide>},
+                                            {"Max", many<BinaryFunction::kMaximum>},
+                                            {"Min", many<BinaryFunction::kMinimum>},
+                                            {"Sum", many<BinaryFunction::kAdd>},
+                                            {"Mean", mean},
+                                            {"Pow", power},
+                                            {"Greater", comparison<true, false>},
+                                            {"GreaterOrEqual", comparison<true, true>},
+                                            {"Less", comparison<false, false>},
+                                            {"LessOrEqual", comparison<false, true>},
+                                            {"Where", where}};
 
 }  // namespace
 
 std::span<const OperatorEntry> binary_operators() {
-  return kEntries;
+  return kBinaryEntries;
 }
 
 }  // namespace gentrain::onnx

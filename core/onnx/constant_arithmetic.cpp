@@ -253,7 +253,7 @@ void round_to_even(Call& call) {
   unary(call, [](float x) { return std::nearbyint(x); });
 }
 
-void negative(Call& call) {
+void negative_constant(Call& call) {
   const Constant& a = *call.constant(0);
   if (a.real) {
     return unary(call, [](float x) { return -x; });
@@ -292,7 +292,7 @@ std::int64_t integer_of(float value, bool to_bool) {
   return static_cast<std::int64_t>(value);
 }
 
-void cast(Call& call) {
+void cast_constant(Call& call) {
   const ConstantPointer& a = call.constant(0);
   const std::int64_t to = call.attributes().integer("to", 0);
   call.attributes().flag("saturate", true);
@@ -338,35 +338,35 @@ void product(Call& call) {
   call.give(ConstantPointer(result));
 }
 
-constexpr OperatorEntry kEntries[] = {{"Add", binary<Add>},
-                                      {"Sub", binary<Subtract>},
-                                      {"Mul", binary<Multiply>},
-                                      {"Div", binary<Divide>},
-                                      {"Max", many<Maximum>},
-                                      {"Min", many<Minimum>},
-                                      {"Pow", binary<Power>},
-                                      {"Equal", compare<0>},
-                                      {"Greater", compare<1>},
-                                      {"Less", compare<-1>},
-                                      {"Sqrt", square_root},
-                                      {"Reciprocal", reciprocal},
-                                      {"Exp", exponential},
-                                      {"Log", logarithm},
-                                      {"Floor", round_down},
-                                      {"Ceil", round_up},
-                                      {"Round", round_to_even},
-                                      {"Neg", negative},
-                                      {"Not", invert},
-                                      {"Cast", cast},
-                                      {"ReduceProd", product},
-                                      {"Sum", many<Add>},
-                                      {"Relu", relu},
-                                      {"Abs", magnitude}};
+constexpr OperatorEntry kArithmeticEntries[] = {{"Add", binary<Add>},
+                                                {"Sub", binary<Subtract>},
+                                                {"Mul", binary<Multiply>},
+                                                {"Div", binary<Divide>},
+                                                {"Max", many<Maximum>},
+                                                {"Min", many<Minimum>},
+                                                {"Pow", binary<Power>},
+                                                {"Equal", compare<0>},
+                                                {"Greater", compare<1>},
+                                                {"Less", compare<-1>},
+                                                {"Sqrt", square_root},
+                                                {"Reciprocal", reciprocal},
+                                                {"Exp", exponential},
+                                                {"Log", logarithm},
+                                                {"Floor", round_down},
+                                                {"Ceil", round_up},
+                                                {"Round", round_to_even},
+                                                {"Neg", negative_constant},
+                                                {"Not", invert},
+                                                {"Cast", cast_constant},
+                                                {"ReduceProd", product},
+                                                {"Sum", many<Add>},
+                                                {"Relu", relu},
+                                                {"Abs", magnitude}};
 
 }  // namespace
 
 std::span<const OperatorEntry> constant_arithmetic() {
-  return kEntries;
+  return kArithmeticEntries;
 }
 
 }  // namespace gentrain::onnx

@@ -170,11 +170,11 @@ void range(Call& call) {
   call.give(ConstantPointer(result));
 }
 
-void identity(Call& call) {
+void move_identity(Call& call) {
   call.give(call.value(0));
 }
 
-void shape(Call& call) {
+void move_shape(Call& call) {
   const Constant& from = *call.constant(0);
   const auto rank = static_cast<std::int64_t>(from.rank());
   const auto place = [&](std::int64_t at) {
@@ -190,7 +190,7 @@ void shape(Call& call) {
   call.give(ConstantPointer(result));
 }
 
-void reshape(Call& call) {
+void move_reshape(Call& call) {
   const Constant& from = *call.constant(0);
   Dims to = call.integers(1);
   const bool zeros = call.attributes().flag("allowzero", false);
@@ -211,7 +211,7 @@ void reshape(Call& call) {
   give_under(call, from, std::move(to));
 }
 
-void squeeze(Call& call) {
+void move_squeeze(Call& call) {
   const Constant& from = *call.constant(0);
   const auto list = call.list("axes", 1);
   std::vector<bool> gone(from.dims.size(), !list);
@@ -231,7 +231,7 @@ void squeeze(Call& call) {
   give_under(call, from, std::move(to));
 }
 
-void unsqueeze(Call& call) {
+void move_unsqueeze(Call& call) {
   const Constant& from = *call.constant(0);
   const auto list = call.list("axes", 1);
   if (!list || list->size() > 64) {
@@ -252,7 +252,7 @@ void unsqueeze(Call& call) {
   give_under(call, from, std::move(to));
 }
 
-void transpose(Call& call) {
+void move_transpose(Call& call) {
   const Constant& from = *call.constant(0);
   Dims perm(from.dims.size());
   std::iota(perm.rbegin(), perm.rend(), 0);
@@ -284,7 +284,7 @@ void transpose(Call& call) {
   give_moved(call, from, std::move(to), sources);
 }
 
-void concat(Call& call) {
+void move_concat(Call& call) {
   const Constant& first = *call.constant(0);
   const std::size_t axis = axis_of(call.attributes().integer("axis", 0), first.dims.size());
   auto result = std::make_shared<Constant>(first);
@@ -325,7 +325,7 @@ void concat(Call& call) {
   call.give(ConstantPointer(result));
 }
 
-void gather(Call& call) {
+void move_gather(Call& call) {
   const Constant& from = *call.constant(0);
   const std::size_t axis = axis_of(call.attributes().integer("axis", 0), from.dims.size());
   const Constant& picks = *call.constant(1);
@@ -342,7 +342,7 @@ void gather(Call& call) {
   give_picked(call, from, axis, positions, picks.dims);
 }
 
-void slice(Call& call) {
+void move_slice(Call& call) {
   ConstantPointer current = call.constant(0);
   const auto starts = call.list("starts", 1);
   const auto ends = call.list("ends", 2);
@@ -367,7 +367,7 @@ void slice(Call& call) {
   call.give(current);
 }
 
-void expand(Call& call) {
+void move_expand(Call& call) {
   ConstantPointer current = call.constant(0);
   const Dims wanted = call.integers(1);
   if (wanted.size() > 64 || current->dims.size() > 64) {
@@ -397,7 +397,7 @@ void expand(Call& call) {
 }
 
 /// One of two constants of the same extents, or of one element, by a third.
-void where(Call& call) {
+void move_where(Call& call) {
   const Constant& condition = *call.constant(0);
   const Constant& a = *call.constant(1);
   const Constant& b = *call.constant(2);
@@ -424,19 +424,25 @@ void where(Call& call) {
   call.give(ConstantPointer(result));
 }
 
-constexpr OperatorEntry kEntries[] = {
-    {"Constant", constant},   {"ConstantOfShape", constant_of_shape},
-    {"Range", range},         {"Identity", identity},
-    {"Shape", shape},         {"Reshape", reshape},
-    {"Squeeze", squeeze},     {"Unsqueeze", unsqueeze},
-    {"Transpose", transpose}, {"Concat", concat},
-    {"Gather", gather},       {"Slice", slice},
-    {"Expand", expand},       {"Where", where}};
+constexpr OperatorEntry kMovingEntries[] = {{"Constant", constant},
+                                            {"ConstantOfShape", constant_of_shape},
+                                            {"Range", range},
+                                            {"Identity", move_identity},
+                                            {"Shape", move_shape},
+                                            {"Reshape", move_reshape},
+                                            {"Squeeze", move_squeeze},
+                                            {"Unsqueeze", move_unsqueeze},
+                                            {"Transpose", move_transpose},
+                                            {"Concat", move_concat},
+                                            {"Gather", move_gather},
+                                            {"Slice", move_slice},
+                                            {"Expand", move_expand},
+                                            {"Where", move_where}};
 
 }  // namespace
 
 std::span<const OperatorEntry> constant_moves() {
-  return kEntries;
+  return kMovingEntries;
 }
 
 }  // namespace gentrain::onnx

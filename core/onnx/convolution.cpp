@@ -162,13 +162,13 @@ void transposed_convolution(Call& call) {
   call.give(result);
 }
 
-constexpr OperatorEntry kEntries[] = {{"Conv", convolution},
-                                      {"ConvTranspose", transposed_convolution}};
+constexpr OperatorEntry kConvolutionEntries[] = {{"Conv", convolution},
+                                                 {"ConvTranspose", transposed_convolution}};
 
 }  // namespace
 
 std::span<const OperatorEntry> convolution_operators() {
-  return kEntries;
+  return kConvolutionEntries;
 }
 
 }  // namespace gentrain::onnx

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::int64_t kOpset = 17;
 constexpr std::int64_t kIrVersion = 8;  // the one of opset 17's first release
-constexpr const char* kSamples = "N";
+constexpr const char* kSamplesName = "N";
 
 template <class T>
 Tensor tensor_of(std::string name, ElementType type, std::vector<std::int64_t> dims,
@@ -49,7 +49,7 @@ ValueInfo info_of(const graph::Graph& graph, const graph::ImportedTensor& tensor
   ValueInfo info;
   info.name = tensor.name;
   info.dims.emplace();
-  info.dims->push_back({-1, kSamples});
+  info.dims->push_back({-1, kSamplesName});
   for (const std::int64_t extent : dims_of(graph.node(tensor.node).shape, order_of(tensor))) {
     info.dims->push_back({extent, ""});
   }
@@ -152,7 +152,9 @@ Attribute integers_attribute(const char* name, std::vector<std::int64_t> values)
 }
 
 GraphWriter::GraphWriter(const graph::ExportedModel& model, std::set<std::string> taken)
-    : model_(model), of_no_sample_(graph::of_no_sample(*model.graph)), taken_(std::move(taken)) {}
+    : model_(model),
+      dependent_(graph::dependent_on_inputs(*model.graph)),
+      taken_(std::move(taken)) {}
 
 std::string GraphWriter::unique(const std::string& name) {
   std::string candidate = name;

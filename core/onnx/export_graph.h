@@ -45,7 +45,7 @@ class GraphWriter {
   [[nodiscard]] const graph::Graph& graph() const { return *model_.graph; }
   /// Whether a node gives the same for every sample, in values with one sample.
   [[nodiscard]] bool of_no_sample(int node) const {
-    return of_no_sample_[static_cast<std::size_t>(node)];
+    return !dependent_[static_cast<std::size_t>(node)];
   }
 
   /// An operator with one output, which is named like `name`; returns the output. `node`: the
@@ -85,7 +85,7 @@ class GraphWriter {
   Values& values_of(int node);
 
   const graph::ExportedModel& model_;
-  std::vector<bool> of_no_sample_;
+  std::vector<bool> dependent_;  // on inputs, by node
   Model file_;
   std::set<std::string> taken_;        // names of values and initializers
   std::set<std::string> taken_nodes_;  // names of operators

@@ -17,7 +17,7 @@ namespace {
 
 using Function = PointwiseFunction;
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kUnbounded = std::numeric_limits<double>::infinity();
 
 const char* type_of(BinaryFunction function) {
   switch (function) {
@@ -148,10 +148,10 @@ std::string NodeExport::binary(std::string_view part, const char* type, const st
 std::string NodeExport::clipped(std::string_view part, const std::string& x, double low,
                                 double high) {
   Names inputs = {x};
-  if (low > -kInfinity || high < kInfinity) {
-    inputs.push_back(low > -kInfinity ? number("low", low) : "");
+  if (low > -kUnbounded || high < kUnbounded) {
+    inputs.push_back(low > -kUnbounded ? number("low", low) : "");
   }
-  if (high < kInfinity) {
+  if (high < kUnbounded) {
     inputs.push_back(number("high", high));
   }
   return add(part, "Clip", std::move(inputs));
@@ -162,14 +162,14 @@ std::string NodeExport::relu(const PointwiseRule& rule, const std::string& x) {
   const auto& [function, a, b, c] = rule;
   if (b == 0 && a >= 0 && c >= 0) {
     if (a == 0) {
-      return c == kInfinity ? add("", "Relu", {x}) : clipped("", x, 0, c);
+      return c == kUnbounded ? add("", "Relu", {x}) : clipped("", x, 0, c);
     }
-    const bool limited = c < kInfinity;
+    const bool limited = c < kUnbounded;
     const std::string y =
         add(limited ? "leaky" : "", "LeakyRelu", {x}, {real_attribute("alpha", a)});
-    return limited ? clipped("", y, -kInfinity, c) : y;
+    return limited ? clipped("", y, -kUnbounded, c) : y;
   }
-  const std::string above = clipped("above", x, -kInfinity, c);
+  const std::string above = clipped("above", x, -kUnbounded, c);
   const std::string below =
       add("below", "Mul", {binary("shifted", "Add", x, -b), number("slope", a)});
   const std::string condition = add("condition", "GreaterOrEqual", {x, number("threshold", b)});
@@ -247,8 +247,8 @@ std::string NodeExport::gated(const PointwiseRule& rule, const std::string& x) {
       return add("", "Sub", {x, add("tanh", "Tanh", {x})});
     case Function::kSoftShrink:  // max(x - a, 0) + min(x + a, 0)
       return add("", "Add",
-                 {clipped("upper", binary("less", "Add", x, -a), 0, kInfinity),
-                  clipped("lower", binary("more", "Add", x, a), -kInfinity, 0)});
+                 {clipped("upper", binary("less", "Add", x, -a), 0, kUnbounded),
+                  clipped("lower", binary("more", "Add", x, a), -kUnbounded, 0)});
     case Function::kHardShrink: {  // x above a and below -a: each by a threshold
       const std::string negative = add("negative", "Neg", {x});
       const std::vector<Attribute> threshold = {real_attribute("alpha", a)};

@@ -127,15 +127,16 @@ void dropout(Call& call) {
   call.give(result);
 }
 
-constexpr OperatorEntry kEntries[] = {{"BatchNormalization", batch_normalization},
-                                      {"InstanceNormalization", instance_normalization},
-                                      {"LRN", local_response_normalization},
-                                      {"Dropout", dropout}};
+constexpr OperatorEntry kNormalizationEntries[] = {
+    {"BatchNormalization", batch_normalization},
+    {"InstanceNormalization", instance_normalization},
+    {"LRN", local_response_normalization},
+    {"Dropout", dropout}};
 
 }  // namespace
 
 std::span<const OperatorEntry> normalization_operators() {
-  return kEntries;
+  return kNormalizationEntries;
 }
 
 }  // namespace gentrain::onnx

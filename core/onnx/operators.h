@@ -100,9 +100,6 @@ std::span<const OperatorEntry> slice_operators();
 std::span<const OperatorEntry> resize_operators();
 std::span<const OperatorEntry> reduction_operators();
 
-/// Positions along an axis, each of one position before, or of none (-1): `fill`.
-ops::AxisRows picked_rows(std::int64_t from, std::span<const std::int64_t> sources, float fill = 0);
-
 /// begin, begin + step, ... as Slice counts them: `extent` positions, ends that count from the end
 /// and beyond it. Their number is charged before they are made.
 std::vector<std::int64_t> sliced_positions(std::int64_t extent, std::int64_t begin,

@@ -7,7 +7,7 @@
 namespace gentrain::onnx {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNoBound = std::numeric_limits<double>::infinity();
 
 void apply(Call& call, const PointwiseRule& rule) {
   call.give(call.build().pointwise(call.anywhere(0), rule));
@@ -80,13 +80,13 @@ void thresholded_relu(Call& call) {
 
 /// Limits are attributes up to opset 10 and inputs behind.
 void clip(Call& call) {
-  double low = call.has(1) ? call.number(1) : -kInfinity;
-  double high = call.has(2) ? call.number(2) : kInfinity;
+  double low = call.has(1) ? call.number(1) : -kNoBound;
+  double high = call.has(2) ? call.number(2) : kNoBound;
   if (call.opset() < 11) {
-    low = call.attributes().real("min", -kInfinity);
-    high = call.attributes().real("max", kInfinity);
+    low = call.attributes().real("min", -kNoBound);
+    high = call.attributes().real("max", kNoBound);
   }
-  if (low == -kInfinity && high == kInfinity) {
+  if (low == -kNoBound && high == kNoBound) {
     return call.give(call.anywhere(0));
   }
   apply(call, {PointwiseFunction::kClip, std::min(low, high), high});
@@ -124,36 +124,37 @@ void cast(Call& call) {
   call.give(result);
 }
 
-constexpr OperatorEntry kEntries[] = {{"Relu", known<Activation::kRelu>},
-                                      {"Sigmoid", known<Activation::kSigmoid>},
-                                      {"Tanh", known<Activation::kTanh>},
-                                      {"LeakyRelu", leaky_relu},
-                                      {"PRelu", prelu},
-                                      {"Elu", elu},
-                                      {"Celu", celu},
-                                      {"Selu", selu},
-                                      {"HardSigmoid", hard_sigmoid},
-                                      {"HardSwish", hard_swish},
-                                      {"Softplus", softplus},
-                                      {"Softsign", plain<PointwiseFunction::kSoftsign>},
-                                      {"Gelu", gelu},
-                                      {"Mish", plain<PointwiseFunction::kMish>},
-                                      {"Erf", plain<PointwiseFunction::kErf>},
-                                      {"Exp", plain<PointwiseFunction::kExp>},
-                                      {"Log", plain<PointwiseFunction::kLog>},
-                                      {"Sqrt", plain<PointwiseFunction::kSqrt>},
-                                      {"Abs", plain<PointwiseFunction::kAbs>},
-                                      {"Neg", negative},
-                                      {"Reciprocal", plain<PointwiseFunction::kReciprocal>},
-                                      {"Clip", clip},
-                                      {"ThresholdedRelu", thresholded_relu},
-                                      {"Identity", identity},
-                                      {"Cast", cast}};
+constexpr OperatorEntry kPointwiseEntries[] = {
+    {"Relu", known<Activation::kRelu>},
+    {"Sigmoid", known<Activation::kSigmoid>},
+    {"Tanh", known<Activation::kTanh>},
+    {"LeakyRelu", leaky_relu},
+    {"PRelu", prelu},
+    {"Elu", elu},
+    {"Celu", celu},
+    {"Selu", selu},
+    {"HardSigmoid", hard_sigmoid},
+    {"HardSwish", hard_swish},
+    {"Softplus", softplus},
+    {"Softsign", plain<PointwiseFunction::kSoftsign>},
+    {"Gelu", gelu},
+    {"Mish", plain<PointwiseFunction::kMish>},
+    {"Erf", plain<PointwiseFunction::kErf>},
+    {"Exp", plain<PointwiseFunction::kExp>},
+    {"Log", plain<PointwiseFunction::kLog>},
+    {"Sqrt", plain<PointwiseFunction::kSqrt>},
+    {"Abs", plain<PointwiseFunction::kAbs>},
+    {"Neg", negative},
+    {"Reciprocal", plain<PointwiseFunction::kReciprocal>},
+    {"Clip", clip},
+    {"ThresholdedRelu", thresholded_relu},
+    {"Identity", identity},
+    {"Cast", cast}};
 
 }  // namespace
 
 std::span<const OperatorEntry> pointwise_operators() {
-  return kEntries;
+  return kPointwiseEntries;
 }
 
 }  // namespace gentrain::onnx

@@ -3,6 +3,7 @@
 // slices, its mean a weighted sum.
 #include <limits>
 
+#include "core/graph/axis_rows.h"
 #include "core/onnx/operators.h"
 #include "core/onnx/windows.h"
 
@@ -53,7 +54,8 @@ Placed largest_along(Call& call, const Placed& value, int file_axis, const Windo
     call.build().budget().charge(axis.to);
     const Placed slice = call.build().mapped(
         value, file_axis,
-        picked_rows(axis.from, seen_by(axis, k), -std::numeric_limits<float>::infinity()), "slice");
+        graph::copied_rows(axis.from, seen_by(axis, k), -std::numeric_limits<float>::infinity()),
+        "slice");
     largest =
         k == 0 ? slice : call.build().binary(BinaryFunction::kMaximum, largest, slice, "largest");
   }
@@ -140,15 +142,15 @@ void global_max(Call& call) {
   give_global(call, graph::PoolingKind::kMax);
 }
 
-constexpr OperatorEntry kEntries[] = {{"MaxPool", max_pool},
-                                      {"AveragePool", average_pool},
-                                      {"GlobalAveragePool", global_average},
-                                      {"GlobalMaxPool", global_max}};
+constexpr OperatorEntry kPoolingEntries[] = {{"MaxPool", max_pool},
+                                             {"AveragePool", average_pool},
+                                             {"GlobalAveragePool", global_average},
+                                             {"GlobalMaxPool", global_max}};
 
 }  // namespace
 
 std::span<const OperatorEntry> pooling_operators() {
-  return kEntries;
+  return kPoolingEntries;
 }
 
 Placed mean_along(Call& call, const Placed& value, int axis) {

@@ -164,12 +164,12 @@ void matmul(Call& call) {
   return call.is_constant(1) ? from_the_right(call) : from_the_left(call);
 }
 
-constexpr OperatorEntry kEntries[] = {{"Gemm", gemm}, {"MatMul", matmul}};
+constexpr OperatorEntry kProductEntries[] = {{"Gemm", gemm}, {"MatMul", matmul}};
 
 }  // namespace
 
 std::span<const OperatorEntry> product_operators() {
-  return kEntries;
+  return kProductEntries;
 }
 
 }  // namespace gentrain::onnx

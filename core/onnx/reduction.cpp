@@ -6,7 +6,7 @@
 namespace gentrain::onnx {
 namespace {
 
-constexpr std::int64_t kMostPixels = 255;  // of graph::GlobalPooling, in a direction
+constexpr std::int64_t kMostReduced = 255;  // of graph::GlobalPooling, in a direction
 
 /// The axes that a node reduces, ascending, without the samples' axis. Empty: none, if it says so.
 std::vector<int> reduced_axes(Call& call, const Placed& x) {
@@ -39,11 +39,11 @@ void give_reduced(Call& call, const Placed& reduced, const std::vector<int>& axe
 bool is_global_pooling(Call& call, const Placed& x, const std::vector<int>& axes) {
   const std::vector<std::int64_t> dims = call.build().dims(x);
   return dims.size() == 3 && axes.size() == 2 && x.axes[2] != axes[0] && x.axes[2] != axes[1] &&
-         dims[static_cast<std::size_t>(axes[0])] <= kMostPixels &&
-         dims[static_cast<std::size_t>(axes[1])] <= kMostPixels;
+         dims[static_cast<std::size_t>(axes[0])] <= kMostReduced &&
+         dims[static_cast<std::size_t>(axes[1])] <= kMostReduced;
 }
 
-void mean(Call& call) {
+void reduce_mean(Call& call) {
   const Placed& x = call.placed(0);
   const bool keep = call.attributes().flag("keepdims", true);
   const std::vector<int> axes = reduced_axes(call, x);
@@ -160,14 +160,14 @@ void log_softmax(Call& call) {
   give_softmax(call, true);
 }
 
-constexpr OperatorEntry kEntries[] = {{"ReduceMean", mean},   {"ReduceSum", sum},
-                                      {"ReduceMax", maximum}, {"ReduceMin", minimum},
-                                      {"Softmax", softmax},   {"LogSoftmax", log_softmax}};
+constexpr OperatorEntry kReductionEntries[] = {
+    {"ReduceMean", reduce_mean}, {"ReduceSum", sum},   {"ReduceMax", maximum},
+    {"ReduceMin", minimum},      {"Softmax", softmax}, {"LogSoftmax", log_softmax}};
 
 }  // namespace
 
 std::span<const OperatorEntry> reduction_operators() {
-  return kEntries;
+  return kReductionEntries;
 }
 
 }  // namespace gentrain::onnx

@@ -242,12 +242,12 @@ void upsample(Call& call) {
   call.give(by_scales(call, rule, x, call.reals(1)->reals));
 }
 
-constexpr OperatorEntry kEntries[] = {{"Resize", resize}, {"Upsample", upsample}};
+constexpr OperatorEntry kResizeEntries[] = {{"Resize", resize}, {"Upsample", upsample}};
 
 }  // namespace
 
 std::span<const OperatorEntry> resize_operators() {
-  return kEntries;
+  return kResizeEntries;
 }
 
 }  // namespace gentrain::onnx

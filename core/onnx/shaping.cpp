@@ -310,19 +310,19 @@ void space_to_depth(Call& call) {
   call.give(result);
 }
 
-constexpr OperatorEntry kEntries[] = {{"Reshape", reshape},
-                                      {"Flatten", flatten},
-                                      {"Squeeze", squeeze},
-                                      {"Unsqueeze", unsqueeze},
-                                      {"Transpose", transpose},
-                                      {"Shape", shape},
-                                      {"DepthToSpace", depth_to_space},
-                                      {"SpaceToDepth", space_to_depth}};
+constexpr OperatorEntry kShapingEntries[] = {{"Reshape", reshape},
+                                             {"Flatten", flatten},
+                                             {"Squeeze", squeeze},
+                                             {"Unsqueeze", unsqueeze},
+                                             {"Transpose", transpose},
+                                             {"Shape", shape},
+                                             {"DepthToSpace", depth_to_space},
+                                             {"SpaceToDepth", space_to_depth}};
 
 }  // namespace
 
 std::span<const OperatorEntry> shape_operators() {
-  return kEntries;
+  return kShapingEntries;
 }
 
 Placed without_axes(Call& call, const Placed& x, const std::vector<int>& gone) {

@@ -4,12 +4,13 @@
 #include <cstdlib>
 #include <limits>
 
+#include "core/graph/axis_rows.h"
 #include "core/onnx/operators.h"
 
 namespace gentrain::onnx {
 namespace {
 
-constexpr std::int64_t kMostPositions = std::int64_t{1} << 24;
+constexpr std::int64_t kMostPlaces = std::int64_t{1} << 24;
 
 std::int64_t extent_of(Call& call, const Placed& x, int axis) {
   return call.build().dims(x)[static_cast<std::size_t>(axis)];
@@ -30,7 +31,7 @@ Placed picked(Call& call, const Placed& x, int axis, const std::vector<std::int6
     return x;
   }
   call.build().budget().charge(static_cast<std::int64_t>(positions.size()));
-  return call.build().mapped(x, axis, picked_rows(extent, positions, fill), "picked");
+  return call.build().mapped(x, axis, graph::copied_rows(extent, positions, fill), "picked");
 }
 
 void concat(Call& call) {
@@ -184,7 +185,7 @@ std::int64_t padded_position(const std::string& mode, std::int64_t at, std::int6
 Placed padded(Call& call, const Placed& x, int axis, std::array<std::int64_t, 2> pads,
               const std::string& mode, float fill) {
   const std::int64_t extent = extent_of(call, x, axis);
-  need_range("pads", pads, -kMostPositions, kMostPositions);
+  need_range("pads", pads, -kMostPlaces, kMostPlaces);
   if (mode == "reflect" && std::max(pads[0], pads[1]) >= extent) {
     refuse("its pads of {} and {} by reflection need more than the {} positions of axis {}",
            pads[0], pads[1], extent, axis + 1);
@@ -229,7 +230,7 @@ void pad(Call& call) {
 
 /// x with an axis of extent 1 repeated, or all of it `times`.
 Placed repeated(Call& call, const Placed& x, int axis, std::int64_t times) {
-  need_range("repetitions", {&times, 1}, 1, kMostPositions);
+  need_range("repetitions", {&times, 1}, 1, kMostPlaces);
   const std::int64_t extent = extent_of(call, x, axis);
   call.build().budget().charge(count_of(std::array{extent, times}, "its result"));
   std::vector<std::int64_t> positions(static_cast<std::size_t>(extent * times));
@@ -284,30 +285,14 @@ void tile(Call& call) {
   call.give(result);
 }
 
-constexpr OperatorEntry kEntries[] = {{"Concat", concat}, {"Split", split}, {"Slice", slice},
-                                      {"Gather", gather}, {"Pad", pad},     {"Expand", expand},
-                                      {"Tile", tile}};
+constexpr OperatorEntry kSlicingEntries[] = {
+    {"Concat", concat}, {"Split", split},   {"Slice", slice}, {"Gather", gather},
+    {"Pad", pad},       {"Expand", expand}, {"Tile", tile}};
 
 }  // namespace
 
 std::span<const OperatorEntry> slice_operators() {
-  return kEntries;
-}
-
-ops::AxisRows picked_rows(std::int64_t from, std::span<const std::int64_t> sources, float fill) {
-  ops::AxisRows rows;
-  rows.from = from;
-  rows.fill = fill;
-  rows.begins.reserve(sources.size() + 1);
-  rows.begins.push_back(0);
-  for (const std::int64_t source : sources) {
-    if (source >= 0) {
-      rows.sources.push_back(static_cast<std::int32_t>(source));
-    }
-    rows.begins.push_back(static_cast<std::int32_t>(rows.sources.size()));
-  }
-  rows.weights.assign(rows.sources.size(), 1);
-  return rows;
+  return kSlicingEntries;
 }
 
 std::vector<std::int64_t> sliced_positions(std::int64_t extent, std::int64_t begin,

@@ -40,22 +40,11 @@ ConvGeometry geometry_of(const char* op, const Tensor& x, const Tensor& weights,
     throw ShapeError(
         fmt::format("{}: bias must have shape [{}] but has {}", op, ws[0], bias.shape().str()));
   }
-  const ConvGeometry geometry{.n = xs[0],
-                              .h = xs[1],
-                              .w = xs[2],
-                              .c = xs[3],
-                              .oc = ws[0],
-                              .kh = ws[1],
-                              .kw = ws[2],
-                              .stride_h = options.stride.h,
-                              .stride_w = options.stride.w,
-                              .top = options.padding.top,
-                              .bottom = options.padding.bottom,
-                              .left = options.padding.left,
-                              .right = options.padding.right,
-                              .groups = options.groups,
-                              .dilation_h = options.dilation.h,
-                              .dilation_w = options.dilation.w};
+  ConvGeometry geometry = geometry_of_kernel(ws, options);
+  geometry.n = xs[0];
+  geometry.h = xs[1];
+  geometry.w = xs[2];
+  geometry.c = xs[3];
   check(geometry);
   return geometry;
 }

@@ -52,22 +52,11 @@ ConvGeometry geometry_of(const Tensor& x, const Tensor& weights,
         fmt::format("conv2d_transpose: a result of {} x {} pixels, at least 1 x 1 needed",
                     options.to_h, options.to_w));
   }
-  const ConvGeometry geometry{.n = xs[0],
-                              .h = options.to_h,
-                              .w = options.to_w,
-                              .c = ws[3] * options.groups,
-                              .oc = ws[0],
-                              .kh = ws[1],
-                              .kw = ws[2],
-                              .stride_h = options.stride.h,
-                              .stride_w = options.stride.w,
-                              .top = options.padding.top,
-                              .bottom = options.padding.bottom,
-                              .left = options.padding.left,
-                              .right = options.padding.right,
-                              .groups = options.groups,
-                              .dilation_h = options.dilation.h,
-                              .dilation_w = options.dilation.w};
+  ConvGeometry geometry = geometry_of_kernel(ws, options);
+  geometry.n = xs[0];
+  geometry.h = options.to_h;
+  geometry.w = options.to_w;
+  geometry.c = ws[3] * options.groups;
   check(geometry);
   if (geometry.oh() != xs[1] || geometry.ow() != xs[2]) {
     throw ShapeError(fmt::format(

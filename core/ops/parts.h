@@ -3,6 +3,7 @@
 
 #include "core/autograd.h"
 #include "core/context.h"
+#include "kernels/conv.h"
 #include "kernels/elementwise.h"
 
 namespace gentrain::ops {
@@ -10,6 +11,24 @@ namespace gentrain::ops {
 /// The view of a tensor that may be absent.
 inline ConstView optional(const Tensor& tensor) {
   return tensor.defined() ? tensor.cview() : ConstView{};
+}
+
+/// What options and weights [oc, kh, kw, c / groups] say of a convolution; its images are for the
+/// caller to add.
+template <class Options>
+ConvGeometry geometry_of_kernel(const Shape& weights, const Options& options) {
+  return {.oc = weights[0],
+          .kh = weights[1],
+          .kw = weights[2],
+          .stride_h = options.stride.h,
+          .stride_w = options.stride.w,
+          .top = options.padding.top,
+          .bottom = options.padding.bottom,
+          .left = options.padding.left,
+          .right = options.padding.right,
+          .groups = options.groups,
+          .dilation_h = options.dilation.h,
+          .dilation_w = options.dilation.w};
 }
 
 /// dy times the activation's derivative at y; dy itself without an activation.

@@ -27,7 +27,7 @@ constexpr std::chrono::seconds kAloneFor{10};   // then an mpirun whose ranks ha
 constexpr std::chrono::seconds kTermFor{2};     // from SIGTERM to SIGKILL
 constexpr std::chrono::seconds kDrainFor{1};    // what was printed last may still be on its way
 
-double seconds_since(Clock::time_point start) {
+double seconds_behind(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
@@ -101,7 +101,7 @@ class Supervision {
     end_.exit_code = hung_ ? text_.abort_code().value_or(child_.exit_code()) : child_.exit_code();
     end_.began = began();
     end_.lost_host = lost_host().value_or("");
-    end_.seconds = seconds_since(start_);
+    end_.seconds = seconds_behind(start_);
     if (end_.reason.empty()) {
       end_.reason = what_ended_it();
     }

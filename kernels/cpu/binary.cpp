@@ -16,7 +16,7 @@ namespace gentrain::cpu {
 
 namespace {
 
-constexpr std::int64_t kPiece = 1024;  // elements
+constexpr std::int64_t kRunPiece = 1024;  // elements
 
 /// The gradient of one of the two, over some rows.
 struct Gradient {
@@ -59,12 +59,12 @@ void write(const simd::BinaryTable& table, const Gradient& g, float* result) {
 void sum(const simd::BinaryTable& table, const Gradient& g, double* sums, float* result) {
   const RepeatLoop loop(g.a, g.b);
   const bool repeats = g.input == 0 ? loop.repeats_a() : loop.repeats_b();
-  std::array<float, kPiece> piece{};
+  std::array<float, kRunPiece> piece{};
   std::fill_n(sums, g.elements(), 0.0);
   loop.for_each_run([&](const RepeatLoop::Position& at) {
     double* const place = sums + (g.input == 0 ? at.a : at.b);
-    for (std::int64_t first = 0; first < loop.run(); first += kPiece) {
-      const std::int64_t count = std::min(kPiece, loop.run() - first);
+    for (std::int64_t first = 0; first < loop.run(); first += kRunPiece) {
+      const std::int64_t count = std::min(kRunPiece, loop.run() - first);
       simd::BinaryRun run = run_at(g, loop, at, first, count);
       run.y = piece.data();
       table.gradient(static_cast<int>(g.function), g.input, run);

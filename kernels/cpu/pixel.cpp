@@ -21,7 +21,7 @@ namespace gentrain::cpu {
 namespace {
 
 /// As many weights as the largest r and sigma have.
-using Weights = std::array<float, 7 * kLargestShrink + 2>;
+using ShrinkWeights = std::array<float, 7 * kLargestShrink + 2>;
 
 /// The weights of element i of the result, for elements `first` and following of x.
 struct Window {
@@ -35,7 +35,7 @@ struct Shrinking {
   double sigma = 0;
 };
 
-Window window_of(std::int64_t i, const Shrinking& shrinking, Weights& weights) {
+Window window_of(std::int64_t i, const Shrinking& shrinking, ShrinkWeights& weights) {
   const auto& [length, r, sigma] = shrinking;
   const double middle = static_cast<double>(i * r) + static_cast<double>(r - 1) / 2;
   const double reach = 3 * sigma + static_cast<double>(r) / 2;
@@ -59,7 +59,7 @@ Window window_of(std::int64_t i, const Shrinking& shrinking, Weights& weights) {
 /// Element i of the result, [a, y[1], b], for all a and b.
 void shrink(const Shape& y, std::int64_t i, const Shrinking& shrinking, const float* from,
             float* to) {
-  Weights weights;
+  ShrinkWeights weights;
   const Window window = window_of(i, shrinking, weights);
   const std::int64_t width = y[2];
   for (std::int64_t a = 0; a < y[0]; ++a) {

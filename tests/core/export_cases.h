@@ -9,6 +9,24 @@
 
 namespace gentrain::graph {
 
+/// Rows of (source, weight) each.
+inline AxisMap axis_map(int axis, std::int64_t from,
+                        const std::vector<std::vector<std::pair<int, float>>>& rows,
+                        float fill = 0) {
+  ops::AxisRows result;
+  result.from = from;
+  result.fill = fill;
+  result.begins.push_back(0);
+  for (const auto& row : rows) {
+    for (const auto& [source, weight] : row) {
+      result.sources.push_back(source);
+      result.weights.push_back(weight);
+    }
+    result.begins.push_back(static_cast<std::int32_t>(result.sources.size()));
+  }
+  return {axis, std::make_shared<const ops::AxisRows>(std::move(result))};
+}
+
 struct ExportCase {
   std::string name;
   Shape input;

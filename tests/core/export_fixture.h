@@ -19,6 +19,7 @@
 
 #include "core/graph/executor.h"
 #include "core/graph/exported.h"
+#include "tests/core/graph_fixture.h"
 #include "tests/support/compare.h"
 #include "tests/support/workbench.h"
 
@@ -168,31 +169,47 @@ class ExportFiles : public testing::Test {
   using Export = void (*)(const ExportedModel&, const std::filesystem::path&);
   using Import = ImportedModel (*)(const std::filesystem::path&);
 
-  /// Out and back: the same outputs.
-  void expect_same_outputs(const Graph& graph, Export write, Import read) const {
-    const Values values = random_parameters(graph);
-    const ExportedModel model = exported(graph, values);
+  /// Out and back: the same outputs. Returns the arrays that came.
+  Values expect_same_outputs(const ExportedModel& model, const Values& values, Export write,
+                             Import read) const {
     write(model, path_);
     const ImportedModel back = read(path_);
-    const Values back_values = values_of(back);
-    expect_near(outputs_of(exported(back, back_values), back_values), outputs_of(model, values));
+    Values arrays = values_of(back);
+    expect_near(outputs_of(exported(back, arrays), arrays), outputs_of(model, values));
+    return arrays;
   }
-  /// A graph of one input and what `add` puts behind it.
+  void expect_same_outputs(const Graph& graph, Export write, Import read) const {
+    const Values values = random_parameters(graph);
+    expect_same_outputs(exported(graph, values), values, write, read);
+  }
+  /// The same of a model out of a file, whose arrays are among those that come.
+  Values expect_comes_back(const ImportedModel& model, Export write, Import read) const {
+    const Values values = values_of(model);
+    Values arrays = expect_same_outputs(exported(model, values), values, write, read);
+    for (const auto& value : values) {
+      const bool found = std::ranges::any_of(
+          arrays, [&](const auto& other) { return other.second == value.second; });
+      EXPECT_TRUE(found) << value.first;
+    }
+    return arrays;
+  }
+  /// One input and what `add` puts behind it.
   template <class Add>
-  void expect_same(const Shape& input, const Add& add, Export write, Import read) const {
+  static Graph behind_input(const Shape& input, const Add& add) {
     Graph graph;
     const int x = graph.add("x", Input{input});
     const int y = add(graph, x);
     graph.set_outputs({y});
-    expect_same_outputs(graph, write, read);
+    return graph;
+  }
+  template <class Add>
+  void expect_same(const Shape& input, const Add& add, Export write, Import read) const {
+    expect_same_outputs(behind_input(input, add), write, read);
   }
   /// What is said of such a graph.
   template <class Add>
   std::string refusal(const Shape& input, const Add& add, Export write) const {
-    Graph graph;
-    const int x = graph.add("x", Input{input});
-    const int y = add(graph, x);
-    graph.set_outputs({y});
+    const Graph graph = behind_input(input, add);
     const Values values = random_parameters(graph);
     const ExportedModel model = exported(graph, values);
     std::string message = test::message_of<JobError>([&] { write(model, path_); });
@@ -205,35 +222,9 @@ class ExportFiles : public testing::Test {
   std::filesystem::path path_ = folder_ / "model";
 };
 
-/// A square convolution with bias.
-inline Convolution conv(std::int64_t out, std::int64_t kernel) {
-  Convolution node;
-  node.out = out;
-  node.kernel_h = node.kernel_w = kernel;
-  return node;
-}
-
 inline Pointwise function(PointwiseFunction which, double a = 1, double b = 0,
                           double c = std::numeric_limits<double>::infinity()) {
   return {{which, a, b, c}};
-}
-
-/// Rows of (source, weight) each.
-inline AxisMap axis_map(int axis, std::int64_t from,
-                        const std::vector<std::vector<std::pair<int, float>>>& rows,
-                        float fill = 0) {
-  ops::AxisRows result;
-  result.from = from;
-  result.fill = fill;
-  result.begins.push_back(0);
-  for (const auto& row : rows) {
-    for (const auto& [source, weight] : row) {
-      result.sources.push_back(source);
-      result.weights.push_back(weight);
-    }
-    result.begins.push_back(static_cast<std::int32_t>(result.sources.size()));
-  }
-  return {axis, std::make_shared<const ops::AxisRows>(std::move(result))};
 }
 
 }  // namespace gentrain::graph

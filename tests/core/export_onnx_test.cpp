@@ -79,7 +79,7 @@ TEST_F(OnnxExport, FunctionsThatKerasHasNot) {
 }
 
 /// Two inputs, shared parameters and a value beside a map.
-Graph network() {
+Graph small_network() {
   Graph graph;
   const int a = graph.add("a", Input{{6, 5, 3}});
   const int b = graph.add("b", Input{{6, 5, 3}});
@@ -96,7 +96,7 @@ Graph network() {
 }
 
 TEST_F(OnnxExport, SharedParametersAndArraysComeBack) {
-  const Graph graph = network();
+  const Graph graph = small_network();
   const Values values = random_parameters(graph);
   const ExportedModel model = exported(graph, values);
   export_onnx(model, path_);
@@ -111,7 +111,7 @@ TEST_F(OnnxExport, SharedParametersAndArraysComeBack) {
 }
 
 TEST_F(OnnxExport, TheFileSaysWhatItTakesAndGives) {
-  const Graph graph = network();
+  const Graph graph = small_network();
   const Values values = random_parameters(graph);
   export_onnx(exported(graph, values), path_);
   const onnx::Model file = parsed();
@@ -220,18 +220,7 @@ TEST_F(OnnxExport, RealModelsComeBackWithTheirArrays) {
         "onnx/torch_generator_13.onnx", "onnx/torch_pools_18.onnx", "onnx/torch_mixed_17.onnx",
         "keras2/resnet.h5", "keras2/activations.h5", "keras3/two_outputs.h5"}) {
     SCOPED_TRACE(name);
-    const ImportedModel model = import_model(models / name);
-    const Values values = values_of(model);
-    export_onnx(exported(model, values), path_);
-    const ImportedModel back = import_onnx(path_);
-    const Values arrays = values_of(back);
-    for (const auto& value : values) {
-      const bool found = std::ranges::any_of(
-          arrays, [&](const auto& other) { return other.second == value.second; });
-      EXPECT_TRUE(found) << value.first;
-    }
-    expect_near(outputs_of(exported(back, arrays), arrays),
-                outputs_of(exported(model, values), values));
+    expect_comes_back(import_model(models / name), export_onnx, import_onnx);
   }
 }
 

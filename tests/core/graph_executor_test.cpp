@@ -23,7 +23,7 @@ using test::Workbench;
 using Names = std::vector<std::string>;
 using Values = std::vector<double>;
 
-Convolution conv(std::int64_t out, std::int64_t kernel, bool bias) {
+Convolution same_conv(std::int64_t out, std::int64_t kernel, bool bias) {
   Convolution node;
   node.out = out;
   node.kernel_h = node.kernel_w = kernel;
@@ -36,12 +36,12 @@ Convolution conv(std::int64_t out, std::int64_t kernel, bool bias) {
 Graph branches() {
   Graph graph;
   int x = graph.add("x", Input{{6, 5, 2}});
-  x = graph.add("stem", conv(3, 3, false), {x});
+  x = graph.add("stem", same_conv(3, 3, false), {x});
   x = graph.add("stem_norm", BatchNormalization{.epsilon = 1e-2, .gamma = false}, {x});
   x = graph.add("stem_relu", Activate{}, {x});
-  const int left = graph.add("left", conv(2, 1, true), {x});
+  const int left = graph.add("left", same_conv(2, 1, true), {x});
   const int left_relu = graph.add("left_tanh", Activate{.activation = Activation::kTanh}, {left});
-  int right = graph.add("right", conv(2, 3, false), {x});
+  int right = graph.add("right", same_conv(2, 3, false), {x});
   right = graph.add("right_norm", BatchNormalization{}, {right});
   right =
       graph.add("right_leaky", Activate{.activation = Activation::kRelu, .slope = 0.2}, {right});
@@ -399,7 +399,7 @@ TEST_F(GraphExecutor, Errors) {
 TEST_F(GraphExecutor, WhatAnOpRefusesNamesItsNode) {
   Graph graph;
   const int x = graph.add("x", Input{{4, 4, 1}});
-  graph.add("conv_a", conv(2, 3, true), {x});
+  graph.add("conv_a", same_conv(2, 3, true), {x});
   ParameterSet parameters;
   register_parameters(graph, parameters, {});
   parameters.allocate(bench_.device(), bench_.queue(), DType::kF32);

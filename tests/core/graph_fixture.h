@@ -12,7 +12,9 @@
 #include <gtest/gtest.h>
 
 #include "core/graph/executor.h"
+#include "core/graph/shapes.h"
 #include "core/ops/ops.h"
+#include "tests/support/compare.h"
 #include "tests/support/gradients.h"
 #include "tests/support/workbench.h"
 
@@ -28,6 +30,18 @@ inline Convolution conv(std::int64_t out, std::int64_t kernel) {
   node.out = out;
   node.kernel_h = node.kernel_w = kernel;
   return node;
+}
+
+inline AxisMap axis_map(int axis, ops::AxisRows rows) {
+  return {axis, std::make_shared<const ops::AxisRows>(std::move(rows))};
+}
+
+inline Shape shape_of(const NodeKind& kind, const std::vector<Shape>& inputs) {
+  return infer_shape(kind, inputs);
+}
+/// The message of inputs that do not fit.
+inline std::string error_of(const NodeKind& kind, const std::vector<Shape>& inputs) {
+  return test::message_of<ShapeError>([&] { infer_shape(kind, inputs); });
 }
 
 /// A graph of f64 on the reference device with random parameters, running variances above 0.5.

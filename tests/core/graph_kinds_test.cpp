@@ -41,12 +41,8 @@ Values counted(int count) {
   return values;
 }
 
-AxisMap axis_map(int axis, ops::AxisRows rows) {
-  return {axis, std::make_shared<const ops::AxisRows>(std::move(rows))};
-}
-
 /// Three positions to three: the sum of the first two, nothing, and the last one twice.
-ops::AxisRows some_rows() {
+ops::AxisRows filled_rows() {
   ops::AxisRows rows;
   rows.from = 3;
   rows.begins = {0, 2, 2, 3};
@@ -70,7 +66,7 @@ TEST(GraphKinds, MoveElements) {
               ElementsAre(1, 4, 2, 5, 3, 6, 7, 10, 8, 11, 9, 12));
   EXPECT_THAT(of_node(Reshape{{3, 2}}, {2, 3}, counted(12)), ElementsAreArray(counted(12)));
   EXPECT_THAT(of_node(Flatten{}, {2, 3}, counted(12)), ElementsAreArray(counted(12)));
-  EXPECT_THAT(of_node(axis_map(1, some_rows()), {2, 3}, counted(12)),
+  EXPECT_THAT(of_node(axis_map(1, filled_rows()), {2, 3}, counted(12)),
               ElementsAre(3, -1, 6, 9, -1, 12, 15, -1, 18, 21, -1, 24));
   EXPECT_THAT(of_node(Identity{}, {2, 3}, counted(12)), ElementsAreArray(counted(12)));
 }
@@ -271,7 +267,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"dense", {2, 2, 3}, Dense{.out = 4, .activation = Activation::kTanh}},
         Case{"flatten", {2, 3}, Flatten{}}, Case{"reshape", {2, 3}, Reshape{{3, 1, 2}}},
         Case{"permute", {2, 3, 4}, Permute{{1, 2, 0}}},
-        Case{"axis_map", {2, 3, 2}, axis_map(1, some_rows())},
+        Case{"axis_map", {2, 3, 2}, axis_map(1, filled_rows())},
         Case{"largest", {3, 4}, LargestAlong{{0}}},
         Case{"largest_of_all", {3, 4}, LargestAlong{{0, 1}}}, Case{"softmax", {2, 4}, Softmax{}},
         Case{"softmax_rows", {3, 2}, Softmax{.axis = 0}},

@@ -22,7 +22,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 /// conv1, two branches, their sum, and a dense layer that needs 8 x 8 pixels.
-Graph forked() {
+Graph two_branches() {
   Graph graph;
   Convolution conv;
   conv.out = 4;
@@ -41,7 +41,7 @@ Graph forked() {
 
 TEST(PartOf, HasTheNodesThatAreNeeded) {
   const std::array<std::string, 2> names{"pool", "conv1"};
-  const Graph part = part_of(forked(), names, {20, 30, 3});
+  const Graph part = part_of(two_branches(), names, {20, 30, 3});
   ASSERT_EQ(part.size(), 4);
   EXPECT_EQ(part.node(0).shape, Shape({20, 30, 3}));
   EXPECT_EQ(part.node(part.find("pool")).shape, Shape({10, 15, 4}));
@@ -51,7 +51,7 @@ TEST(PartOf, HasTheNodesThatAreNeeded) {
 
 TEST(PartOf, TakesANameTwice) {
   const std::array<std::string, 2> names{"sum", "sum"};
-  EXPECT_EQ(part_of(forked(), names, {9, 9, 3}).outputs().size(), 1U);
+  EXPECT_EQ(part_of(two_branches(), names, {9, 9, 3}).outputs().size(), 1U);
 }
 
 /// A map of axis 0 of images of 4 x 2 pixels: what each position is a copy of, -1 for none.
@@ -119,15 +119,15 @@ TEST(PartOf, RefusesMapsThatAreUnknownAtAnotherSize) {
 TEST(PartOf, SaysWhatIsWrong) {
   const std::array<std::string, 1> unknown{"conv2"};
   EXPECT_THAT(message_of<JobError>([&] {
-                part_of(forked(), unknown, {8, 8, 3});
+                part_of(two_branches(), unknown, {8, 8, 3});
               }),
               HasSubstr("the network has no layer 'conv2' (known: "));
   const std::array<std::string, 1> pool{"pool"};
   EXPECT_THAT(message_of<ShapeError>([&] {
-                part_of(forked(), pool, {1, 8, 3});
+                part_of(two_branches(), pool, {1, 8, 3});
               }),
               HasSubstr("pool (max pooling): "));
-  Graph two = forked();
+  Graph two = two_branches();
   two.add("other", Input{{3}});
   EXPECT_EQ(message_of<ShapeError>([&] {
               part_of(two, pool, {8, 8, 3});

@@ -12,6 +12,7 @@
 #include "core/graph/shapes.h"
 #include "core/nn/layers.h"
 #include "kernels/error.h"
+#include "tests/core/graph_fixture.h"
 #include "tests/support/compare.h"
 
 namespace gentrain::graph {
@@ -20,26 +21,8 @@ namespace {
 using test::message_of;
 using ::testing::ElementsAre;
 
-Shape shape_of(const NodeKind& kind, const std::vector<Shape>& inputs) {
-  return infer_shape(kind, inputs);
-}
-std::string error_of(const NodeKind& kind, const std::vector<Shape>& inputs) {
-  return message_of<ShapeError>([&] { infer_shape(kind, inputs); });
-}
-
-Convolution conv(std::int64_t out, std::int64_t kernel) {
-  Convolution node;
-  node.out = out;
-  node.kernel_h = node.kernel_w = kernel;
-  return node;
-}
-
-Constant constant(const Shape& shape, std::vector<float> values) {
-  return {shape, std::make_shared<const std::vector<float>>(std::move(values))};
-}
-
 /// Three positions to two: the sum of the first two, and the last one twice.
-ops::AxisRows some_rows() {
+ops::AxisRows two_rows() {
   ops::AxisRows rows;
   rows.from = 3;
   rows.begins = {0, 2, 3};
@@ -47,12 +30,9 @@ ops::AxisRows some_rows() {
   rows.weights = {1, 1, 2};
   return rows;
 }
-AxisMap axis_map(int axis, ops::AxisRows rows) {
-  return {axis, std::make_shared<const ops::AxisRows>(std::move(rows))};
-}
 
 /// [9, 8, 6] to images of 4 outputs with 3 x 2 kernels.
-TransposedConvolution transposed(std::int64_t to_h, std::int64_t to_w) {
+TransposedConvolution transposed_to(std::int64_t to_h, std::int64_t to_w) {
   TransposedConvolution node;
   node.out = 4;
   node.kernel_h = 3;
@@ -88,15 +68,16 @@ TEST(GraphShapesOfKinds, GroupsAndDilation) {
 }
 
 TEST(GraphShapesOfKinds, TransposedConvolutions) {
-  EXPECT_EQ(shape_of(transposed(19, 9), {{9, 8, 6}}), Shape({19, 9, 4}));
-  EXPECT_EQ(shape_of(transposed(20, 9), {{9, 8, 6}}), Shape({20, 9, 4})) << "the stride leaves two";
-  EXPECT_EQ(products_of(transposed(19, 9), {9, 8, 6}, {19, 9, 4}), 9 * 8 * 6 * 3 * 2 * 4);
-  EXPECT_EQ(error_of(transposed(21, 9), {{9, 8, 6}}),
+  EXPECT_EQ(shape_of(transposed_to(19, 9), {{9, 8, 6}}), Shape({19, 9, 4}));
+  EXPECT_EQ(shape_of(transposed_to(20, 9), {{9, 8, 6}}), Shape({20, 9, 4}))
+      << "the stride leaves two";
+  EXPECT_EQ(products_of(transposed_to(19, 9), {9, 8, 6}, {19, 9, 4}), 9 * 8 * 6 * 3 * 2 * 4);
+  EXPECT_EQ(error_of(transposed_to(21, 9), {{9, 8, 6}}),
             "a convolution of its result of 21 x 9 pixels gives 10 x 8 pixels, but its input is "
             "[9, 8, 6]");
-  EXPECT_EQ(error_of(transposed(0, 9), {{9, 8, 6}}),
+  EXPECT_EQ(error_of(transposed_to(0, 9), {{9, 8, 6}}),
             "its result has 0 x 9 pixels, at least 1 x 1 are needed");
-  TransposedConvolution node = transposed(19, 9);
+  TransposedConvolution node = transposed_to(19, 9);
   node.groups = 4;
   EXPECT_EQ(error_of(node, {{9, 8, 6}}),
             "its 4 groups do not divide the 6 channels of its input and its 4 outputs");
@@ -178,14 +159,14 @@ TEST(GraphShapesOfKinds, MovedElements) {
 }
 
 TEST(GraphShapesOfKinds, MapsOfAxes) {
-  EXPECT_EQ(shape_of(axis_map(1, some_rows()), {{5, 3, 2}}), Shape({5, 2, 2}));
-  EXPECT_EQ(error_of(axis_map(0, some_rows()), {{5, 3, 2}}),
+  EXPECT_EQ(shape_of(axis_map(1, two_rows()), {{5, 3, 2}}), Shape({5, 2, 2}));
+  EXPECT_EQ(error_of(axis_map(0, two_rows()), {{5, 3, 2}}),
             "it maps 3 positions but axis 0 of [5, 3, 2] has 5");
-  EXPECT_EQ(error_of(axis_map(3, some_rows()), {{5, 3, 2}}),
+  EXPECT_EQ(error_of(axis_map(3, two_rows()), {{5, 3, 2}}),
             "axis 3 is none of the 3 axes of [5, 3, 2]");
   EXPECT_EQ(error_of(AxisMap{}, {{5}}), "it has no rows");
   const auto broken = [](const auto& change) {
-    ops::AxisRows rows = some_rows();
+    ops::AxisRows rows = two_rows();
     change(rows);
     return error_of(axis_map(0, std::move(rows)), {{3}});
   };
@@ -294,7 +275,7 @@ TEST(GraphParameters, OfOtherKinds) {
   grouped.groups = 2;
   grouped.bias = false;
   register_node(grouped, {9, 9, 6}, "grouped", {Initializer::Kind::kUniformFanIn}, nodes);
-  register_node(transposed(19, 9), {9, 8, 6}, "up", {Initializer::Kind::kUniformFanIn}, nodes);
+  register_node(transposed_to(19, 9), {9, 8, 6}, "up", {Initializer::Kind::kUniformFanIn}, nodes);
   register_node(BatchNormalization{.gamma = false, .beta = false}, {4}, "norm", {}, nodes);
   register_node(Variable{{2, 3}}, {}, "free", {}, nodes);
   const auto text = listed(nodes);

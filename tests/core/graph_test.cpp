@@ -8,6 +8,7 @@
 #include "core/graph/plan.h"
 #include "core/graph/shapes.h"
 #include "kernels/error.h"
+#include "tests/core/graph_fixture.h"
 #include "tests/support/compare.h"
 
 namespace gentrain::graph {
@@ -17,7 +18,7 @@ using test::message_of;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-Convolution conv(std::int64_t out, std::int64_t kernel, bool same = false) {
+Convolution window(std::int64_t out, std::int64_t kernel, bool same = false) {
   Convolution node;
   node.out = out;
   node.kernel_h = node.kernel_w = kernel;
@@ -25,17 +26,10 @@ Convolution conv(std::int64_t out, std::int64_t kernel, bool same = false) {
   return node;
 }
 
-Shape shape_of(const NodeKind& kind, const std::vector<Shape>& inputs) {
-  return infer_shape(kind, inputs);
-}
-std::string error_of(const NodeKind& kind, const std::vector<Shape>& inputs) {
-  return message_of<ShapeError>([&] { infer_shape(kind, inputs); });
-}
-
 TEST(GraphShapes, Windows) {
-  EXPECT_EQ(shape_of(conv(4, 3), {{9, 7, 2}}), Shape({7, 5, 4}));
-  EXPECT_EQ(shape_of(conv(4, 3, true), {{9, 7, 2}}), Shape({9, 7, 4}));
-  Convolution strided = conv(4, 3, true);
+  EXPECT_EQ(shape_of(window(4, 3), {{9, 7, 2}}), Shape({7, 5, 4}));
+  EXPECT_EQ(shape_of(window(4, 3, true), {{9, 7, 2}}), Shape({9, 7, 4}));
+  Convolution strided = window(4, 3, true);
   strided.stride = {2, 3};
   EXPECT_EQ(shape_of(strided, {{9, 8, 2}}), Shape({5, 3, 4}));
   strided.padding = {.same = false, .explicit_padding = {1, 0, 2, 2}};
@@ -67,28 +61,28 @@ TEST(GraphShapes, RowsAndSeveralInputs) {
 }
 
 TEST(GraphShapes, Products) {
-  EXPECT_EQ(products_of(conv(4, 3), {9, 7, 2}, {7, 5, 4}), 7 * 5 * 4 * 3 * 3 * 2);
+  EXPECT_EQ(products_of(window(4, 3), {9, 7, 2}, {7, 5, 4}), 7 * 5 * 4 * 3 * 3 * 2);
   EXPECT_EQ(products_of(Dense{.out = 5}, {24}, {5}), 120);
   EXPECT_EQ(products_of(Flatten{}, {24}, {24}), 0);
 }
 
 TEST(GraphShapeErrors, OfWindows) {
-  EXPECT_EQ(error_of(conv(4, 3), {{9}}),
+  EXPECT_EQ(error_of(window(4, 3), {{9}}),
             "an image [h, w, c] for each sample is needed but it gets [9]");
-  EXPECT_EQ(error_of(conv(4, 3), {}), "one input is needed but there are 0");
-  EXPECT_EQ(error_of(conv(0, 3), {{9, 9, 1}}), "it has 0 outputs, at least 1 is needed");
-  EXPECT_EQ(error_of(conv(4, 10), {{9, 9, 1}}),
+  EXPECT_EQ(error_of(window(4, 3), {}), "one input is needed but there are 0");
+  EXPECT_EQ(error_of(window(0, 3), {{9, 9, 1}}), "it has 0 outputs, at least 1 is needed");
+  EXPECT_EQ(error_of(window(4, 10), {{9, 9, 1}}),
             "its kernel of 10 x 10 does not fit into [9, 9, 1] with padding [0, 0, 0, 0]");
-  EXPECT_EQ(error_of(conv(4, 0), {{9, 9, 1}}),
+  EXPECT_EQ(error_of(window(4, 0), {{9, 9, 1}}),
             "its kernel of 0 x 0, stride 1 x 1, dilation 1 x 1, padding [0, 0, 0, 0]: extents, "
             "strides and dilations of at least 1 and a padding of at least 0 are needed");
-  Convolution huge = conv(4, 3);
+  Convolution huge = window(4, 3);
   huge.padding.explicit_padding.top = Shape::kMaxElements;
   EXPECT_EQ(
       error_of(huge, {{9, 9, 1}}),
       "its kernel, stride, dilation or padding is too large: extents of at most 268435456 are "
       "supported");
-  EXPECT_EQ(error_of(conv(std::int64_t{1} << 36, 3), {{9, 9, 3}}),
+  EXPECT_EQ(error_of(window(std::int64_t{1} << 36, 3), {{9, 9, 3}}),
             "68719476736 x 3 x 3 x 3 weights are too many, at most 1e+11 are supported");
   Pooling pool{.window = {2, 256}, .padding = {}};
   EXPECT_EQ(
@@ -126,7 +120,7 @@ TEST(GraphShapeErrors, OfOtherKinds) {
 Graph diamond() {
   Graph graph;
   const int x = graph.add("x", Input{{4, 4, 1}});
-  const int a = graph.add("a", conv(2, 3, true), {x});
+  const int a = graph.add("a", window(2, 3, true), {x});
   const int b = graph.add("b", Activate{}, {a});
   const int c = graph.add("c", Concatenation{}, {b, a});
   graph.add("d", GlobalPooling{}, {c});
@@ -207,7 +201,7 @@ TEST(GraphPlans, ComputeOnlyWhatIsNeededAndFuseWhatNobodyElseReads) {
 TEST(GraphPlans, FoldBatchNormsIntoConvolutions) {
   Graph graph;
   graph.add("x", Input{{4, 4, 1}});
-  graph.add("conv", conv(2, 3), {0});
+  graph.add("conv", window(2, 3), {0});
   graph.add("norm", BatchNormalization{}, {1});
   graph.add("leaky", Activate{.activation = Activation::kRelu, .slope = 0.1}, {2});
   const auto last = [&](bool folds) {

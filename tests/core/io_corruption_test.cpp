@@ -25,10 +25,10 @@
 namespace gentrain::io {
 namespace {
 
-constexpr std::size_t kBlock = 512;
+constexpr std::size_t kSector = 512;
 constexpr const char* kName = "step-000000010.h5";
 
-ArrayFile example() {
+ArrayFile example_checkpoint() {
   ArrayFile file;
   file.kind = FileKind::kCheckpoint;
   file.header = {{"job", "lenet"}, {"step", 10}, {"contract", "16 shards"}, {"data", "digits"}};
@@ -57,7 +57,7 @@ class Victim {
 
   std::size_t below(std::size_t end) { return noise_.word() % end; }
   /// A byte behind the first block.
-  std::size_t inside() { return kBlock + below(text.size() - kBlock); }
+  std::size_t inside() { return kSector + below(text.size() - kSector); }
   /// The address of a byte pattern, one of those that are there.
   std::size_t any_of(const std::string& pattern) {
     std::vector<std::size_t> found;
@@ -78,14 +78,14 @@ class Victim {
   }
   /// Makes size and hash of the first block those of what follows.
   void seal() {
-    text.resize(std::max(text.size(), kBlock));
+    text.resize(std::max(text.size(), kSector));
     write_block(std::to_string(text.size()),
-                sha256(std::as_bytes(std::span(text).subspan(kBlock))));
+                sha256(std::as_bytes(std::span(text).subspan(kSector))));
   }
   void write_block(const std::string& size, const std::string& hash) {
     std::string block =
         fmt::format("gentrain checkpoint\nformat 1\nbytes {}\nsha256 {}\n", size, hash);
-    block.resize(kBlock, '\0');
+    block.resize(kSector, '\0');
     put(0, block);
   }
 
@@ -153,7 +153,7 @@ void size_in_block(Victim& v) {
 }
 
 void garbage_in_block(Victim& v) {
-  for (std::size_t at = v.below(100); at < kBlock; at += 1 + v.below(200)) {
+  for (std::size_t at = v.below(100); at < kSector; at += 1 + v.below(200)) {
     v.flip(at, 1 + v.below(255));
   }
 }
@@ -193,7 +193,7 @@ void wrong_json(Victim& v) {
 }
 
 void deep_json(Victim& v) {
-  ArrayFile file = example();
+  ArrayFile file = example_checkpoint();
   const std::string room(10000 + v.below(10000), 'x');
   file.header["x"] = room;
   const std::string path = fmt::format("{}gentrain-deep-{}", testing::TempDir(), v.text.size());
@@ -207,7 +207,7 @@ void deep_json(Victim& v) {
 
 void swap_arrays(Victim& v) {
   // Two arrays of the same shape: their values' bytes alone.
-  const std::vector<NamedArray> arrays = example().arrays;
+  const std::vector<NamedArray> arrays = example_checkpoint().arrays;
   const std::size_t which = v.below(4);
   const auto bytes = [&](std::size_t part) {
     const std::vector<float>& values = arrays.at(4 * part + which).values;
@@ -273,7 +273,7 @@ bool same_arrays(const ArrayFile& a, const ArrayFile& b) {
 class Corruptions : public testing::Test {
  protected:
   Corruptions() {
-    write_array_file(path_, example());
+    write_array_file(path_, example_checkpoint());
     const Bytes bytes = read_file(path_);
     whole_.assign(reinterpret_cast<const char*>(bytes.data.get()), bytes.size);
   }
@@ -297,8 +297,8 @@ class Corruptions : public testing::Test {
     try {
       const ArrayFile read = parse_array_file(kName, bytes);
       EXPECT_TRUE(kind.sealed);
-      EXPECT_TRUE(same_arrays(read, example()));
-      ++(read.header == example().header ? tally.same : tally.other_text);
+      EXPECT_TRUE(same_arrays(read, example_checkpoint()));
+      ++(read.header == example_checkpoint().header ? tally.same : tally.other_text);
     } catch (const IoError& error) {
       const std::string message = error.what();
       EXPECT_NE(message.find(kName), std::string::npos) << message;

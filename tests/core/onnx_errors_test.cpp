@@ -32,12 +32,12 @@ Model one(const std::string& op_type, std::vector<Attribute> attributes = {},
                std::move(constants), opset);
 }
 
-Model conv(std::vector<Attribute> attributes) {
+Model conv_model(std::vector<Attribute> attributes) {
   return one("Conv", std::move(attributes), {ramp("w", {2, 3, 2, 2})});
 }
 
 Model changed(const std::function<void(Model&)>& change) {
-  Model made = conv({});
+  Model made = conv_model({});
   change(made);
   return made;
 }
@@ -191,39 +191,40 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Attributes, OnnxErrors,
     testing::Values(
-        BadModel{"Unknown", [] { return conv({integer("magic", 1)}); },
+        BadModel{"Unknown", [] { return conv_model({integer("magic", 1)}); },
                  "node y (Conv): its attribute magic is not known"},
         BadModel{"Twice",
                  [] {
-                   return conv({integer("group", 1), integer("group", 1)});
+                   return conv_model({integer("group", 1), integer("group", 1)});
                  },
                  "its attribute group is there twice"},
-        BadModel{"Type", [] { return conv({text("group", "two")}); },
+        BadModel{"Type", [] { return conv_model({text("group", "two")}); },
                  "its attribute group is a text, an integer is needed"},
         BadModel{"Choice", [] { return one("Gelu", {text("approximate", "sin")}); },
                  "its approximate is 'sin': none or tanh is needed"},
         BadModel{"Stride",
                  [] {
-                   return conv({integers("strides", {0, 1})});
+                   return conv_model({integers("strides", {0, 1})});
                  },
                  "its strides are [0, 1]: only 1 to 1048576 are supported"},
         BadModel{"Pads",
                  [] {
-                   return conv({integers("pads", {-1, 0, 0, 0})});
+                   return conv_model({integers("pads", {-1, 0, 0, 0})});
                  },
                  "its pads are [-1, 0, 0, 0]"},
-        BadModel{"PadsBesideAuto",
-                 [] {
-                   return conv({integers("pads", {1, 0, 0, 0}), text("auto_pad", "SAME_UPPER")});
-                 },
-                 "it has the pads [1, 0, 0, 0] beside the auto_pad SAME_UPPER"},
-        BadModel{"AutoPad", [] { return conv({text("auto_pad", "SOME")}); },
+        BadModel{
+            "PadsBesideAuto",
+            [] {
+              return conv_model({integers("pads", {1, 0, 0, 0}), text("auto_pad", "SAME_UPPER")});
+            },
+            "it has the pads [1, 0, 0, 0] beside the auto_pad SAME_UPPER"},
+        BadModel{"AutoPad", [] { return conv_model({text("auto_pad", "SOME")}); },
                  "its auto_pad is 'SOME'"},
-        BadModel{"Group", [] { return conv({integer("group", 2)}); },
+        BadModel{"Group", [] { return conv_model({integer("group", 2)}); },
                  "its group is 2: it must divide 3 channels and 2 outputs"},
         BadModel{"KernelShape",
                  [] {
-                   return conv({integers("kernel_shape", {5, 5})});
+                   return conv_model({integers("kernel_shape", {5, 5})});
                  },
                  "its kernel_shape is [5, 5] but its weights are of [2, 2]"},
         BadModel{"Window",
@@ -379,7 +380,7 @@ TEST_F(OnnxOtherFiles, AreToldByTheirFirstBytes) {
   EXPECT_EQ(refusal_of(""), "the file is empty, no model");
   EXPECT_THAT(refusal_of("words"), HasSubstr("this is neither a model of Keras"));
   EXPECT_THAT(refusal_of("\x08\x08\xff"), HasSubstr("this is no ONNX model, or it is damaged"));
-  write(onnx_library().serialize(conv({})));
+  write(onnx_library().serialize(conv_model({})));
   EXPECT_EQ(graph::import_model(path_).writer, "ONNX opset 17, test 1.0");
 }
 

@@ -22,7 +22,7 @@ using testing::StartsWith;
 using trainers::DreamOptimizer;
 using trainers::DreamOptions;
 
-Job job_of(const std::string& text, const std::vector<std::string>& overrides = {}) {
+Job dream_of(const std::string& text, const std::vector<std::string>& overrides = {}) {
   return parse_job("kind: deepdream\n" + text, "j.yaml", overrides);
 }
 
@@ -31,7 +31,7 @@ std::string dream_error(const std::string& text) {
 }
 
 TEST(DreamJob, HasKeysOfItsOwn) {
-  const Job job = job_of(
+  const Job job = dream_of(
       "seed: 4\nimages: [a.jpg, b]\nsize: [60, 70]\nmodel: inception_v3\nweights: random\n"
       "preset: none\nlayers: {mixed4: 2, mixed5/x: {coefficient: -1.5, channels: [3, 7]}}\n"
       "continuity: 0.5\njitter: 1\niterations: 3\noptimizer: {name: gradient_ascent, lr: 0.5, "
@@ -59,16 +59,16 @@ TEST(DreamJob, TakesItsPresetsAndWhatIsGivenBesideThem) {
   DreamOptions bad_trip;
   bad_trip.preset = DreamOptions::Preset::kBadTrip;
   trainers::take_preset(bad_trip);
-  EXPECT_EQ(job_of("").dream, DreamOptions());
-  EXPECT_EQ(job_of("preset: bad_trip\n").dream, bad_trip);
-  EXPECT_EQ(job_of("preset: dreamy\n", {"preset=bad_trip"}).dream, bad_trip);
-  const Job own = job_of("l2: 0.3\npreset: bad_trip\n");
+  EXPECT_EQ(dream_of("").dream, DreamOptions());
+  EXPECT_EQ(dream_of("preset: bad_trip\n").dream, bad_trip);
+  EXPECT_EQ(dream_of("preset: dreamy\n", {"preset=bad_trip"}).dream, bad_trip);
+  const Job own = dream_of("l2: 0.3\npreset: bad_trip\n");
   EXPECT_EQ(own.dream.weights.l2, 0.3);
   EXPECT_EQ(own.dream.jitter, 5);
   EXPECT_EQ(parse_job(dump_job(own), "j.yaml"), own);
-  EXPECT_EQ(job_of("images: cat.jpg\nsize: 50\n").dream.images,
+  EXPECT_EQ(dream_of("images: cat.jpg\nsize: 50\n").dream.images,
             (std::vector<std::string>{"cat.jpg"}));
-  EXPECT_EQ(job_of("size: none\n").dream.height, 0);
+  EXPECT_EQ(dream_of("size: none\n").dream.height, 0);
 }
 
 TEST(DreamJob, TheShippedOnesAreTheBooks) {
@@ -86,9 +86,10 @@ TEST(DreamJob, TheShippedOnesAreTheBooks) {
 }
 
 TEST(DreamJob, KeysThatChangeNoBytesAreNotCompared) {
-  EXPECT_EQ(job_identity(job_of("threads: 1\noutput: a\n")), job_identity(job_of("threads: 2\n")));
-  EXPECT_NE(job_identity(job_of("op_threads: 2\n")), job_identity(job_of("")));
-  EXPECT_NE(job_identity(job_of("preset: bad_trip\n")), job_identity(job_of("")));
+  EXPECT_EQ(job_identity(dream_of("threads: 1\noutput: a\n")),
+            job_identity(dream_of("threads: 2\n")));
+  EXPECT_NE(job_identity(dream_of("op_threads: 2\n")), job_identity(dream_of("")));
+  EXPECT_NE(job_identity(dream_of("preset: bad_trip\n")), job_identity(dream_of("")));
 }
 
 TEST(DreamJob, SaysWhatIsWrong) {

@@ -21,7 +21,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-std::string error_of(std::vector<std::string> arguments) {
+std::string fetch_error(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "fetch");
   const Outcome outcome = gentrain(arguments);
   EXPECT_EQ(outcome.code, kUsage) << outcome.out;
@@ -107,33 +107,35 @@ TEST(FetchVerb, ListsFilesSizesAndUrls) {
 }
 
 TEST(FetchVerb, WrongCommandLinesAreRefused) {
-  EXPECT_THAT(error_of({}), HasSubstr("fetch: what to fetch is missing, --list shows the names "
-                                      "(usage: gentrain fetch NAME|URL... [options])"));
-  EXPECT_THAT(error_of({"mnits"}), HasSubstr("there is no 'mnits' (did you mean 'mnist'?)"));
-  EXPECT_THAT(error_of({"http://host"}),
+  EXPECT_THAT(fetch_error({}), HasSubstr("fetch: what to fetch is missing, --list shows the names "
+                                         "(usage: gentrain fetch NAME|URL... [options])"));
+  EXPECT_THAT(fetch_error({"mnits"}), HasSubstr("there is no 'mnits' (did you mean 'mnist'?)"));
+  EXPECT_THAT(fetch_error({"http://host"}),
               HasSubstr("'http://host' names no file: its path has to end with a name"));
-  EXPECT_THAT(error_of({"http://me:pass@host/a/?b=/c"}), HasSubstr("'http://host/a/?b=/c' names"));
-  EXPECT_THAT(error_of({"http://host/a/.."}), HasSubstr("names no file"));
-  EXPECT_THAT(error_of({"mnist", "--mirror", "mnist"}), HasSubstr("NAME=URL was expected"));
-  EXPECT_THAT(error_of({"mnist", "--stall", "0"}),
+  EXPECT_THAT(fetch_error({"http://me:pass@host/a/?b=/c"}),
+              HasSubstr("'http://host/a/?b=/c' names"));
+  EXPECT_THAT(fetch_error({"http://host/a/.."}), HasSubstr("names no file"));
+  EXPECT_THAT(fetch_error({"mnist", "--mirror", "mnist"}), HasSubstr("NAME=URL was expected"));
+  EXPECT_THAT(fetch_error({"mnist", "--stall", "0"}),
               HasSubstr("--stall 0: must be above 0 and at most 1000000 seconds"));
-  EXPECT_THAT(error_of({"mnist", "--time=-1"}), HasSubstr("--time -1: must be above 0"));
-  EXPECT_THAT(error_of({"mnist", "--tries", "0"}),
+  EXPECT_THAT(fetch_error({"mnist", "--time=-1"}), HasSubstr("--time -1: must be above 0"));
+  EXPECT_THAT(fetch_error({"mnist", "--tries", "0"}),
               HasSubstr("--tries 0: must be at least 1 and at most 100"));
 }
 
 TEST(FetchVerb, AHashIsForOneUrl) {
   const std::string hash(64, 'a');
-  EXPECT_THAT(error_of({"mnist", "--sha256", hash}),
+  EXPECT_THAT(fetch_error({"mnist", "--sha256", hash}),
               HasSubstr("--sha256 is for a single URL; the hashes of names are known"));
-  EXPECT_THAT(error_of({"http://a/b", "http://a/c", "--sha256", hash}), HasSubstr("a single URL"));
-  EXPECT_THAT(error_of({"http://a/b", "--sha256", "abc"}),
+  EXPECT_THAT(fetch_error({"http://a/b", "http://a/c", "--sha256", hash}),
+              HasSubstr("a single URL"));
+  EXPECT_THAT(fetch_error({"http://a/b", "--sha256", "abc"}),
               HasSubstr("--sha256 'abc': 64 digits of lower-case hex are needed"));
 }
 
 TEST(FetchVerb, AMirrorOfTheEnvironmentIsAUrl) {
   setenv("GENTRAIN_MIRROR", "some/folder", 1);
-  EXPECT_THAT(error_of({"--list"}),
+  EXPECT_THAT(fetch_error({"--list"}),
               HasSubstr("GENTRAIN_MIRROR is 'some/folder': a URL that begins with http:// or"));
   setenv("GENTRAIN_MIRROR", "http://host/base", 1);
   EXPECT_THAT(gentrain({"fetch", "--list"}).out,

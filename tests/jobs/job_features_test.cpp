@@ -13,15 +13,15 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-const std::string kSmall =
+const std::string kRegressionJob =
     "kind: feature_regression\ndata: {path: p}\nmodel: {name: vgg16, layer: block5_pool}\n";
 
-Job job_of(const std::string& text) {
+Job regression_of(const std::string& text) {
   return parse_job(text, "j.yaml");
 }
 
 TEST(FeatureJob, Defaults) {
-  const Job job = job_of(kSmall);
+  const Job job = regression_of(kRegressionJob);
   EXPECT_EQ(job.kind, JobKind::kFeatureRegression);
   EXPECT_EQ(job.regression, trainers::RegressionOptions());
   EXPECT_EQ(job.regression.train_share, 0.6);
@@ -34,7 +34,7 @@ TEST(FeatureJob, Defaults) {
 }
 
 TEST(FeatureJob, EveryKeyIsReadAndWritten) {
-  const Job job = job_of(
+  const Job job = regression_of(
       "kind: feature_regression\nseed: 4\noutput: o\nisa: v3\nprecision: bf16_emulated\n"
       "threads: 2\n"
       "data: {path: p, size: [30, 40], fit: stretch, on_bad_file: skip, cache: c,\n"
@@ -57,18 +57,20 @@ TEST(FeatureJob, EveryKeyIsReadAndWritten) {
   const std::string dumped = dump_job(job);
   EXPECT_THAT(dumped, HasSubstr("  classes: {roses: \"*/roses*\", \"a b\": \"x?\"}\n"));
   EXPECT_EQ(parse_job(dumped, "j.yaml"), job);
-  EXPECT_EQ(job_of(dump_job(job_of(kSmall))), job_of(kSmall)) << "without classes";
+  EXPECT_EQ(regression_of(dump_job(regression_of(kRegressionJob))), regression_of(kRegressionJob))
+      << "without classes";
 }
 
 /// What a run that goes on must have alike.
 TEST(FeatureJob, MoreIterationsAreTheSameJob) {
-  const Job few = job_of(kSmall);
-  const Job more = job_of(kSmall + "regression: {max_iterations: 50}\nthreads: 3\n");
+  const Job few = regression_of(kRegressionJob);
+  const Job more = regression_of(kRegressionJob + "regression: {max_iterations: 50}\nthreads: 3\n");
   EXPECT_EQ(job_identity(few, false), job_identity(more, false));
   EXPECT_NE(job_identity(few), job_identity(more));
   EXPECT_NE(job_identity(few, false),
-            job_identity(job_of(kSmall + "regression: {reg_param: 0.1}\n"), false));
-  EXPECT_NE(job_identity(few, false), job_identity(job_of(kSmall + "split: {seed: 2}\n"), false));
+            job_identity(regression_of(kRegressionJob + "regression: {reg_param: 0.1}\n"), false));
+  EXPECT_NE(job_identity(few, false),
+            job_identity(regression_of(kRegressionJob + "split: {seed: 2}\n"), false));
 }
 
 TEST(FeatureJob, WhatIsMissing) {
@@ -79,22 +81,24 @@ TEST(FeatureJob, WhatIsMissing) {
 }
 
 TEST(FeatureJob, WhatIsWrong) {
-  EXPECT_THAT(error_of(kSmall + "stop: {epochs: 1}\n"),
+  EXPECT_THAT(error_of(kRegressionJob + "stop: {epochs: 1}\n"),
               HasSubstr("j.yaml:4:1: unknown key 'stop' in a job of kind feature_regression"));
   EXPECT_THAT(error_of("kind: feature_regression\ndata: {path: p}\n"
                        "model: {name: lenet, layer: x, pool: mean}\n"),
               testing::AllOf(HasSubstr("model.name is 'lenet' but must be one of inception_v3, "
                                        "vgg16, vgg19, squeezenet"),
                              HasSubstr("model.pool is 'mean' but must be one of avg, max, none")));
-  EXPECT_EQ(error_of(kSmall + "split: {train: 1}\n"),
+  EXPECT_EQ(error_of(kRegressionJob + "split: {train: 1}\n"),
             "j.yaml:4:16: split.train is 1 but must be above 0 and below 1");
-  EXPECT_EQ(error_of(kSmall + "regression: {elastic_net: 1.5, reg_param: -1}\n"),
+  EXPECT_EQ(error_of(kRegressionJob + "regression: {elastic_net: 1.5, reg_param: -1}\n"),
             "j.yaml:4:27: regression.elastic_net is 1.5 but must be at least 0 and at most 1\n"
             "j.yaml:4:43: regression.reg_param is -1 but must be at least 0");
-  EXPECT_THAT(error_of(kSmall + "weights: {file: random, reinit: [a]}\n"),
+  EXPECT_THAT(error_of(kRegressionJob + "weights: {file: random, reinit: [a]}\n"),
               HasSubstr("weights.reinit has no effect without a file in weights.file"));
-  EXPECT_THAT(error_of(kSmall + "init: normal\n"), HasSubstr("init normal needs init.stddev"));
-  EXPECT_THAT(error_of(kSmall + "device: cuda\n"), HasSubstr("this build has no CUDA backend"));
+  EXPECT_THAT(error_of(kRegressionJob + "init: normal\n"),
+              HasSubstr("init normal needs init.stddev"));
+  EXPECT_THAT(error_of(kRegressionJob + "device: cuda\n"),
+              HasSubstr("this build has no CUDA backend"));
 }
 
 TEST(FeatureJob, Classes) {
@@ -105,7 +109,7 @@ TEST(FeatureJob, Classes) {
   EXPECT_THAT(error_of(head + "data: {path: p, classes: [roses]}\n"),
               HasSubstr("data.classes needs none or a map of patterns, one for each class, got a "
                         "list"));
-  EXPECT_TRUE(job_of(head + "data: {path: p, classes: none}\n").data.classes.empty());
+  EXPECT_TRUE(regression_of(head + "data: {path: p, classes: none}\n").data.classes.empty());
   EXPECT_EQ(error_of("model: lenet\nstop: {epochs: 1}\n"
                      "data: {source: folder, folder: f, validation: 0.5, size: 8,\n"
                      "       classes: {a: x, b: y}}\n"),

@@ -15,13 +15,13 @@ namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using trainers::PretrainedOptions;
 
-constexpr const char* kSmall = "model: inception_v3\nstop: {epochs: 1}\n";
+constexpr const char* kSmallJob = "model: inception_v3\nstop: {epochs: 1}\n";
 
-Job small(const std::string& lines, const std::vector<std::string>& overrides = {}) {
-  return parse_job(kSmall + lines, "j.yaml", overrides);
+Job small_finetune(const std::string& lines, const std::vector<std::string>& overrides = {}) {
+  return parse_job(kSmallJob + lines, "j.yaml", overrides);
 }
-std::string added(const std::string& lines) {
-  return error_of(kSmall + lines);
+std::string added_error(const std::string& lines) {
+  return error_of(kSmallJob + lines);
 }
 std::vector<std::string> texts(const std::vector<trainers::Pattern>& patterns) {
   std::vector<std::string> texts;
@@ -32,7 +32,7 @@ std::vector<std::string> texts(const std::vector<trainers::Pattern>& patterns) {
 }
 
 TEST(FinetuneJob, Networks) {
-  EXPECT_EQ(small("").model.pretrained, PretrainedOptions());
+  EXPECT_EQ(small_finetune("").model.pretrained, PretrainedOptions());
   const Job job = parse_job(
       "model: {name: inception_v3, top: original, batch_norm: train}\nstop: {epochs: 1}\n", "j");
   EXPECT_EQ(job.model.pretrained.top, PretrainedOptions::Top::kOriginal);
@@ -43,7 +43,7 @@ TEST(FinetuneJob, Networks) {
 }
 
 TEST(FinetuneJob, Weights) {
-  const Job job = small(
+  const Job job = small_finetune(
       "weights: {file: w.h5, allow_missing: [a, \"b*\"], allow_extra: [c], reinit: [d],\n"
       "          reinit_zeros: [e/weight]}");
   EXPECT_EQ(job.weights.file, "w.h5");
@@ -52,31 +52,32 @@ TEST(FinetuneJob, Weights) {
   EXPECT_EQ(texts(job.weights.allow_extra), std::vector<std::string>{"c"});
   EXPECT_EQ(texts(job.weights.reinit), std::vector<std::string>{"d"});
   EXPECT_EQ(texts(job.weights.reinit_zeros), std::vector<std::string>{"e/weight"});
-  EXPECT_EQ(small("weights: w.h5"), small("weights: {file: w.h5}"));
-  EXPECT_EQ(small("weights: w.h5", {"weights.reinit=[a]"}).weights.file, "w.h5");
-  EXPECT_EQ(small("weights: {reinit: [a]}", {"weights=random"}).weights,
-            small("weights: random").weights);
+  EXPECT_EQ(small_finetune("weights: w.h5"), small_finetune("weights: {file: w.h5}"));
+  EXPECT_EQ(small_finetune("weights: w.h5", {"weights.reinit=[a]"}).weights.file, "w.h5");
+  EXPECT_EQ(small_finetune("weights: {reinit: [a]}", {"weights=random"}).weights,
+            small_finetune("weights: random").weights);
 }
 
 TEST(FinetuneJob, Freezing) {
-  const trainers::FreezeOptions through = small("freeze: {through: mixed8}").stages[0].freeze;
+  const trainers::FreezeOptions through =
+      small_finetune("freeze: {through: mixed8}").stages[0].freeze;
   EXPECT_EQ(through.through.text, "mixed8");
   EXPECT_EQ(through.through.where, "j.yaml:3:19");
   EXPECT_TRUE(through.parameters.empty());
-  const Job patterns = small("freeze: [\"conv2d_1/*\", b]");
-  EXPECT_EQ(patterns, small("freeze: {parameters: [\"conv2d_1/*\", b]}"));
+  const Job patterns = small_finetune("freeze: [\"conv2d_1/*\", b]");
+  EXPECT_EQ(patterns, small_finetune("freeze: {parameters: [\"conv2d_1/*\", b]}"));
   EXPECT_EQ(patterns.stages[0].freeze.parameters[1].where, "j.yaml:3:24");
-  const Job both = small("freeze: [a]", {"freeze.through=mixed9"});
+  const Job both = small_finetune("freeze: [a]", {"freeze.through=mixed9"});
   EXPECT_EQ(both.stages[0].freeze.through.text, "mixed9");
   EXPECT_EQ(texts(both.stages[0].freeze.parameters), std::vector<std::string>{"a"});
-  EXPECT_EQ(small("freeze: {through: mixed8}", {"freeze=[]"}), small(""));
+  EXPECT_EQ(small_finetune("freeze: {through: mixed8}", {"freeze=[]"}), small_finetune(""));
 }
 
 TEST(FinetuneJob, DumpReadsAgainToTheSame) {
   for (const Job& job :
-       {small("weights: {reinit: [a], reinit_zeros: [\"b*\"]}\nfreeze: {through: mixed8}"),
-        small("weights: random\nfreeze: [a]\noptimizer: {name: rmsprop, rho: 0.5}"),
-        small("data: {source: folder, path: pictures, size: 299, fit: stretch}"),
+       {small_finetune("weights: {reinit: [a], reinit_zeros: [\"b*\"]}\nfreeze: {through: mixed8}"),
+        small_finetune("weights: random\nfreeze: [a]\noptimizer: {name: rmsprop, rho: 0.5}"),
+        small_finetune("data: {source: folder, path: pictures, size: 299, fit: stretch}"),
         parse_job("model: {name: vgg19, hidden: 7}\nstop: {epochs: 1}\n", "j")}) {
     SCOPED_TRACE(dump_job(job));
     const Job again = parse_job(dump_job(job), "runs/x/job.yaml");
@@ -89,21 +90,21 @@ TEST(FinetuneJob, DumpReadsAgainToTheSame) {
 }
 
 TEST(FinetuneJob, TheIdentityHasIt) {
-  const std::string identity = job_identity(small(""));
+  const std::string identity = job_identity(small_finetune(""));
   for (const char* other : {"weights=random", "weights.reinit=[a]", "freeze.through=mixed1",
                             "freeze=[a]", "model.batch_norm=train", "model.hidden=9"}) {
-    EXPECT_NE(job_identity(small("", {other})), identity) << other;
+    EXPECT_NE(job_identity(small_finetune("", {other})), identity) << other;
   }
 }
 
 TEST(FinetuneJob, CachedFeatures) {
   using CacheFeatures = trainers::DataOptions::CacheFeatures;
-  EXPECT_EQ(small("").data.cache_features, CacheFeatures::kAuto);
-  const Job job = small("data: {cache: c, cache_features: off, cache_features_mib: 7}");
+  EXPECT_EQ(small_finetune("").data.cache_features, CacheFeatures::kAuto);
+  const Job job = small_finetune("data: {cache: c, cache_features: off, cache_features_mib: 7}");
   EXPECT_EQ(job.data.cache_features, CacheFeatures::kOff);
   EXPECT_EQ(job.data.cache_features_mib, 7);
   EXPECT_EQ(parse_job(dump_job(job), "j").data, job.data);
-  EXPECT_EQ(job_identity(job), job_identity(small(""))) << "they change no result";
+  EXPECT_EQ(job_identity(job), job_identity(small_finetune(""))) << "they change no result";
   const std::string lenet = "model: lenet\nstop: {epochs: 1}\n";
   EXPECT_EQ(error_of(lenet + "data: {cache_features: off, cache_features_mib: 7}\n"),
             "j.yaml:3:8: data.cache_features has no effect without a pretrained network\n"
@@ -155,31 +156,31 @@ TEST(FinetuneJobErrors, OfTheNetwork) {
 }
 
 TEST(FinetuneJobErrors, OfWeightsAndFreezing) {
-  EXPECT_EQ(added("weights: w.h5\ninit_from: m.h5"),
+  EXPECT_EQ(added_error("weights: w.h5\ninit_from: m.h5"),
             "j.yaml:3:1: weights and init_from exclude each other: the weights are from one file");
-  EXPECT_EQ(added("weights: {file: random, reinit: [a]}"),
+  EXPECT_EQ(added_error("weights: {file: random, reinit: [a]}"),
             "j.yaml:3:25: weights.reinit has no effect without a file in weights.file");
-  EXPECT_EQ(added("weights: [a]"),
+  EXPECT_EQ(added_error("weights: [a]"),
             "j.yaml:3:10: weights needs a name or a map of keys, got a list");
-  EXPECT_EQ(added("weights: {name: a}"),
+  EXPECT_EQ(added_error("weights: {name: a}"),
             "j.yaml:3:11: unknown key 'name' in weights (known: file, allow_missing, allow_extra, "
             "reinit, reinit_zeros)");
-  EXPECT_EQ(added("freeze: mixed8"),
+  EXPECT_EQ(added_error("freeze: mixed8"),
             "j.yaml:3:9: freeze needs a list of patterns or a map of keys, got 'mixed8'");
-  EXPECT_EQ(added("freeze: {through: [mixed8]}"),
+  EXPECT_EQ(added_error("freeze: {through: [mixed8]}"),
             "j.yaml:3:19: freeze.through needs a text, got a list");
-  EXPECT_EQ(added("freeze: {parameters: mixed8}"),
+  EXPECT_EQ(added_error("freeze: {parameters: mixed8}"),
             "j.yaml:3:22: freeze.parameters needs a list of patterns, as [\"conv1/*\"], got "
             "'mixed8'");
 }
 
 TEST(FinetuneJobErrors, OfDataPath) {
-  EXPECT_EQ(added("data: {source: folder, path: a, folder: b, size: 299}"),
+  EXPECT_EQ(added_error("data: {source: folder, path: a, folder: b, size: 299}"),
             "j.yaml:3:24: data.path stands in place of data.folder and data.test_folder: give "
             "either");
-  EXPECT_EQ(added("data: {path: a}"),
+  EXPECT_EQ(added_error("data: {path: a}"),
             "j.yaml:3:8: data.path has no effect without data.source folder");
-  EXPECT_EQ(added("data: {source: folder, path: a, size: 299}"), "");
+  EXPECT_EQ(added_error("data: {source: folder, path: a, size: 299}"), "");
 }
 
 }  // namespace

@@ -23,12 +23,12 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSmall = "model: lenet\nstop: {epochs: 1}\n";
 
-Job job_of(const std::string& text, const std::vector<std::string>& overrides = {}) {
+Job some_job(const std::string& text, const std::vector<std::string>& overrides = {}) {
   return parse_job(text, "some/small.yaml", overrides);
 }
 
 Job small(const std::string& lines, const std::vector<std::string>& overrides = {}) {
-  return job_of(kSmall + lines, overrides);
+  return some_job(kSmall + lines, overrides);
 }
 
 std::vector<fs::path> shipped_jobs() {
@@ -122,11 +122,11 @@ TEST(Job, Classification) {
 TEST(Job, NamedGroupsMayBeTheirNameAlone) {
   EXPECT_EQ(small("optimizer: adam\ninit: xavier"),
             small("optimizer: {name: adam}\ninit: {name: xavier}"));
-  EXPECT_EQ(job_of("model: {name: lenet}\nstop: {epochs: 1}\n"), small(""));
+  EXPECT_EQ(some_job("model: {name: lenet}\nstop: {epochs: 1}\n"), small(""));
 }
 
 TEST(Job, LayersWithTheirPlaces) {
-  const Job job = job_of(R"(stop: {steps: 5}
+  const Job job = some_job(R"(stop: {steps: 5}
 model:
   layers:
     - {conv: {out: 6, kernel: [5, 3], stride: 2, padding: same, bias: false}}
@@ -174,11 +174,11 @@ TEST(Job, Stages) {
   EXPECT_EQ(job.stages[1].name, "whole");
   EXPECT_EQ(job.stages[1].optimizer.momentum, 0.9);
   // One stage named train is what a job without stages has.
-  EXPECT_EQ(job_of("model: lenet\nstages: {train: {stop: {epochs: 1}}}"), small(""));
+  EXPECT_EQ(some_job("model: lenet\nstages: {train: {stop: {epochs: 1}}}"), small(""));
 }
 
 TEST(Job, ANetworksOptimizerBeginsWithTheStages) {
-  const Job job = job_of(
+  const Job job = some_job(
       "model: srgan\ncontent: {maps: [block2_conv2], map_weights: [0.5], pixel_weight: 3}\n"
       "stages:\n  gan:\n"
       "    stop: {steps: 3}\n"
@@ -194,11 +194,11 @@ TEST(Job, ANetworksOptimizerBeginsWithTheStages) {
   EXPECT_EQ(job.content.maps, std::vector<std::string>{"block2_conv2"});
   EXPECT_EQ(job.content.map_weights, std::vector<double>{0.5});
   EXPECT_EQ(job.content.pixel_weight, 3);
-  EXPECT_EQ(job_of(dump_job(job)).stages, job.stages);
-  EXPECT_EQ(job_of(dump_job(job)).content, job.content);
+  EXPECT_EQ(some_job(dump_job(job)).stages, job.stages);
+  EXPECT_EQ(some_job(dump_job(job)).content, job.content);
   Job cached = job;
   cached.content.cache = true;
-  EXPECT_EQ(job_of(dump_job(cached)).content, cached.content);
+  EXPECT_EQ(some_job(dump_job(cached)).content, cached.content);
   EXPECT_EQ(job_identity(cached), job_identity(job)) << "it changes no result";
 }
 
@@ -213,8 +213,8 @@ TEST(Job, Overrides) {
             "--set trainable=[\"a*\"]");
   EXPECT_EQ(small("init: normal", {"init.stddev=0.5"}).init.stddev, 0.5);
   EXPECT_EQ(small("", {"model={layers: [flatten, {linear: 10}]}"}).model.layers.size(), 2U);
-  const Job stages = job_of("model: lenet\nstages: {gan: {stop: {steps: 1}}}",
-                            {"stages.gan.optimizer.name=adam", "stages.gan.stop.steps=9"});
+  const Job stages = some_job("model: lenet\nstages: {gan: {stop: {steps: 1}}}",
+                              {"stages.gan.optimizer.name=adam", "stages.gan.stop.steps=9"});
   EXPECT_EQ(stages.stages[0].optimizer.name, OptimizerOptions::Name::kAdam);
   EXPECT_EQ(stages.stages[0].stop.steps, 9);
 }
@@ -240,9 +240,10 @@ TEST(Job, DumpReadsAgainToTheSame) {
       small("data: {normalize: {test: {std: 0.1}}}\nclip_norm: 0.1\nseed: 18446744073709551615"),
       small("data: {source: folder, folder: a, test_folder: b, size: [4, 6], fit: stretch}"),
       small("data: {augment: {rotation: 5, zoom: 0.1, fill_mode: wrap}}"),
-      job_of("stop: {steps: 1}\nmodel: {layers: [{conv: {out: 1, kernel: [1, 2], padding: same}}, "
-             "{max_pool: {size: 3, stride: [1, 2], padding: 1}}, flatten, {dropout: 0.1}, relu, "
-             "sigmoid, {linear: {out: 3, bias: false}}]}"),
+      some_job(
+          "stop: {steps: 1}\nmodel: {layers: [{conv: {out: 1, kernel: [1, 2], padding: same}}, "
+          "{max_pool: {size: 3, stride: [1, 2], padding: 1}}, flatten, {dropout: 0.1}, relu, "
+          "sigmoid, {linear: {out: 3, bias: false}}]}"),
   };
   for (const fs::path& path : shipped_jobs()) {
     jobs.push_back(load_job(path));

@@ -26,16 +26,16 @@ using testing::StartsWith;
 
 constexpr const char* kJob = "kind: prepare_faces\n";
 
-Job job_of(const std::string& text) {
+Job prepare_job(const std::string& text) {
   return parse_job(text, "j.yaml");
 }
 
-std::string error_of(const std::string& text) {
-  return message_of<JobError>([&] { job_of(text); });
+std::string prepare_error(const std::string& text) {
+  return message_of<JobError>([&] { prepare_job(text); });
 }
 
 TEST(PrepareFacesJob, HasKeysOfItsOwn) {
-  const Job job = job_of(
+  const Job job = prepare_job(
       "kind: prepare_faces\noutput: out\nthreads: 2\n"
       "data: {folder: f, faces: {size: 64, margin: 1.5, test_share: 0.1}}\n");
   EXPECT_EQ(job.kind, JobKind::kPrepareFaces);
@@ -43,8 +43,8 @@ TEST(PrepareFacesJob, HasKeysOfItsOwn) {
   EXPECT_EQ(job.threads, 2);
   EXPECT_EQ(job.data.folder, "f");
   EXPECT_EQ(job.data.faces, (image::FaceOptions{64, 1.5, 0.1}));
-  EXPECT_EQ(job_of(kJob).data.faces, (image::FaceOptions{96, 1.4, 0.05}));
-  EXPECT_EQ(job_of(kJob).output, "runs/j");
+  EXPECT_EQ(prepare_job(kJob).data.faces, (image::FaceOptions{96, 1.4, 0.05}));
+  EXPECT_EQ(prepare_job(kJob).output, "runs/j");
   EXPECT_EQ(dump_job(job),
             "kind: prepare_faces\noutput: out\nthreads: 2\ndata:\n  folder: f\n  faces:\n"
             "    size: 64\n    margin: 1.5\n    test_share: 0.1\n");
@@ -52,37 +52,39 @@ TEST(PrepareFacesJob, HasKeysOfItsOwn) {
 }
 
 TEST(PrepareFacesJob, RefusesAllOtherKeys) {
-  EXPECT_EQ(error_of("kind: prepare_faces\nseed: 1\nstop: {steps: 1}\ndata: {source: lfw}\n"),
+  EXPECT_EQ(prepare_error("kind: prepare_faces\nseed: 1\nstop: {steps: 1}\ndata: {source: lfw}\n"),
             "j.yaml:2:1: unknown key 'seed' in a job of kind prepare_faces (known: kind, output, "
             "threads, data)\n"
             "j.yaml:3:1: unknown key 'stop' in a job of kind prepare_faces (known: kind, output, "
             "threads, data)\n"
             "j.yaml:4:8: unknown key 'source' in data (known: folder, faces)");
-  EXPECT_EQ(error_of("kind: prepare_faces\ndata: {faces: {size: 0, margin: 0.9, test_share: 1}}\n"),
-            "j.yaml:2:22: data.faces.size is 0 but must be at least 1 and at most 4096\n"
-            "j.yaml:2:33: data.faces.margin is 0.9 but must be at least 1 and at most 10\n"
-            "j.yaml:2:50: data.faces.test_share is 1 but must be above 0 and below 1");
-  EXPECT_EQ(error_of("kind: prepare\nmodel: lenet\nstop: {steps: 1}\n"),
+  EXPECT_EQ(
+      prepare_error("kind: prepare_faces\ndata: {faces: {size: 0, margin: 0.9, test_share: 1}}\n"),
+      "j.yaml:2:22: data.faces.size is 0 but must be at least 1 and at most 4096\n"
+      "j.yaml:2:33: data.faces.margin is 0.9 but must be at least 1 and at most 10\n"
+      "j.yaml:2:50: data.faces.test_share is 1 but must be above 0 and below 1");
+  EXPECT_EQ(prepare_error("kind: prepare\nmodel: lenet\nstop: {steps: 1}\n"),
             "j.yaml:1:7: kind is 'prepare' but must be one of train, prepare_faces, "
             "feature_regression, deepdream");
 }
 
 TEST(PrepareFacesJob, KeysOfFacesNeedASourceThatReadsThem) {
   const std::string lenet = "model: lenet\nstop: {epochs: 1}\n";
-  EXPECT_EQ(error_of(lenet + "data: {cache: c, faces: {size: 64}}\n"),
+  EXPECT_EQ(prepare_error(lenet + "data: {cache: c, faces: {size: 64}}\n"),
             "j.yaml:3:8: data.cache has no effect without data.source lfw, or auto with model.name "
             "srgan, or content.cache, or a pretrained network\n"
             "j.yaml:3:26: data.faces.size has no effect without data.source lfw, or auto with "
             "model.name srgan");
-  EXPECT_EQ(error_of(lenet + "data: {source: lfw, cache: c, folder: f, faces: {size: 64}}\n"),
+  EXPECT_EQ(prepare_error(lenet + "data: {source: lfw, cache: c, folder: f, faces: {size: 64}}\n"),
             "nothing was thrown");
-  EXPECT_EQ(error_of("model: srgan\nstages: {gan: {stop: {epochs: 1}}}\ncontent: {cache: true}\n"
-                     "data: {source: faces, cache: c}\n"),
-            "nothing was thrown");
-  EXPECT_EQ(job_identity(job_of(lenet + "data: {source: lfw, cache: c}\n")),
-            job_identity(job_of(lenet + "data: {source: lfw}\n")));
-  EXPECT_NE(job_identity(job_of(lenet + "data: {source: lfw, faces: {margin: 2}}\n")),
-            job_identity(job_of(lenet + "data: {source: lfw}\n")));
+  EXPECT_EQ(
+      prepare_error("model: srgan\nstages: {gan: {stop: {epochs: 1}}}\ncontent: {cache: true}\n"
+                    "data: {source: faces, cache: c}\n"),
+      "nothing was thrown");
+  EXPECT_EQ(job_identity(prepare_job(lenet + "data: {source: lfw, cache: c}\n")),
+            job_identity(prepare_job(lenet + "data: {source: lfw}\n")));
+  EXPECT_NE(job_identity(prepare_job(lenet + "data: {source: lfw, faces: {margin: 2}}\n")),
+            job_identity(prepare_job(lenet + "data: {source: lfw}\n")));
 }
 
 /// A folder of photographs beside the one with the trained model.

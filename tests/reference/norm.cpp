@@ -16,13 +16,13 @@ namespace gentrain::reference {
 namespace {
 
 /// A tensor of rows with `c` channels.
-struct Extents {
+struct NormExtents {
   std::int64_t rows, c;
 
   [[nodiscard]] Shape channels() const { return {c}; }
 };
 
-Extents extents_of(const char* routine, const Shape& shape) {
+NormExtents extents_of(const char* routine, const Shape& shape) {
   if (shape.rank() == 0 || shape.elements() == 0) {
     throw ShapeError(fmt::format("{}: x has shape {}: rows of channels that are not empty needed",
                                  routine, shape.str()));
@@ -70,7 +70,7 @@ class Norm final : public NormKernels {
   void normalize(Queue& /*queue*/, const NormRule& rule, const NormSources& sources,
                  View y) override {
     check("normalize", rule);
-    const Extents extents = extents_of("normalize", sources.x.shape);
+    const NormExtents extents = extents_of("normalize", sources.x.shape);
     const std::int64_t c = extents.c;
     const Call call("normalize", y.dtype);
     const Values x = call.load("x", sources.x, sources.x.shape);
@@ -92,7 +92,7 @@ class Norm final : public NormKernels {
                           const NormGradientSources& sources,
                           const NormGradients& results) override {
     check("normalize backward", rule);
-    const Extents extents = extents_of("normalize backward", sources.x.shape);
+    const NormExtents extents = extents_of("normalize backward", sources.x.shape);
     const std::int64_t c = extents.c;
     const Call call("normalize backward", sources.dy.dtype);
     const Values x = call.load("x", sources.x, sources.x.shape);

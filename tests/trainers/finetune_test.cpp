@@ -23,7 +23,7 @@ using ::testing::StartsWith;
 
 using Values = std::map<std::string, std::vector<float>>;
 
-Values values_of(TrainingRun& run) {
+Values run_values(TrainingRun& run) {
   Values values;
   for (int i = 0; i < run.parameters().size(); ++i) {
     values[run.parameters().info(i).name] =
@@ -39,10 +39,10 @@ class Finetune : public FinetuneRuns {
     const auto single = comm::make_single();
     TrainingRun run(options, *single);
     std::vector<Stage> stages = run.make_stages("");
-    const Values before = values_of(run);
+    const Values before = run_values(run);
     run_stages(stages, run.loop_options(), run.runner(), &run.loader(), {});
     std::vector<std::string> names;
-    for (const auto& [name, values] : values_of(run)) {
+    for (const auto& [name, values] : run_values(run)) {
       if (values != before.at(name)) {
         names.push_back(name);
       }

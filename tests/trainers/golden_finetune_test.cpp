@@ -29,9 +29,9 @@ bool is_statistic(const ParameterSet& parameters, int p) {
 }
 
 /// InceptionV3 with a head, and one forward and backward pass of it.
-class Step {
+class FinetuneStep {
  public:
-  Step(const Shape& image, std::int64_t divisor, bool batch_statistics)
+  FinetuneStep(const Shape& image, std::int64_t divisor, bool batch_statistics)
       : network_(thin_inception(image, divisor, kClasses), {},
                  {.batch_statistics = batch_statistics}, kClasses, parameters_) {}
 
@@ -87,7 +87,7 @@ class GoldenFinetune : public ::testing::TestWithParam<std::tuple<Place, bool>> 
   }
 
   /// What is frozen through the golden step's block, and statistics that stay.
-  [[nodiscard]] std::set<int> frozen(Step& step, bool batch_statistics) const {
+  [[nodiscard]] std::set<int> frozen(FinetuneStep& step, bool batch_statistics) const {
     const ParameterSet& parameters = step.parameters();
     std::set<int> indices;
     for (const std::string& name : step.network().executor().parameters_through(
@@ -103,7 +103,7 @@ class GoldenFinetune : public ::testing::TestWithParam<std::tuple<Place, bool>> 
   }
 
   struct Outcome {
-    Step::Result result;
+    FinetuneStep::Result result;
     std::map<std::string, std::vector<double>> gradients;
   };
   /// The step that the golden one is, or that with the other kind of batch norm.
@@ -114,7 +114,7 @@ class GoldenFinetune : public ::testing::TestWithParam<std::tuple<Place, bool>> 
       classes.push_back(static_cast<double>(i % kClasses));
     }
     const Tensor labels = bench_.tensor({images.shape()[0]}, classes, DType::kI32);
-    Step step(image_of(images), place_.divisor, batch_statistics);
+    FinetuneStep step(image_of(images), place_.divisor, batch_statistics);
     load_hashed(step.parameters(), bench_, golden_, place_.dtype);
     GradientStore store(bench_, step.parameters(), frozen(step, batch_statistics));
     Outcome made{step.run(bench_, images, labels, store), {}};
@@ -231,10 +231,10 @@ class StepFile {
     const Tensor images = golden_.tensor("input/x");
     const Tensor labels =
         bench_.tensor(golden_.shape("input/y"), golden_.values("input/y"), DType::kI32);
-    Step step(image_of(images), 32 / width(), batch_statistics());
+    FinetuneStep step(image_of(images), 32 / width(), batch_statistics());
     golden_.load(step.parameters(), names_);
     GradientStore store(bench_, step.parameters(), frozen(step.parameters()));
-    const Step::Result result = step.run(bench_, images, labels, store);
+    const FinetuneStep::Result result = step.run(bench_, images, labels, store);
     golden_.expect("output/features", result.features);
     golden_.expect("output/logits", result.logits);
     golden_.expect("loss/loss", std::vector<double>{result.loss});

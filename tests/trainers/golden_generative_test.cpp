@@ -24,21 +24,21 @@ using test::GoldenStep;
 using test::GradientStore;
 using test::Workbench;
 
-struct Place {
+struct GoldenPlace {
   const char* name;
   Device& (*device)();
   DType dtype;
   int steps;  // of the ten whose losses are known
 };
 
-std::string place_name(const ::testing::TestParamInfo<Place>& info) {
+std::string place_name(const ::testing::TestParamInfo<GoldenPlace>& info) {
   return info.param.name;
 }
 
-const Place kCpu{"cpu_f32", test::cpu_device, DType::kF32, 10};
-const Place kReference{"reference_f64", test::reference_device, DType::kF64, 2};
+const GoldenPlace kCpu{"cpu_f32", test::cpu_device, DType::kF32, 10};
+const GoldenPlace kReference{"reference_f64", test::reference_device, DType::kF64, 2};
 
-class GoldenVae : public ::testing::TestWithParam<Place> {
+class GoldenVae : public ::testing::TestWithParam<GoldenPlace> {
  protected:
   static std::vector<GoldenName> names() {
     std::vector<GoldenName> result;
@@ -149,7 +149,7 @@ std::vector<GoldenName> discriminator_names() {
 /// SRGAN as a golden file has it: of any width and size.
 class GoldenSrgan {
  public:
-  GoldenSrgan(const Place& place, const std::string& file)
+  GoldenSrgan(const GoldenPlace& place, const std::string& file)
       : bench_(place.device()), dtype_(place.dtype), golden_(file, bench_, dtype_) {
     const std::vector<GoldenName> more = discriminator_names();
     names_.insert(names_.end(), more.begin(), more.end());
@@ -229,7 +229,7 @@ class GoldenSrgan {
   std::unique_ptr<Srgan> srgan_;
 };
 
-class GoldenSrganTest : public ::testing::TestWithParam<Place> {};
+class GoldenSrganTest : public ::testing::TestWithParam<GoldenPlace> {};
 
 TEST_P(GoldenSrganTest, StepsAreThoseOfPyTorch) {
   GoldenSrgan(GetParam(), GENTRAIN_SOURCE_DIR "/tests/golden/srgan.h5")

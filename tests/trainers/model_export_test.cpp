@@ -13,6 +13,7 @@
 #include "kernels/error.h"
 #include "tests/support/compare.h"
 #include "tests/support/workbench.h"
+#include "tests/trainers/named_model.h"
 #include "tests/trainers/small_runs.h"
 #include "tests/trainers/whole_models.h"
 #include "trainers/models/imported.h"
@@ -75,12 +76,6 @@ class ModelExports : public testing::Test {
   fs::path folder_ = fs::temp_directory_path() / ("gentrain_exports_" + std::to_string(getpid()));
   test::Workbench bench_{test::cpu_device()};
 };
-
-ModelOptions named(const std::string& name) {
-  ModelOptions model;
-  model.name = name;
-  return model;
-}
 
 TEST_F(ModelExports, LayersInARow) {
   expect_same(open({.model = save(named("lenet"), {28, 28, 1})}));

@@ -7,6 +7,7 @@
 #include "core/ops/ops.h"
 #include "kernels/error.h"
 #include "tests/support/compare.h"
+#include "tests/trainers/named_model.h"
 #include "tests/trainers/small_runs.h"
 #include "trainers/bench.h"
 #include "trainers/models/network.h"
@@ -24,12 +25,6 @@ ModelOptions sequential(std::vector<LayerSpec> layers) {
   model.layers = std::move(layers);
   return model;
 }
-ModelOptions named(const std::string& name) {
-  ModelOptions model;
-  model.name = name;
-  return model;
-}
-
 /// The message of a network that cannot be built; `bad` says which layer is marked with a place.
 std::string error_of(std::vector<LayerSpec> layers, std::size_t bad, const Shape& image = kImage,
                      std::int64_t outputs = 10) {

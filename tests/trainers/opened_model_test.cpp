@@ -15,6 +15,7 @@
 #include "kernels/error.h"
 #include "tests/support/compare.h"
 #include "tests/support/workbench.h"
+#include "tests/trainers/named_model.h"
 #include "tests/trainers/small_runs.h"
 #include "tests/trainers/whole_models.h"
 #include "trainers/class_list.h"
@@ -74,12 +75,6 @@ class OpenedModels : public testing::Test {
   fs::path folder_ = fs::temp_directory_path() / ("gentrain_opened_" + std::to_string(getpid()));
   test::Workbench bench_{test::cpu_device()};
 };
-
-ModelOptions named(const std::string& name) {
-  ModelOptions model;
-  model.name = name;
-  return model;
-}
 
 ModelOptions layered() {
   ModelOptions model;

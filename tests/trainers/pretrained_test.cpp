@@ -29,10 +29,10 @@ using ::testing::HasSubstr;
 using Top = PretrainedOptions::Top;
 
 const Shape kInception{299, 299, 3};
-const Shape kVgg{224, 224, 3};
+const Shape kVggImage{224, 224, 3};
 const Shape kSqueeze{227, 227, 3};
 
-ModelOptions named(const std::string& name, Top top = Top::kHead) {
+ModelOptions headed(const std::string& name, Top top = Top::kHead) {
   ModelOptions model;
   model.name = name;
   model.pretrained.top = top;
@@ -51,22 +51,22 @@ std::int64_t count(const graph::Graph& graph) {
 }
 
 std::int64_t count(const std::string& name, Top top, const Shape& image, std::int64_t classes) {
-  return count(make_graph(named(name, top), image, classes));
+  return count(make_graph(headed(name, top), image, classes));
 }
 
 TEST(Pretrained, HaveTheParametersOfThePublishedNetworks) {
   EXPECT_EQ(count("inception_v3", Top::kNone, kInception, 0), 21802784);
   EXPECT_EQ(count("inception_v3", Top::kHead, kInception, 4), 23905060);
   EXPECT_EQ(count("inception_v3", Top::kOriginal, kInception, 1000), 23851784);
-  EXPECT_EQ(count("vgg16", Top::kNone, kVgg, 0), 14714688);
-  EXPECT_EQ(count("vgg16", Top::kOriginal, kVgg, 1000), 138357544);
-  EXPECT_EQ(count("vgg19", Top::kNone, kVgg, 0), 20024384);
-  EXPECT_EQ(count("vgg19", Top::kOriginal, kVgg, 1000), 143667240);
+  EXPECT_EQ(count("vgg16", Top::kNone, kVggImage, 0), 14714688);
+  EXPECT_EQ(count("vgg16", Top::kOriginal, kVggImage, 1000), 138357544);
+  EXPECT_EQ(count("vgg19", Top::kNone, kVggImage, 0), 20024384);
+  EXPECT_EQ(count("vgg19", Top::kOriginal, kVggImage, 1000), 143667240);
   EXPECT_EQ(count("squeezenet", Top::kNone, kSqueeze, 0), 722496);
   EXPECT_EQ(count("squeezenet", Top::kOriginal, kSqueeze, 1000), 1235496);
   EXPECT_EQ(count(inception_v3(kInception)), 21802784);
-  EXPECT_EQ(count(vgg16(kVgg)), 14714688);
-  EXPECT_EQ(count(vgg19(kVgg)), 20024384);
+  EXPECT_EQ(count(vgg16(kVggImage)), 14714688);
+  EXPECT_EQ(count(vgg19(kVggImage)), 20024384);
   EXPECT_EQ(count(squeezenet(kSqueeze)), 722496);
 }
 
@@ -86,14 +86,14 @@ TEST(Pretrained, ExtentsOfTheirBlocks) {
   EXPECT_EQ(inception.outputs(), std::vector<int>{inception.index_of("mixed10")});
   EXPECT_EQ(inception.find("conv2d_95"), -1);
   EXPECT_GE(inception.find("conv2d_94"), 0);
-  EXPECT_EQ(shape_of(vgg16(kVgg), "block5_pool"), Shape({7, 7, 512}));
+  EXPECT_EQ(shape_of(vgg16(kVggImage), "block5_pool"), Shape({7, 7, 512}));
   EXPECT_EQ(shape_of(squeezenet(kSqueeze), "pool1"), Shape({56, 56, 64}));
   EXPECT_EQ(shape_of(squeezenet(kSqueeze), "fire9/concat"), Shape({13, 13, 512}));
 }
 
 TEST(Pretrained, FreezingThroughMixed8LeavesMixed9Mixed10AndTheHead) {
   ParameterSet parameters;
-  const auto network = make_pretrained(named("inception_v3"), {}, kInception, 4, parameters);
+  const auto network = make_pretrained(headed("inception_v3"), {}, kInception, 4, parameters);
   std::vector<std::string> frozen = network->executor().parameters_through("mixed8");
   std::ranges::sort(frozen);
   std::int64_t trained = 0;
@@ -110,7 +110,7 @@ TEST(Pretrained, FreezingThroughMixed8LeavesMixed9Mixed10AndTheHead) {
 
 TEST(Pretrained, LayersForSummaries) {
   ParameterSet parameters;
-  const auto network = build_network(named("inception_v3"), {}, kInception, 4, parameters);
+  const auto network = build_network(headed("inception_v3"), {}, kInception, 4, parameters);
   const LayerInfo& last = network->layers().back();
   EXPECT_EQ(last.name, "head_logits");
   EXPECT_EQ(last.output, Shape{4});
@@ -132,21 +132,21 @@ TEST(Pretrained, LayersForSummaries) {
 TEST(PretrainedErrors, NameModelAndLayer) {
   ParameterSet parameters;
   EXPECT_EQ(message_of<JobError>([&] {
-              build_network(named("vgg16"), {}, {31, 40, 3}, 4, parameters);
+              build_network(headed("vgg16"), {}, {31, 40, 3}, 4, parameters);
             }),
             "model vgg16 does not take images [31, 40, 3]: block5_pool (max pooling): its window "
             "of 2 x 2 does not fit into [1, 2, 512] with padding [0, 0, 0, 0]");
   EXPECT_THAT(message_of<JobError>([&] {
-                build_network(named("inception_v3"), {}, {74, 75, 3}, 4, parameters);
+                build_network(headed("inception_v3"), {}, {74, 75, 3}, 4, parameters);
               }),
               HasSubstr("model inception_v3 does not take images [74, 75, 3]: "));
   EXPECT_NO_THROW(inception_v3({75, 75, 3}));
   EXPECT_EQ(message_of<JobError>([&] {
-              build_network(named("squeezenet", Top::kNone), {}, kSqueeze, 4, parameters);
+              build_network(headed("squeezenet", Top::kNone), {}, kSqueeze, 4, parameters);
             }),
             "model: its last layer fire9/concat gives [13, 13, 512] per sample but the data needs "
             "[4]");
-  EXPECT_EQ(message_of<JobError>([] { make_graph(named("vgg11"), kVgg, 4); }),
+  EXPECT_EQ(message_of<JobError>([] { make_graph(headed("vgg11"), kVggImage, 4); }),
             "model: there is no pretrained network 'vgg11' (known: inception_v3, vgg16, vgg19, "
             "squeezenet)");
 }
@@ -154,7 +154,7 @@ TEST(PretrainedErrors, NameModelAndLayer) {
 TEST(PretrainedErrors, GreyImages) {
   ParameterSet parameters;
   EXPECT_EQ(message_of<JobError>([&] {
-              build_network(named("vgg19"), {}, {64, 64, 1}, 4, parameters);
+              build_network(headed("vgg19"), {}, {64, 64, 1}, 4, parameters);
             }),
             "model vgg19 takes colour images, [h, w, 3], but the data has [64, 64, 1]");
 }
@@ -169,12 +169,12 @@ TEST(Pretrained, AGraphOfSeveralOutputsIsNoClassifier) {
 
 TEST(Pretrained, DescriptionsOfModelsComeBack) {
   for (const Top top : {Top::kHead, Top::kOriginal, Top::kNone}) {
-    ModelOptions model = named("squeezenet", top);
+    ModelOptions model = headed("squeezenet", top);
     model.pretrained.hidden = 12;
     model.pretrained.batch_statistics = true;
     EXPECT_EQ(model_from_json(to_json(model)), model);
   }
-  nlohmann::json json = to_json(named("vgg16"));
+  nlohmann::json json = to_json(headed("vgg16"));
   json["top"] = "tail";
   EXPECT_EQ(message_of<JobError>([&] { model_from_json(json); }),
             "the model has a top 'tail' that this version does not know");
@@ -199,7 +199,7 @@ class PretrainedOnCpu : public ::testing::Test {
 };
 
 TEST_F(PretrainedOnCpu, LogitsComeBeforeTheSoftmax) {
-  const auto network = make(named("squeezenet", Top::kOriginal), {64, 64, 3}, 10);
+  const auto network = make(headed("squeezenet", Top::kOriginal), {64, 64, 3}, 10);
   Context evaluation = context();
   const Tensor x = bench_.random({2, 64, 64, 3}, RngKey(1), DType::kF32);
   const Tensor logits = network->forward(evaluation, x);
@@ -212,7 +212,7 @@ TEST_F(PretrainedOnCpu, LogitsComeBeforeTheSoftmax) {
 }
 
 TEST_F(PretrainedOnCpu, AHeadTrainsBehindFrozenFeatures) {
-  const auto network = make(named("squeezenet"), {48, 48, 3}, 3);
+  const auto network = make(headed("squeezenet"), {48, 48, 3}, 3);
   std::set<int> frozen;
   for (const std::string& name : network->executor().parameters_through("fire9/concat")) {
     frozen.insert(parameters_.find(name));
@@ -232,7 +232,7 @@ TEST_F(PretrainedOnCpu, AHeadTrainsBehindFrozenFeatures) {
 
 /// Images in -1..1 become what the published weights take.
 TEST_F(PretrainedOnCpu, MapsAreThoseOfVggFeatures) {
-  const auto network = make(named("vgg16"), {40, 40, 3}, 2);
+  const auto network = make(headed("vgg16"), {40, 40, 3}, 2);
   VggFeatures features(VggNet::kVgg16, std::vector<VggMap>{{"block3_conv3"}, {"block2_pool"}},
                        VggInput::kCaffe);
   features.initialize(bench_.device(), bench_.queue(), RngKey(1));
@@ -269,7 +269,7 @@ TEST_P(PretrainedRealFiles, AreReadLayerByLayer) {
   }
   const test::Workbench bench(test::cpu_device());
   ParameterSet parameters;
-  const auto network = make_pretrained(named(GetParam().model), {}, {96, 96, 3}, 4, parameters);
+  const auto network = make_pretrained(headed(GetParam().model), {}, {96, 96, 3}, 4, parameters);
   parameters.allocate(bench.device(), bench.queue());
   parameters.initialize(bench.device(), bench.queue(), RngKey(1));
   const graph::KerasReport report =

@@ -17,7 +17,7 @@ struct Kernel {
 };
 
 /// A convolution of a branch: channels, kernel, and whether it halves the extents, unpadded.
-struct Unit {
+struct ConvUnit {
   std::int64_t out;
   Kernel kernel;
   bool halves = false;
@@ -49,7 +49,7 @@ class Inception {
   }
 
  private:
-  int conv(int x, const Unit& unit, ops::Stride stride, bool same) {
+  int conv(int x, const ConvUnit& unit, ops::Stride stride, bool same) {
     ++convs_;
     graph::Convolution node;
     node.out = unit.out;
@@ -64,8 +64,8 @@ class Inception {
     return graph_.add(fmt::format("activation_{}", convs_), graph::Activate{}, {normed});
   }
 
-  int branch(int x, std::initializer_list<Unit> units) {
-    for (const Unit& unit : units) {
+  int branch(int x, std::initializer_list<ConvUnit> units) {
+    for (const ConvUnit& unit : units) {
       x = unit.halves ? conv(x, unit, {2, 2}, false) : conv(x, unit, {1, 1}, true);
     }
     return x;

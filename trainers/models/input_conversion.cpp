@@ -7,12 +7,12 @@
 #include <fmt/format.h>
 
 #include "kernels/error.h"
+#include "trainers/models/preprocessing.h"
 
 namespace gentrain::trainers {
 
 namespace {
 
-constexpr std::int64_t kColours = 3;
 constexpr double kHalf = 127.5;  // (x + 1) * kHalf is in 0..255
 
 /// Values into a tensor of f32 or f64.
@@ -30,15 +30,13 @@ InputConversion::Constants constants_of(Preprocessing preprocessing, std::int64_
   }
   if (preprocessing == Preprocessing::kCaffe) {
     return {{0, 0, kHalf, 0, kHalf, 0, kHalf, 0, 0},
-            {kHalf - 103.939, kHalf - 116.779, kHalf - 123.68}};
+            {kHalf - kCaffeMeans[0], kHalf - kCaffeMeans[1], kHalf - kCaffeMeans[2]}};
   }
   if (preprocessing == Preprocessing::kTorch) {
-    constexpr std::array<double, 3> kMeans = {0.485, 0.456, 0.406};
-    constexpr std::array<double, 3> kDeviations = {0.229, 0.224, 0.225};
     InputConversion::Constants constants{std::vector<double>(kColours * kColours), {}};
-    for (std::size_t c = 0; c < kMeans.size(); ++c) {
-      constants.weights[c * kMeans.size() + c] = 0.5 / kDeviations.at(c);
-      constants.biases.push_back((0.5 - kMeans.at(c)) / kDeviations.at(c));
+    for (std::size_t c = 0; c < kTorchMeans.size(); ++c) {
+      constants.weights[c * kTorchMeans.size() + c] = 0.5 / kTorchDeviations.at(c);
+      constants.biases.push_back((0.5 - kTorchMeans.at(c)) / kTorchDeviations.at(c));
     }
     return constants;
   }

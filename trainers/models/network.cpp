@@ -39,7 +39,7 @@ namespace {
 
 // By their values.
 constexpr std::array<std::string_view, 4> kTops = {"head", "original", "none", "regression"};
-constexpr std::array<std::string_view, 3> kPools = {"avg", "max", "none"};
+constexpr std::array<std::string_view, 3> kPoolNames = {"avg", "max", "none"};
 
 /// Index of a name in a list. Throws JobError.
 template <std::size_t n>
@@ -59,7 +59,7 @@ void write_pretrained(const PretrainedOptions& pretrained, nlohmann::json& json)
   json["batch_statistics"] = pretrained.batch_statistics;
   if (pretrained.top == PretrainedOptions::Top::kRegression) {
     json["layer"] = pretrained.layer;
-    json["pool"] = kPools.at(static_cast<std::size_t>(pretrained.pool));
+    json["pool"] = kPoolNames.at(static_cast<std::size_t>(pretrained.pool));
   }
 }
 
@@ -72,7 +72,7 @@ PretrainedOptions read_pretrained(const nlohmann::json& json) {
   if (pretrained.top == PretrainedOptions::Top::kRegression) {
     pretrained.layer = json.at("layer").get<std::string>();
     pretrained.pool = static_cast<PretrainedOptions::Pool>(
-        index_in(kPools, "pool", json.at("pool").get<std::string>()));
+        index_in(kPoolNames, "pool", json.at("pool").get<std::string>()));
   }
   return pretrained;
 }

@@ -12,12 +12,7 @@ namespace gentrain::trainers {
 
 namespace {
 
-constexpr std::int64_t kColours = 3;
-
 double value_of(Preprocessing preprocessing, std::size_t channel, int byte) {
-  constexpr std::array<double, 3> kCaffeMeans = {103.939, 116.779, 123.68};  // B, G, R
-  constexpr std::array<double, 3> kTorchMeans = {0.485, 0.456, 0.406};
-  constexpr std::array<double, 3> kTorchDeviations = {0.229, 0.224, 0.225};
   switch (preprocessing) {
     case Preprocessing::kInception:
       return byte / 127.5 - 1;

@@ -18,6 +18,12 @@ namespace gentrain::trainers {
 /// 0.225, RGB. Source: imagenet_utils of Keras Applications, which calls the second one "tf".
 enum class Preprocessing : std::uint8_t { kNone, kInception, kCaffe, kTorch };
 
+inline constexpr std::int64_t kColours = 3;
+
+inline constexpr std::array<double, 3> kCaffeMeans = {103.939, 116.779, 123.68};  // B, G, R
+inline constexpr std::array<double, 3> kTorchMeans = {0.485, 0.456, 0.406};
+inline constexpr std::array<double, 3> kTorchDeviations = {0.229, 0.224, 0.225};
+
 inline constexpr std::array<std::string_view, 4> kPreprocessingNames = {"none", "inception",
                                                                         "caffe", "torch"};
 

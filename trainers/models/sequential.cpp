@@ -17,7 +17,7 @@ namespace gentrain::trainers {
 
 namespace {
 
-using Stage = std::function<Tensor(Context&, const Tensor&)>;
+using LayerStage = std::function<Tensor(Context&, const Tensor&)>;
 
 Activation activation_of(LayerKind kind) {
   switch (kind) {
@@ -101,7 +101,7 @@ class Builder {
                                layer + 1, name_of(spec.kind), message));
   }
 
-  std::vector<Stage> steps;
+  std::vector<LayerStage> steps;
   std::vector<LayerInfo> infos;
   [[nodiscard]] const Shape& shape() const { return shape_; }
 
@@ -311,14 +311,14 @@ class Sequential final : public Network {
   }
   Tensor forward(Context& context, const Tensor& x) const override {
     Tensor y = ops::into_network(context, x);
-    for (const Stage& step : steps_) {
+    for (const LayerStage& step : steps_) {
       y = step(context, y);
     }
     return ops::out_of_network(context, y);
   }
 
  private:
-  std::vector<Stage> steps_;
+  std::vector<LayerStage> steps_;
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "core/ops/norm.h"
 #include "core/ops/ops.h"
 #include "kernels/error.h"
+#include "trainers/models/preprocessing.h"
 
 namespace gentrain::trainers {
 
@@ -16,7 +17,6 @@ namespace {
 
 using Variant = SrganOptions::Variant;
 
-constexpr std::int64_t kColours = 3;
 constexpr double kSlope = 0.2;  // of the leaky ReLU
 constexpr std::array<std::int64_t, 8> kTimesWidth = {1, 1, 2, 2, 4, 4, 8, 8};
 
@@ -224,7 +224,7 @@ std::vector<LayerInfo> Generator::layers(std::int64_t h, std::int64_t w) const {
 }
 
 struct Discriminator::Layers {
-  struct Stage {
+  struct ConvNorm {
     std::string name;
     SrganConv shape;
     std::int64_t h = 0;  // of the result
@@ -242,9 +242,9 @@ struct Discriminator::Layers {
         dense1(set, "discriminator/dense1", features, hidden, true, init),
         dense2(set, "discriminator/dense2", hidden, 1, true, init) {}
 
-  static std::vector<Stage> make_stages(const SrganOptions& options, const Initializer& init,
-                                        std::int64_t h, std::int64_t w, ParameterSet& set) {
-    std::vector<Stage> stages;
+  static std::vector<ConvNorm> make_stages(const SrganOptions& options, const Initializer& init,
+                                           std::int64_t h, std::int64_t w, ParameterSet& set) {
+    std::vector<ConvNorm> stages;
     std::int64_t in = kColours;
     for (std::size_t i = 0; i < kTimesWidth.size(); ++i) {
       const bool halves = i % 2 == 1;
@@ -262,7 +262,7 @@ struct Discriminator::Layers {
   }
 
   Variant variant;
-  std::vector<Stage> stages;
+  std::vector<ConvNorm> stages;
   std::int64_t features;
   std::int64_t hidden;
   nn::Linear dense1;
@@ -283,7 +283,7 @@ Tensor Discriminator::forward(Context& context, const Tensor& images, int uses) 
     norm.slope = kSlope;
   }
   Tensor x = ops::into_network(context, images);
-  for (const Layers::Stage& stage : l.stages) {
+  for (const Layers::ConvNorm& stage : l.stages) {
     x = stage.conv.forward(context, x, Activation::kNone);
     if (!norm_first || !stage.norm) {
       x = ops::leaky_relu(context, x, kSlope);
@@ -301,7 +301,7 @@ std::vector<LayerInfo> Discriminator::layers() const {
   const Layers& l = *layers_;
   std::vector<LayerInfo> infos;
   for (std::size_t i = 0; i < l.stages.size(); ++i) {
-    const Layers::Stage& stage = l.stages[i];
+    const Layers::ConvNorm& stage = l.stages[i];
     infos.push_back(conv_info(stage.name, stage.shape, stage.h, stage.w));
     if (stage.norm) {
       infos.push_back(

@@ -19,7 +19,7 @@ namespace {
 constexpr std::uint64_t kNoise = 0x4E4F4953;  // its place among the random tensors of a step
 
 /// What a job's reader has checked already; a model file's description has nobody else.
-const VaeOptions& checked(const VaeOptions& options) {
+const VaeOptions& checked_latent(const VaeOptions& options) {
   constexpr std::int64_t kMost = 10'000'000;
   for (const auto& [name, extent] :
        {std::pair("latent", options.latent), std::pair("hidden", options.hidden)}) {
@@ -37,7 +37,7 @@ Vae::Vae(const VaeOptions& options, const InitOptions& init, const Shape& image,
          ParameterSet& parameters, VaeKind kind)
     : image_(image),
       pixels_(image.elements()),
-      latent_(checked(options).latent),
+      latent_(checked_latent(options).latent),
       kind_(kind),
       networks_((kind == VaeKind::kConvolutional ? make_conv_vae : make_dense_vae)(
           options, {init.name, init.stddev}, image, parameters)) {}

@@ -57,8 +57,8 @@ class DenseVae final : public VaeNetworks {
   nn::Linear decoder_output_;
 };
 
-constexpr std::int64_t kMaps1 = 32;
-constexpr std::int64_t kMaps2 = 64;
+constexpr std::int64_t kVaeMaps1 = 32;
+constexpr std::int64_t kVaeMaps2 = 64;
 
 nn::Conv2dOptions conv_options(std::int64_t in, std::int64_t out, std::int64_t stride,
                                const Initializer& init) {
@@ -72,7 +72,7 @@ nn::Conv2dOptions conv_options(std::int64_t in, std::int64_t out, std::int64_t s
           .initializer = init};
 }
 
-const Shape& checked(const Shape& image) {
+const Shape& checked_extents(const Shape& image) {
   if (image[0] % 4 != 0 || image[1] % 4 != 0) {
     throw JobError(
         fmt::format("model vae_conv takes images whose height and width are multiples "
@@ -86,17 +86,19 @@ class ConvVae final : public VaeNetworks {
  public:
   ConvVae(const VaeOptions& options, const Initializer& init, const Shape& image,
           ParameterSet& parameters)
-      : image_(checked(image)),
-        features_(image[0] / 4 * (image[1] / 4) * kMaps2),
-        encoder_conv1_(parameters, "encoder/conv1", conv_options(image[2], kMaps1, 2, init)),
-        encoder_conv2_(parameters, "encoder/conv2", conv_options(kMaps1, kMaps2, 2, init)),
+      : image_(checked_extents(image)),
+        features_(image[0] / 4 * (image[1] / 4) * kVaeMaps2),
+        encoder_conv1_(parameters, "encoder/conv1", conv_options(image[2], kVaeMaps1, 2, init)),
+        encoder_conv2_(parameters, "encoder/conv2", conv_options(kVaeMaps1, kVaeMaps2, 2, init)),
         encoder_hidden_(parameters, "encoder/hidden", features_, options.hidden, true, init),
         encoder_latent_(parameters, "encoder/latent", options.hidden, 2 * options.latent, true,
                         init),
         decoder_hidden_(parameters, "decoder/hidden", options.latent, options.hidden, true, init),
         decoder_maps_(parameters, "decoder/maps", options.hidden, features_, true, init),
-        decoder_conv1_(parameters, "decoder/conv1", conv_options(kMaps2, 4 * kMaps1, 1, init)),
-        decoder_conv2_(parameters, "decoder/conv2", conv_options(kMaps1, 4 * image[2], 1, init)) {
+        decoder_conv1_(parameters, "decoder/conv1",
+                       conv_options(kVaeMaps2, 4 * kVaeMaps1, 1, init)),
+        decoder_conv2_(parameters, "decoder/conv2",
+                       conv_options(kVaeMaps1, 4 * image[2], 1, init)) {
     const std::int64_t h = image[0];
     const std::int64_t w = image[1];
     const auto conv = [&](const std::string& name, const Shape& output, std::int64_t in) {
@@ -108,15 +110,15 @@ class ConvVae final : public VaeNetworks {
     const auto dense = [&](const std::string& name, std::int64_t in, std::int64_t out) {
       layers_.push_back(dense_info(parameters, name, in, out));
     };
-    conv("encoder/conv1", {h / 2, w / 2, kMaps1}, image[2]);
-    conv("encoder/conv2", {h / 4, w / 4, kMaps2}, kMaps1);
+    conv("encoder/conv1", {h / 2, w / 2, kVaeMaps1}, image[2]);
+    conv("encoder/conv2", {h / 4, w / 4, kVaeMaps2}, kVaeMaps1);
     dense("encoder/hidden", features_, options.hidden);
     dense("encoder/latent", options.hidden, 2 * options.latent);
     dense("decoder/hidden", options.latent, options.hidden);
     dense("decoder/maps", options.hidden, features_);
-    conv("decoder/conv1", {h / 4, w / 4, 4 * kMaps1}, kMaps2);
-    layers_.push_back({"pixel_shuffle", {h / 2, w / 2, kMaps1}, 0, 0, {}});
-    conv("decoder/conv2", {h / 2, w / 2, 4 * image[2]}, kMaps1);
+    conv("decoder/conv1", {h / 4, w / 4, 4 * kVaeMaps1}, kVaeMaps2);
+    layers_.push_back({"pixel_shuffle", {h / 2, w / 2, kVaeMaps1}, 0, 0, {}});
+    conv("decoder/conv2", {h / 2, w / 2, 4 * image[2]}, kVaeMaps1);
     layers_.push_back({"pixel_shuffle", {h, w, image[2]}, 0, 0, {}});
   }
 
@@ -132,7 +134,7 @@ class ConvVae final : public VaeNetworks {
     const std::int64_t n = z.shape()[0];
     Tensor y = decoder_hidden_.forward(context, ops::into_network(context, z), Activation::kRelu);
     y = decoder_maps_.forward(context, y, Activation::kRelu);
-    y = ops::reshape(context, y, {n, image_[0] / 4, image_[1] / 4, kMaps2});
+    y = ops::reshape(context, y, {n, image_[0] / 4, image_[1] / 4, kVaeMaps2});
     y = decoder_conv1_.forward(context, y, Activation::kNone);
     y = ops::pixel_shuffle(context, y, 2, Activation::kRelu);
     y = decoder_conv2_.forward(context, y, Activation::kNone);

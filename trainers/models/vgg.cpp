@@ -16,7 +16,7 @@ namespace gentrain::trainers {
 
 namespace {
 
-constexpr std::array<std::int64_t, 5> kTimesWidth = {1, 2, 4, 8, 8};  // channels of the blocks
+constexpr std::array<std::int64_t, 5> kBlockTimesWidth = {1, 2, 4, 8, 8};  // channels of the blocks
 
 /// Convolutions of each block.
 std::array<int, 5> block_sizes(VggNet net) {
@@ -32,7 +32,7 @@ bool is_pool(std::string_view layer) {
 }
 
 /// Of a parameter NAME/weight or NAME/bias.
-std::string layer_of(const std::string& parameter) {
+std::string vgg_layer_of(const std::string& parameter) {
   return parameter.substr(0, parameter.find('/'));
 }
 
@@ -89,7 +89,7 @@ VggFeatures::VggFeatures(VggNet net, std::span<const VggMap> maps, VggInput inpu
     if (is_pool(name)) {
       ++block;
     } else {
-      const std::int64_t out = width * kTimesWidth.at(block);
+      const std::int64_t out = width * kBlockTimesWidth.at(block);
       convs_.emplace_back(parameters_, name, conv_options(in, out));
       in = out;
     }
@@ -140,7 +140,7 @@ void VggFeatures::load(Device& device, Queue& queue, const io::KerasWeights& wei
           io::KerasNeed{io::KerasRole::kKernel, parameters_.info(p).shape},
           io::KerasNeed{io::KerasRole::kBias, parameters_.info(p + 1).shape},
       };
-      const auto arrays = weights.read_layer(layer_of(parameters_.info(p).name), needs);
+      const auto arrays = weights.read_layer(vgg_layer_of(parameters_.info(p).name), needs);
       copy_from_host<float>(device, queue, arrays[0], parameters_[p]);
       copy_from_host<float>(device, queue, arrays[1], parameters_[p + 1]);
     }
@@ -152,7 +152,7 @@ void VggFeatures::load(Device& device, Queue& queue, const io::KerasWeights& wei
 std::vector<std::string> VggFeatures::missing_in(const io::KerasWeights& weights) const {
   std::vector<std::string> missing;
   for (int p = 0; p < parameters_.size(); p += 2) {
-    std::string layer = layer_of(parameters_.info(p).name);
+    std::string layer = vgg_layer_of(parameters_.info(p).name);
     if (!weights.has(layer)) {
       missing.push_back(std::move(layer));
     }

@@ -42,22 +42,9 @@ static inline Vec log1p_vec(Vec u) {
 
 /// e^x - 1 for x up to 0: relative error below 3e-7; NaN stays NaN. Larger x count as 0.
 static inline Vec expm1_vec(Vec x) {
-  // 2^n (1 + q) - 1 with q = e^r - 1, r = x - n log(2).
-  const Vec t = min(broadcast(0.0F), max(broadcast(-30.0F), x));
-  const Vec magic = broadcast(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer
-  const Vec shifted = fma(t, broadcast(1.44269504F), magic);
-  const Vec n = shifted - magic;
-  Vec r = fma(n, broadcast(-0.693359375F), t);
-  r = fma(n, broadcast(2.12194440e-4F), r);
-  Vec p = broadcast(1.9875691500e-4F);
-  p = fma(p, r, broadcast(1.3981999507e-3F));
-  p = fma(p, r, broadcast(8.3334519073e-3F));
-  p = fma(p, r, broadcast(4.1665795894e-2F));
-  p = fma(p, r, broadcast(1.6666665459e-1F));
-  p = fma(p, r, broadcast(5.0000001201e-1F));
-  const Vec q = fma(p, r * r, r);
-  const Vec scale = as_float((as_int(shifted) - as_int(magic) + 127) << 23);
-  return fma(scale, q, scale - broadcast(1.0F));
+  const ExpParts parts = exp_parts(min(broadcast(0.0F), max(broadcast(-30.0F), x)));
+  const Vec scale = as_float((parts.n + 127) << 23);
+  return fma(scale, parts.q, scale - broadcast(1.0F));
 }
 
 /// erf: relative error below 4e-7, odd; NaN stays NaN.

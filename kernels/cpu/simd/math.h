@@ -34,14 +34,18 @@ static inline Vec tanh_vec(Vec x) {
   return min(one, max(-one, y));
 }
 
-/// e^x: relative error below 2e-7 where the result is a normal number; overflow gives infinity,
-/// underflow 0; NaN stays NaN.
-static inline Vec exp_vec(Vec x) {
-  const Vec t = min(broadcast(89.0F), max(broadcast(-104.0F), x));
+/// e^x = 2^n (1 + q), q = e^r - 1 with r = x - n log(2).
+struct ExpParts {
+  IntVec n;
+  Vec q;
+};
+
+/// -104 <= x <= 89; NaN stays NaN in q.
+static inline ExpParts exp_parts(Vec x) {
   const Vec magic = broadcast(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer
-  const Vec shifted = fma(t, broadcast(1.44269504F), magic);
+  const Vec shifted = fma(x, broadcast(1.44269504F), magic);
   const Vec n = shifted - magic;
-  Vec r = fma(n, broadcast(-0.693359375F), t);
+  Vec r = fma(n, broadcast(-0.693359375F), x);
   r = fma(n, broadcast(2.12194440e-4F), r);
   Vec p = broadcast(1.9875691500e-4F);
   p = fma(p, r, broadcast(1.3981999507e-3F));
@@ -49,9 +53,16 @@ static inline Vec exp_vec(Vec x) {
   p = fma(p, r, broadcast(4.1665795894e-2F));
   p = fma(p, r, broadcast(1.6666665459e-1F));
   p = fma(p, r, broadcast(5.0000001201e-1F));
-  p = fma(p, r * r, r) + broadcast(1.0F);
+  return {as_int(shifted) - as_int(magic), fma(p, r * r, r)};
+}
+
+/// e^x: relative error below 2e-7 where the result is a normal number; overflow gives infinity,
+/// underflow 0; NaN stays NaN.
+static inline Vec exp_vec(Vec x) {
+  const ExpParts parts = exp_parts(min(broadcast(89.0F), max(broadcast(-104.0F), x)));
+  const Vec p = parts.q + broadcast(1.0F);
+  const IntVec integer = parts.n;
   // 2^n in two factors, since n runs from -150 to 128.
-  const IntVec integer = as_int(shifted) - as_int(magic);
   const IntVec half = integer >> 1;
   const Vec first = as_float((half + 127) << 23);
   const Vec second = as_float((integer - half + 127) << 23);
