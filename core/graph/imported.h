@@ -52,7 +52,8 @@ ImportedModel import_keras(const std::filesystem::path& path);
 /// An ONNX model, opset 9 to 21, with the files of external data beside it.
 ///
 /// Throws IoError naming the file, and the node, tensor or attribute: as import_keras; an operator
-/// or attribute that is not known, external data outside of the model's folder or too short.
+/// or attribute that is not known, external data outside of the model's folder or too short, a name
+/// that is no printable text in UTF-8.
 ImportedModel import_onnx(const std::filesystem::path& path);
 
 /// Which of the two it is, by its first bytes. Throws as they do, and IoError for a file that is

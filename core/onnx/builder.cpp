@@ -81,7 +81,13 @@ std::string Builder::unique(std::string name) {
   if (name.empty()) {
     name = "node";
   }
-  name.resize(std::min(name.size(), kMostNameBytes));
+  if (name.size() > kMostNameBytes) {  // not within a character
+    std::size_t end = kMostNameBytes;
+    while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xc0U) == 0x80U) {
+      --end;
+    }
+    name.resize(end);
+  }
   std::string candidate = name;
   int& times = taken_[name];
   while (graph_.find(candidate) >= 0) {
@@ -239,6 +245,9 @@ Placed Builder::binary(BinaryFunction function, const Placed& a, const Placed& b
 }
 
 LayerArray in_order_of(const Placed& like, const ConstantPointer& constant, const char* leaf) {
+  if (constant->size() == 0) {
+    refuse("tensor {} {} is empty", constant->name, text_of(constant->dims));
+  }
   std::vector<std::int64_t> extents = constant->dims;
   const std::size_t axes = like.axes.size() - (like.merged() ? 1 : 0);
   if (like.samples != 0) {

@@ -53,7 +53,7 @@ class Builder {
   graph::Graph take_graph() { return std::move(graph_); }
   std::vector<graph::ImportedArray> take_arrays() { return std::move(arrays_); }
 
-  /// What nodes are named by from here on, until the next call.
+  /// What nodes are named by from here on, until the next call: UTF-8, of which 512 bytes are kept.
   void begin(std::string name) { name_ = std::move(name); }
   /// A node NAME, or NAME/part, made unique; returns its index.
   int add(graph::NodeKind kind, std::vector<int> inputs, std::string_view part = "");
@@ -82,8 +82,8 @@ class Builder {
   Placed binary(BinaryFunction function, const Placed& a, const Placed& b,
                 std::string_view part = "");
   /// A node that gives a constant as a sample of `like` has it, for Binary: a Variable, or of one
-  /// element a Constant. Throws IoError if it would differ from sample to sample, has more axes
-  /// than `like` or does not fit, and for a value that is not finite.
+  /// element a Constant. Throws IoError if it is empty, would differ from sample to sample, has
+  /// more axes than `like` or does not fit, and for a value that is not finite.
   int constant_node(const ConstantPointer& constant, const Placed& like);
 
  private:
@@ -102,7 +102,8 @@ class Builder {
 };
 
 /// A constant's extents and values as a sample of a value of `rank` axes has them, in the order of
-/// its axes: what is missing has extent 1.
+/// its axes: what is missing has extent 1. Throws IoError if it is empty, has more axes, or differs
+/// from sample to sample.
 LayerArray in_order_of(const Placed& like, const ConstantPointer& constant, const char* leaf);
 
 /// Throws IoError naming the tensor if a value is not finite.

@@ -43,28 +43,36 @@ std::vector<std::int64_t> fitted(const Constant& a, const Constant& b) {
   return dims;
 }
 
+/// How far elements of a constant lie apart along each axis of a larger array; 0: repeated.
+std::vector<std::int64_t> strides_in(const std::vector<std::int64_t>& dims, const Constant& of) {
+  std::vector<std::int64_t> strides(dims.size(), 0);
+  std::int64_t stride = 1;
+  for (std::size_t i = 1; i <= of.dims.size(); ++i) {
+    const std::int64_t extent = of.dims[of.dims.size() - i];
+    strides[dims.size() - i] = extent == 1 ? 0 : stride;
+    stride *= extent;
+  }
+  return strides;
+}
+
 /// Calls `element(i, a, b)` with the index of each element of the result and of those it is of.
 template <class Element>
 void for_each_pair(const std::vector<std::int64_t>& dims, const Constant& a, const Constant& b,
                    Element element) {
   const std::int64_t count = count_of(dims, "its result");
+  const std::vector<std::int64_t> strides_of_a = strides_in(dims, a);
+  const std::vector<std::int64_t> strides_of_b = strides_in(dims, b);
   for (std::int64_t i = 0; i < count; ++i) {
-    const auto source = [&](const Constant& of) {
-      std::int64_t rest = i;
-      std::int64_t at = 0;
-      std::int64_t stride = 1;
-      for (std::size_t k = 0; k < dims.size(); ++k) {
-        const std::int64_t place = rest % dims[dims.size() - 1 - k];
-        rest /= dims[dims.size() - 1 - k];
-        if (k < of.dims.size()) {
-          const std::int64_t extent = of.dims[of.dims.size() - 1 - k];
-          at += extent == 1 ? 0 : place * stride;
-          stride *= extent;
-        }
-      }
-      return static_cast<std::size_t>(at);
-    };
-    element(static_cast<std::size_t>(i), source(a), source(b));
+    std::int64_t rest = i;
+    std::int64_t of_a = 0;
+    std::int64_t of_b = 0;
+    for (std::size_t k = dims.size(); k-- > 0;) {
+      of_a += rest % dims[k] * strides_of_a[k];
+      of_b += rest % dims[k] * strides_of_b[k];
+      rest /= dims[k];
+    }
+    element(static_cast<std::size_t>(i), static_cast<std::size_t>(of_a),
+            static_cast<std::size_t>(of_b));
   }
 }
 

@@ -63,7 +63,7 @@ fs::path inside(const fs::path& folder, const Tensor& tensor, const std::string&
   }
   std::error_code error;
   const fs::path root = fs::canonical(folder.empty() ? fs::path(".") : folder, error);
-  const fs::path file = error ? fs::path() : fs::canonical(root / relative, error);
+  fs::path file = error ? fs::path() : fs::canonical(root / relative, error);
   if (error) {
     refuse("tensor {}: its external data {} cannot be opened: {}", tensor.name,
            (folder / relative).string(), error.message());

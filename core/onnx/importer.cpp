@@ -8,6 +8,8 @@
 
 #include <fmt/ranges.h>
 
+#include "core/onnx/names.h"
+
 namespace gentrain::onnx {
 namespace {
 
@@ -349,6 +351,7 @@ void Importer::list_layers(graph::ImportedModel& imported) const {
 }
 
 graph::ImportedModel Importer::run() {
+  need_printable(model_);
   read_opset();
   order_ = order_nodes(model_);
   read_initializers();

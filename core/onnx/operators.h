@@ -101,7 +101,7 @@ std::span<const OperatorEntry> resize_operators();
 std::span<const OperatorEntry> reduction_operators();
 
 /// begin, begin + step, ... as Slice counts them: `extent` positions, ends that count from the end
-/// and beyond it. Their number is charged before they are made.
+/// and beyond it. Their number is charged before they are made. Throws IoError for a step of 0.
 std::vector<std::int64_t> sliced_positions(std::int64_t extent, std::int64_t begin,
                                            std::int64_t end, std::int64_t step, Budget& budget);
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <queue>
+#include <utility>
 
 #include "core/onnx/constant.h"
 
@@ -42,36 +43,50 @@ Givers find_givers(const Model& model) {
   return givers;
 }
 
-/// Marks what the outputs need, and counts who reads what.
-std::vector<bool> find_needed(const Model& model, const Givers& givers, NodeOrder& order) {
-  std::vector<bool> needed(model.nodes.size(), false);
-  std::vector<std::size_t> open;
-  const auto read = [&](std::string_view value, const std::function<std::string()>& by) {
-    const auto giver = givers.find(value);
-    if (giver == givers.end()) {
-      refuse("{} reads the value {}, which no node, input or initializer gives", by(), value);
+/// Walks from the outputs to what they need.
+class Walk {
+ public:
+  Walk(const Model& model, const Givers& givers, NodeOrder& order)
+      : model_(&model), givers_(&givers), order_(&order), needed_(model.nodes.size(), false) {}
+
+  std::vector<bool> run() {
+    for (const ValueInfo& output : model_->outputs) {
+      read(output.name, nullptr);
     }
-    ++order.readers[value];
-    if (giver->second != kNobody && !needed[giver->second]) {
-      needed[giver->second] = true;
-      open.push_back(giver->second);
-    }
-  };
-  for (const ValueInfo& output : model.outputs) {
-    read(output.name, [] { return "an output of the model"; });
-  }
-  while (!open.empty()) {
-    const std::size_t node = open.back();
-    open.pop_back();
-    for (const std::string& input : model.nodes[node].inputs) {
-      if (!input.empty()) {
-        read(input, [&] { return text_of(model.nodes[node]); });
-        order.reader[input] = node;
+    while (!open_.empty()) {
+      const std::size_t node = open_.back();
+      open_.pop_back();
+      for (const std::string& input : model_->nodes[node].inputs) {
+        if (!input.empty()) {
+          read(input, &model_->nodes[node]);
+          order_->reader[input] = node;
+        }
       }
     }
+    return std::move(needed_);
   }
-  return needed;
-}
+
+ private:
+  /// `by`: a node; nullptr: an output of the model.
+  void read(std::string_view value, const Node* by) {
+    const auto giver = givers_->find(value);
+    if (giver == givers_->end()) {
+      refuse("{} reads the value {}, which no node, input or initializer gives",
+             by == nullptr ? "an output of the model" : text_of(*by), value);
+    }
+    ++order_->readers[value];
+    if (giver->second != kNobody && !needed_[giver->second]) {
+      needed_[giver->second] = true;
+      open_.push_back(giver->second);
+    }
+  }
+
+  const Model* model_;
+  const Givers* givers_;
+  NodeOrder* order_;
+  std::vector<bool> needed_;
+  std::vector<std::size_t> open_;
+};
 
 }  // namespace
 
@@ -94,7 +109,7 @@ std::string text_of(const Node& node) {
 NodeOrder order_nodes(const Model& model) {
   NodeOrder order;
   const Givers givers = find_givers(model);
-  const std::vector<bool> needed = find_needed(model, givers, order);
+  const std::vector<bool> needed = Walk(model, givers, order).run();
   std::vector<int> waits(model.nodes.size(), 0);
   std::vector<std::vector<std::size_t>> behind(model.nodes.size());
   std::priority_queue<std::size_t, std::vector<std::size_t>, std::greater<>> ready;

@@ -26,8 +26,8 @@ Placed dense(Call& call, const Placed& x, int axis, std::vector<LayerArray> arra
 }
 
 void need_matrix(const Constant& weights) {
-  if (weights.rank() != 2) {
-    refuse("its weights {} {} are no matrix", weights.name, text_of(weights.dims));
+  if (weights.rank() != 2 || weights.size() == 0) {
+    refuse("its weights {} {} are no matrix, or empty", weights.name, text_of(weights.dims));
   }
 }
 

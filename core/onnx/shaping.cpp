@@ -233,7 +233,8 @@ void transpose(Call& call) {
   Placed result = x;
   result.samples = to[static_cast<std::size_t>(x.samples)];
   for (int& axis : result.axes) {
-    const int moved = to[static_cast<std::size_t>(axis + (axis >= x.samples ? 1 : 0))];
+    const int before = axis + (axis >= x.samples ? 1 : 0);
+    const int moved = to[static_cast<std::size_t>(before)];
     axis = moved - (moved > result.samples ? 1 : 0);
   }
   call.give(result);

@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include "core/onnx/names.h"
 #include "tests/core/onnx_models.h"
 
 namespace gentrain::onnx {
@@ -108,6 +109,12 @@ INSTANTIATE_TEST_SUITE_P(
                  "input x has no fixed extent along axis 2 (height), axis 3 (without a name)"},
         BadModel{"OtherDomain", [] { return changed([](Model& m) { m.nodes[0].domain = "my"; }); },
                  "node y (Conv): its operator is of the domain my"},
+        BadModel{"NameOfOtherBytes",
+                 [] { return changed([](Model& m) { m.nodes[0].name = "a\xff"; }); },
+                 "the name or text of a node is no printable text in UTF-8"},
+        BadModel{"NameOfTwoLines",
+                 [] { return changed([](Model& m) { m.producer_name = "a\nb"; }); },
+                 "the name or text of the producer is no printable text in UTF-8"},
         BadModel{"UnknownOperator", [] { return one("Magic"); },
                  "node y (Magic): the operator Magic is not supported"},
         BadModel{"NoInputsOfANode", [] { return model({3}, {node("Tanh", {}, {"y"})}); },
@@ -141,6 +148,26 @@ INSTANTIATE_TEST_SUITE_P(
                    });
                  },
                  "node y (Conv): tensor w holds a value that is not finite"},
+        BadModel{"Empty", [] { return one("Add", {}, {reals("c", {0}, {})}); },
+                 "node y (Add): tensor c [0] is empty"},
+        BadModel{"EmptySlopes", [] { return one("PRelu", {}, {reals("a", {0}, {})}); },
+                 "node y (PRelu): tensor a [0] is empty"},
+        BadModel{"EmptyMatrix",
+                 [] {
+                   return one("MatMul", {}, {reals("w", {5, 0}, {})});
+                 },
+                 "its weights w [5, 0] are no matrix, or empty"},
+        BadModel{"EmptyMatrixAndRow",
+                 [] {
+                   return model({5}, {node("Gemm", {"x", "w", "c"}, {"y"})},
+                                {reals("w", {5, 0}, {}), reals("c", {0}, {})});
+                 },
+                 "its weights w [5, 0] are no matrix, or empty"},
+        BadModel{"LocationOfTwoLines",
+                 [] {
+                   return external({{"location", "a\nb"}});
+                 },
+                 "the name or text of external data is no printable text in UTF-8"},
         BadModel{"NoLocation",
                  [] {
                    return external({{"offset", "0"}});
@@ -198,6 +225,8 @@ INSTANTIATE_TEST_SUITE_P(
                    return conv_model({integer("group", 1), integer("group", 1)});
                  },
                  "its attribute group is there twice"},
+        BadModel{"Bytes", [] { return conv_model({text("auto_pad", "\x80")}); },
+                 "the name or text of an attribute is no printable text in UTF-8"},
         BadModel{"Type", [] { return conv_model({text("group", "two")}); },
                  "its attribute group is a text, an integer is needed"},
         BadModel{"Choice", [] { return one("Gelu", {text("approximate", "sin")}); },
@@ -337,6 +366,13 @@ INSTANTIATE_TEST_SUITE_P(
                        {list("b", {1}), list("e", {std::int64_t{1} << 35}), list("a", {1})});
                  },
                  "which is out of proportion to the file"},
+        BadModel{"HugeSliceBeyondTheEnd",
+                 [] {
+                   return model(
+                       {std::int64_t{1} << 36}, {node("Slice", {"x", "b", "e", "a"}, {"y"})},
+                       {list("b", {1}), list("e", {std::int64_t{1} << 50}), list("a", {1})});
+                 },
+                 "node y (Slice): it would take 68719476735 values"},
         BadModel{"HugeSplit",
                  [] {
                    return model({std::int64_t{1} << 36},
@@ -366,6 +402,17 @@ INSTANTIATE_TEST_SUITE_P(
             },
             "by reflection need more than the 4 positions of axis 2"}),
     kName);
+
+TEST(OnnxNames, ArePrintableTextInUtf8) {
+  for (const char* good : {"", "conv 1:0/w", "K\xc3\xa4se", "\xe2\x82\xac", "\xf0\x9f\x90\x88"}) {
+    EXPECT_TRUE(is_printable(good)) << good;
+  }
+  for (const char* bad : {"\x7f", "\t", "\xc0\xaf", "\xc2\x80", "\xc3", "\xe0\x80\x80",
+                          "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80", "\x80"}) {
+    EXPECT_FALSE(is_printable(bad)) << testing::PrintToString(bad);
+  }
+  EXPECT_FALSE(is_printable(std::string_view("a\0b", 3)));
+}
 
 class OnnxOtherFiles : public OnnxFiles {
  protected:

@@ -208,6 +208,20 @@ TEST_F(OnnxGraph, WeightsAsInputsAreNoInputs) {
   EXPECT_EQ(import(made).inputs.size(), 1);
 }
 
+TEST_F(OnnxGraph, LongNamesAreCutBetweenCharacters) {
+  const auto name_of = [](int characters) {
+    std::string name = "x";
+    for (int i = 0; i < characters; ++i) {
+      name += "\xc3\xa4";
+    }
+    return name;
+  };
+  Model made = model({2}, {node("Relu", {"x"}, {"y"})});
+  made.nodes[0].name = name_of(300);
+  const ImportedModel imported = import(made);
+  EXPECT_EQ(imported.graph.node(imported.outputs[0].node).name, name_of(255)) << "of 511 bytes";
+}
+
 /// The bits of a type of 16 bits.
 std::vector<std::uint16_t> bits(std::initializer_list<int> values) {
   return {values.begin(), values.end()};
