@@ -292,7 +292,7 @@ class Requests(LaunchTest):
         self.assert_ends(launch, 130)
 
     def test_nobody_reads_what_is_printed(self):
-        launch = self.play([{"status": RUNNING, "stdout": "up\n" + "a line\n" * 100000, "usr1": "ignore"}],
+        launch = self.play([{"status": RUNNING, "stdout": "up\n" + "a line\n" * 30000, "usr1": "ignore"}],
                            read=False)
         while not (self.output / "status.json").exists():
             time.sleep(0.01)
