@@ -114,7 +114,7 @@ void Tape::accumulate(const Tensor& gradient, Tensor& sum) {
     sum = gradient;
     return;
   }
-  Tensor total = Tensor::empty(device_, sum.shape(), sum.dtype());
+  const Tensor total = sum.is_alone() ? sum : Tensor::empty(device_, sum.shape(), sum.dtype());
   device_.elementwise().add(queue_, sum.cview(), gradient.cview(), total.view());
   sum = total;
 }

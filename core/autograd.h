@@ -75,6 +75,7 @@ class GradSink {
   int node_;
 };
 
+/// `dy` may be written over where it is_alone(): nothing reads it behind its closure.
 using Backward = std::function<void(const Tensor& dy, GradSink& sink)>;
 
 /// The record of one forward computation. Used by one thread at a time. After an exception out of

@@ -31,13 +31,20 @@ ConvGeometry geometry_of_kernel(const Shape& weights, const Options& options) {
           .dilation_w = options.dilation.w};
 }
 
-/// dy times the activation's derivative at y; dy itself without an activation.
+/// Where the gradient that is made of dy, element by element, is to stand: in its place if nobody
+/// else reads it.
+inline Tensor in_place_of(Device& device, const Tensor& dy) {
+  return dy.is_alone() ? dy : Tensor::empty(device, dy.shape(), dy.dtype());
+}
+
+/// dy times the activation's derivative at y, in place of dy where that is possible; dy itself
+/// without an activation.
 inline Tensor before_activation(Device& device, Queue& queue, Activation activation,
                                 const Tensor& y, const Tensor& dy) {
   if (activation == Activation::kNone) {
     return dy;
   }
-  Tensor dz = Tensor::empty(device, y.shape(), y.dtype());
+  Tensor dz = in_place_of(device, dy);
   device.elementwise().activate_backward(queue, activation, y.cview(), dy.cview(), dz.view());
   return dz;
 }

@@ -34,7 +34,7 @@ Tensor activate(Context& context, const Tensor& x, Activation activation) {
   if (context.tape != nullptr) {
     context.tape->record("activate", y, {x},
                          [&device, &queue, activation, y](const Tensor& dy, GradSink& sink) {
-                           const Tensor dx = sink.make(0);
+                           const Tensor dx = in_place_of(device, dy);
                            device.elementwise().activate_backward(queue, activation, y.cview(),
                                                                   dy.cview(), dx.view());
                            sink.put(0, dx);
@@ -73,7 +73,7 @@ Tensor leaky_relu(Context& context, const Tensor& x, double slope) {
   if (context.tape != nullptr) {
     context.tape->record(
         "leaky_relu", y, {x}, [&device, &queue, slope, y](const Tensor& dy, GradSink& sink) {
-          const Tensor dx = sink.make(0);
+          const Tensor dx = in_place_of(device, dy);
           device.elementwise().leaky_relu_backward(queue, slope, y.cview(), dy.cview(), dx.view());
           sink.put(0, dx);
         });

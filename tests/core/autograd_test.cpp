@@ -3,6 +3,9 @@
 #include "core/autograd.h"
 
 #include <array>
+#include <cmath>
+#include <functional>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -167,6 +170,47 @@ TEST_F(Autograd, TwoSetsAreServedInOnePass) {
   EXPECT_THAT(bench_.values(other_store.gradient(0)), Each(1.0));
   EXPECT_EQ(store.completed().size(), 4U);
   EXPECT_THAT(other_store.completed(), ElementsAre(0));
+}
+
+/// x, watched, becomes relu(x) and tanh(x); what `join` makes of both is summed.
+class InPlace : public Autograd {
+ protected:
+  using Join = Tensor (*)(Context&, const Tensor&, const Tensor&);
+
+  void walk(Join join) {
+    tape_.begin({});
+    tape_.watch(x_);
+    const Tensor relu = ops::activate(context_, x_, Activation::kRelu);
+    const Tensor tanh = ops::activate(context_, x_, Activation::kTanh);
+    const Tensor loss = ops::sum(context_, join(context_, relu, tanh));
+    const std::uint64_t before = device_.memory().stats().live_bytes;
+    device_.memory().reset_peak();
+    tape_.backward(loss);
+    most_ = device_.memory().stats().peak_bytes - before;
+  }
+  void expect_gradient(const std::function<double(double)>& derivative) {
+    const std::vector<double> x = bench_.values(x_);
+    const std::vector<double> gradient = bench_.values(tape_.gradient(x_));
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      EXPECT_NEAR(gradient[i], derivative(x[i]), 1e-12) << i;
+    }
+  }
+  static double tanh_slope(double x) { return 1 - std::tanh(x) * std::tanh(x); }
+
+  std::uint64_t most_ = 0;  // bytes of gradients alive at once
+};
+
+TEST_F(InPlace, AGradientThatTwoReadIsNotWrittenOver) {
+  walk([](Context& context, const Tensor& a, const Tensor& b) { return ops::add(context, a, b); });
+  expect_gradient([](double x) { return (x > 0 ? 1 : 0) + tanh_slope(x); });
+}
+
+TEST_F(InPlace, AGradientThatOneReadsIsWrittenOver) {
+  walk([](Context& context, const Tensor& a, const Tensor& /*b*/) {
+    return ops::activate(context, a, Activation::kTanh);
+  });
+  expect_gradient([](double x) { return x > 0 ? tanh_slope(x) : 0; });
+  EXPECT_LT(most_, 2 * CachingAllocator::size_class(x_.bytes()));
 }
 
 TEST_F(Autograd, GradientsOfAParameterUsedTwiceAdd) {
