@@ -191,11 +191,12 @@ void Tape::find_wanted() {
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     wanted_[i] = !nodes_[i].backward;  // a watched leaf
     for (const Input& input : nodes_[i].inputs) {
-      if (wants(input.ref)) {
-        wanted_[i] = true;
-        if (input.ref.kind == GradRef::Kind::kParameter) {
-          ++state_of(input.ref).uses;
-        }
+      if (!wants(input.ref)) {
+        continue;
+      }
+      wanted_[i] = true;
+      if (input.ref.kind == GradRef::Kind::kParameter) {
+        ++state_of(input.ref).uses;
       }
     }
   }

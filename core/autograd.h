@@ -75,7 +75,7 @@ class GradSink {
   int node_;
 };
 
-/// `dy` may be written over where it is_alone(): nothing reads it behind its closure.
+/// A closure may write over a dy that is_alone(), before it puts it: nobody reads it afterwards.
 using Backward = std::function<void(const Tensor& dy, GradSink& sink)>;
 
 /// The record of one forward computation. Used by one thread at a time. After an exception out of

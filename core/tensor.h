@@ -54,7 +54,7 @@ class Tensor {
   }
   [[nodiscard]] void* data() const { return static_cast<std::byte*>(buffer_->data()) + offset_; }
   [[nodiscard]] Buffer& buffer() const { return *buffer_; }
-  /// Whether no other tensor shares its memory: what only this one reads may be written over.
+  /// Whether no other tensor has its buffer (others may have its memory if that has an owner).
   [[nodiscard]] bool is_alone() const { return buffer_.use_count() == 1; }
 
   [[nodiscard]] const GradRef& grad_ref() const { return grad_; }

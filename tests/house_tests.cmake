@@ -50,6 +50,7 @@ add_custom_target(test_programs DEPENDS ${programs})
 add_custom_target(threaded_test_programs DEPENDS ${threaded_programs})
 
 if(GENTRAIN_SANITIZE)
+  set_source_files_properties(sanitizers/nodlclose.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   foreach(program ${programs})
     target_sources(${program} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/sanitizers/nodlclose.cpp)
   endforeach()

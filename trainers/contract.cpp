@@ -12,6 +12,7 @@
 #include "comm/shards.h"
 #include "core/io/sha256.h"
 #include "kernels/error.h"
+#include "trainers/json_members.h"
 
 namespace gentrain::trainers {
 
@@ -45,8 +46,8 @@ void check_equal_on_all_ranks(comm::Communicator& communicator,
     mine.push_back(part.text);
   }
   std::vector<std::vector<std::string>> all;
-  for (const std::string& text : communicator.all_gather_text(
-           mine.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))) {
+  for (const std::string& text :
+       communicator.all_gather_text(mine.dump(-1, ' ', false, kReplace))) {
     all.push_back(nlohmann::json::parse(text).get<std::vector<std::string>>());
   }
   for (std::size_t rank = 1; rank < all.size(); ++rank) {

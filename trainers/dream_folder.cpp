@@ -26,8 +26,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A file's name need not be UTF-8.
-
 std::string read_text(const fs::path& path) {
   const io::Bytes bytes = io::read_file(path);
   return {reinterpret_cast<const char*>(bytes.data.get()), bytes.size};

@@ -20,6 +20,7 @@
 #include "trainers/dream_sources.h"
 #include "trainers/dreamer.h"
 #include "trainers/evaluate.h"
+#include "trainers/json_members.h"
 #include "trainers/preflight.h"
 #include "trainers/pretrained_weights.h"
 #include "trainers/run_lock.h"
@@ -203,7 +204,7 @@ std::string metrics_of(const std::vector<DreamSource>& sources,
   for (std::size_t i = 0; i < sources.size(); ++i) {
     for (nlohmann::json line : by_rank[i % by_rank.size()][i / by_rank.size()]) {
       line["image"] = sources[i].name;
-      lines += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+      lines += line.dump(-1, ' ', false, kReplace) + "\n";
     }
   }
   return lines;

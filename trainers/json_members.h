@@ -1,4 +1,4 @@
-// Members of JSON files that others may have written.
+// JSON of which not all is known: members that may be missing, texts that may be no UTF-8.
 #pragma once
 
 #include <string>

@@ -22,6 +22,7 @@
 #include "core/io/atomic_file.h"
 #include "core/io/posix_file.h"
 #include "kernels/error.h"
+#include "trainers/json_members.h"
 #include "trainers/run_lock.h"
 
 namespace gentrain::trainers {
@@ -204,7 +205,7 @@ namespace {
 
 /// Texts that are not UTF-8, such as paths, lose what is not.
 std::string dump(const nlohmann::json& json, int indent = -1) {
-  return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
+  return json.dump(indent, ' ', false, kReplace);
 }
 
 }  // namespace

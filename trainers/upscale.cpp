@@ -15,6 +15,7 @@
 #include "core/ops/ops.h"
 #include "kernels/error.h"
 #include "kernels/progress.h"
+#include "trainers/json_members.h"
 #include "trainers/models/preprocessing.h"
 #include "trainers/objective.h"
 #include "trainers/pictures.h"
@@ -242,8 +243,7 @@ UpscaleSummary upscale(comm::Communicator& communicator, Upscaler& upscaler,
   UpscaleSummary summary;
   summary.reports.resize(files.size());
   // A file's name need not be UTF-8.
-  const auto texts = communicator.all_gather_text(
-      told.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  const auto texts = communicator.all_gather_text(told.dump(-1, ' ', false, kReplace));
   for (std::size_t r = 0; r < ranks; ++r) {
     const nlohmann::json all = nlohmann::json::parse(texts[r]);
     for (std::size_t i = 0; i + 1 < all.size(); ++i) {

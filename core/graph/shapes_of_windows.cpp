@@ -11,8 +11,8 @@ namespace gentrain::graph {
 
 namespace {
 
-constexpr std::int64_t kMostAlongAxis =
-    255;  // along an axis of a pooling window, see kernels/pool.h
+/// Of a pooling window, see kernels/pool.h.
+constexpr std::int64_t kMostAlongAxis = 255;
 constexpr std::int64_t kMostExtent = std::int64_t{1} << 28;  // of windows, strides, padding
 
 const Shape& only_image(std::span<const Shape> inputs) {

@@ -10,8 +10,8 @@ namespace gentrain::onnx {
 /// Whether a text is UTF-8 without control characters.
 bool is_printable(std::string_view text);
 
-/// Throws IoError unless all names and texts of a model that an import reads are: messages and
-/// files hold them.
+/// Throws IoError unless the names and texts of all nodes, inputs, outputs and arrays are: messages
+/// and files hold them.
 void need_printable(const Model& model);
 
 }  // namespace gentrain::onnx
