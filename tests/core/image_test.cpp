@@ -98,7 +98,8 @@ TEST(Image, AMissingModuleIsLookedForBesideTheProgram) {
   fs::copy_file("/proc/self/exe", program);
   const fs::path output = folder / "output";
   const std::string command = fmt::format(
-      "env -u GTEST_TOTAL_SHARDS GENTRAIN_TEST_ALONE=1 {} --gtest_filter=Image.AMissingModule* > "
+      "env -u GTEST_TOTAL_SHARDS -u GTEST_SHARD_INDEX GENTRAIN_TEST_ALONE=1 {} "
+      "--gtest_filter=Image.AMissingModule* > "
       "{} 2>&1",
       program.string(), output.string());
   EXPECT_NE(std::system(command.c_str()), 0);
