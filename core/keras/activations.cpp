@@ -19,7 +19,6 @@ using graph::NodeKind;
 using graph::Pointwise;
 using Function = PointwiseFunction;
 
-constexpr int kKerasThree = 3;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // Klambauer et al. 2017, arXiv:1706.02515.
 constexpr double kSeluAlpha = 1.6732632423543772;
@@ -81,7 +80,7 @@ std::optional<NodeKind> by_name(const std::string& name, const Version& version)
     return graph::Softmax{.axis = -1, .log = name == "log_softmax"};
   }
   if (name == "hard_sigmoid") {
-    return Pointwise{{Function::kHardSigmoid, version.major >= kKerasThree ? 1.0 / 6 : 0.2, 0.5}};
+    return Pointwise{{Function::kHardSigmoid, version.major >= kNewKeras ? 1.0 / 6 : 0.2, 0.5}};
   }
   for (const NamedRule& known : kRules) {
     if (known.name == name) {

@@ -20,6 +20,8 @@ struct Version {
   int minor = 0;
   std::string text;  // "2.2.4-tf"
 };
+inline constexpr int kNewKeras =
+    3;  // the first major version whose files say and mean other things
 
 /// "2.2.4-tf" -> 2, 2. Throws IoError for text that begins otherwise and for versions above 3.
 Version parse_version(const std::string& text);

@@ -19,7 +19,6 @@ namespace {
 
 constexpr int kMostNested = 200;             // brackets of JSON within each other
 constexpr std::size_t kMostLayers = 100000;  // of a model
-constexpr int kNewKeras = 3;
 
 constexpr std::array<std::string_view, 10> kLayerKeys = {
     "class_name",      "config",       "name",           "inbound_nodes",    "module",

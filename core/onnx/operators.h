@@ -18,6 +18,8 @@ namespace gentrain::onnx {
 
 using Value = std::variant<ConstantPointer, Placed>;
 
+inline constexpr std::int64_t kMostPixels = 255;  // of a window of graph::Pooling and GlobalPooling
+
 /// A node of the file while it is imported. Everything throws IoError.
 class Call {
  public:

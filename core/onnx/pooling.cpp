@@ -10,8 +10,6 @@
 namespace gentrain::onnx {
 namespace {
 
-constexpr std::int64_t kMostPixels = 255;  // of a window of graph::Pooling and GlobalPooling
-
 const Shape& shape_of(Call& call, const Placed& value) {
   return call.build().graph().node(value.node).shape;
 }

@@ -6,8 +6,6 @@
 namespace gentrain::onnx {
 namespace {
 
-constexpr std::int64_t kMostReduced = 255;  // of graph::GlobalPooling, in a direction
-
 /// The axes that a node reduces, ascending, without the samples' axis. Empty: none, if it says so.
 std::vector<int> reduced_axes(Call& call, const Placed& x) {
   const std::optional<std::vector<std::int64_t>> list = call.list("axes", 1);
@@ -39,8 +37,8 @@ void give_reduced(Call& call, const Placed& reduced, const std::vector<int>& axe
 bool is_global_pooling(Call& call, const Placed& x, const std::vector<int>& axes) {
   const std::vector<std::int64_t> dims = call.build().dims(x);
   return dims.size() == 3 && axes.size() == 2 && x.axes[2] != axes[0] && x.axes[2] != axes[1] &&
-         dims[static_cast<std::size_t>(axes[0])] <= kMostReduced &&
-         dims[static_cast<std::size_t>(axes[1])] <= kMostReduced;
+         dims[static_cast<std::size_t>(axes[0])] <= kMostPixels &&
+         dims[static_cast<std::size_t>(axes[1])] <= kMostPixels;
 }
 
 void reduce_mean(Call& call) {
